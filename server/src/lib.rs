@@ -1,1 +1,12 @@
-//! Server library.
+//! Tarn's server: orders all changes, keeps all content, tells the other devices.
+//!
+//! Start reading at [`router`] (which call is answered where), then the file of that call under
+//! [`routes`], then what it calls under [`service`]. Levels, lowest first: `limits env telemetry
+//! config`; `rules store packs`; `service watch jobs`; `routes auth middleware`; `app router
+//! error cli`. A module uses only what stands on lower levels.
+
+pub mod config;
+pub mod env;
+pub mod limits;
+pub mod service;
+pub mod store;

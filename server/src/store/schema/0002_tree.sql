@@ -1,0 +1,1 @@
+-- Spaces, journals, nodes, entries, versions, conflicts.

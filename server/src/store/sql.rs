@@ -1,0 +1,134 @@
+//! Owns the SQL that is built by hand: lists of placeholders and inserts of many rows.
+//!
+//! Only table, column and placeholder text is ever built; values are always bound.
+
+use super::db::Conn;
+use super::error::StoreError;
+use sqlx::Arguments as _;
+use sqlx::AssertSqlSafe;
+use sqlx::any::{AnyArguments, AnyRow};
+
+/// Most parameters in one statement (SQLite allows 32,766, PostgreSQL 65,535).
+const PARAMS_MAX: usize = 16_000;
+/// Most ids in one `IN (…)` list.
+pub const IN_LIST_MAX: usize = 500;
+
+/// One bound value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Param {
+    /// BIGINT.
+    Int(Option<i64>),
+    /// TEXT.
+    Text(Option<String>),
+    /// BLOB or BYTEA.
+    Bytes(Option<Vec<u8>>),
+}
+
+impl From<i64> for Param {
+    fn from(value: i64) -> Self {
+        Self::Int(Some(value))
+    }
+}
+
+impl From<Option<i64>> for Param {
+    fn from(value: Option<i64>) -> Self {
+        Self::Int(value)
+    }
+}
+
+impl From<&str> for Param {
+    fn from(value: &str) -> Self {
+        Self::Text(Some(value.to_owned()))
+    }
+}
+
+impl From<&[u8]> for Param {
+    fn from(value: &[u8]) -> Self {
+        Self::Bytes(Some(value.to_vec()))
+    }
+}
+
+impl From<Vec<u8>> for Param {
+    fn from(value: Vec<u8>) -> Self {
+        Self::Bytes(Some(value))
+    }
+}
+
+impl From<Option<Vec<u8>>> for Param {
+    fn from(value: Option<Vec<u8>>) -> Self {
+        Self::Bytes(value)
+    }
+}
+
+/// Makes arguments of values.
+///
+/// # Errors
+/// Never for these kinds of values; the signature is the driver's.
+pub fn arguments(params: impl IntoIterator<Item = Param>) -> Result<AnyArguments, StoreError> {
+    let mut arguments = AnyArguments::default();
+    for param in params {
+        match param {
+            Param::Int(value) => arguments.add(value),
+            Param::Text(value) => arguments.add(value),
+            Param::Bytes(value) => arguments.add(value),
+        }
+        .map_err(|error| StoreError::Statement(sqlx::Error::Encode(error)))?;
+    }
+    Ok(arguments)
+}
+
+/// `$first, …` for `count` values.
+pub fn placeholders(first: usize, count: usize) -> String {
+    (first..first + count).map(|n| format!("${n}")).collect::<Vec<_>>().join(",")
+}
+
+/// Inserts many rows: `head` is `INSERT INTO t (a, b)`, `tail` what follows the values
+/// (`ON CONFLICT …` or nothing). Rows all have `columns` values. Answers the rows affected.
+///
+/// # Errors
+/// A statement fails.
+pub async fn insert_rows(
+    conn: &mut Conn,
+    head: &str,
+    columns: usize,
+    tail: &str,
+    rows: impl IntoIterator<Item = Vec<Param>>,
+) -> Result<u64, StoreError> {
+    let per_statement = PARAMS_MAX / columns;
+    let mut rows = rows.into_iter().peekable();
+    let mut affected = 0;
+    while rows.peek().is_some() {
+        let batch: Vec<Vec<Param>> = rows.by_ref().take(per_statement).collect();
+        let values: Vec<String> =
+            (0..batch.len()).map(|row| format!("({})", placeholders(row * columns + 1, columns))).collect();
+        let sql = format!("{head} VALUES {} {tail}", values.join(","));
+        let single = batch.len() == 1;
+        let arguments = arguments(batch.into_iter().flatten())?;
+        let query = sqlx::query_with(AssertSqlSafe(sql), arguments).persistent(single);
+        affected += query.execute(&mut *conn).await?.rows_affected();
+    }
+    Ok(affected)
+}
+
+/// Runs a query for many ids, at most [`IN_LIST_MAX`] at a time. `sql` holds `{ids}` where the list of
+/// placeholders goes (write `IN ({ids})`); `fixed` are bound first, as `$1…`.
+///
+/// # Errors
+/// A statement fails.
+pub async fn select_in(
+    conn: &mut Conn,
+    sql: &str,
+    fixed: &[Param],
+    ids: impl IntoIterator<Item = Param>,
+) -> Result<Vec<AnyRow>, StoreError> {
+    let mut ids = ids.into_iter().peekable();
+    let mut found = Vec::new();
+    while ids.peek().is_some() {
+        let batch: Vec<Param> = ids.by_ref().take(IN_LIST_MAX).collect();
+        let sql = sql.replace("{ids}", &placeholders(fixed.len() + 1, batch.len()));
+        let cached = batch.len() == 1 || batch.len() == IN_LIST_MAX;
+        let arguments = arguments(fixed.iter().cloned().chain(batch))?;
+        found.extend(sqlx::query_with(AssertSqlSafe(sql), arguments).persistent(cached).fetch_all(&mut *conn).await?);
+    }
+    Ok(found)
+}
