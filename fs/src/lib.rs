@@ -1,1 +1,9 @@
-//! Client library.
+//! Tarn's client: mounts a cloud tree as an ordinary folder.
+//!
+//! Modules stand on levels and use only what stands lower (ARCHITECTURE.md, held by `tests/tidy.rs`).
+//! Start reading at [`tree`] (what programs see), then [`sync`] (how it meets the server).
+
+pub mod env;
+pub mod limits;
+pub mod meta;
+pub mod remote;

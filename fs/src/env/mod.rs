@@ -1,0 +1,149 @@
+//! Owns the outside world: clock, randomness and disk come from here and nowhere else, so that the
+//! same code runs under the mount and under the simulation.
+
+mod real;
+
+pub use real::{RealClock, RealDisk, RealRng};
+
+use std::fmt::Debug;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tarn_proto::node::Timestamp;
+
+/// Tells the time.
+pub trait Clock: Send + Sync + Debug {
+    /// Wall-clock time. Shown to people; decides nothing.
+    fn wall(&self) -> Timestamp;
+    /// Time since some fixed moment; never goes back.
+    fn monotonic(&self) -> Duration;
+}
+
+/// Gives random bytes.
+pub trait Rng: Send + Sync + Debug {
+    /// Fills `bytes`.
+    fn fill(&self, bytes: &mut [u8]);
+
+    /// 16 random bytes: an id.
+    fn id(&self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        self.fill(&mut bytes);
+        bytes
+    }
+}
+
+/// How a file is opened. Always for reading and writing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenMode {
+    /// It must exist.
+    Existing,
+    /// Made if it does not exist.
+    Create,
+    /// It must not exist.
+    CreateNew,
+}
+
+/// The local file system. Every durable byte of the client but SQLite's passes here.
+pub trait Disk: Send + Sync + Debug {
+    /// Opens a regular file.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>>;
+    /// Makes a directory and its parents, mode 0700.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn create_dir_all(&self, path: &Path) -> io::Result<()>;
+    /// Names in a directory.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<PathBuf>>;
+    /// Renames a file over another.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Makes a directory's entries durable.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// Bytes that an ordinary user may still allocate.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn free_bytes(&self, path: &Path) -> io::Result<u64>;
+}
+
+/// One open file of the local disk.
+pub trait DiskFile: Send + Sync + Debug {
+    /// Reads up to `buf.len()` bytes at `offset`; fewer only at the end of the file.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Writes all of `data` at `offset`.
+    ///
+    /// # Errors
+    /// What the file system says; some of `data` may have been written.
+    fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()>;
+    /// fdatasync.
+    ///
+    /// # Errors
+    /// What the file system says. After an error the file's unsynced content counts as lost.
+    fn sync_data(&self) -> io::Result<()>;
+    /// Sets the size.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn set_len(&self, len_bytes: u64) -> io::Result<()>;
+    /// The size.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn len_bytes(&self) -> io::Result<u64>;
+    /// Allocated bytes (blocks).
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn allocated_bytes(&self) -> io::Result<u64>;
+    /// Frees the whole blocks inside a range; the range then reads as zeros.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn punch_hole(&self, offset: u64, len_bytes: u64) -> io::Result<()>;
+    /// Allocates a range without changing what it reads as; grows the file unless `keep_size`.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn allocate(&self, offset: u64, len_bytes: u64, keep_size: bool) -> io::Result<()>;
+    /// The descriptor, where there is one (passthrough).
+    fn as_fd(&self) -> Option<BorrowedFd<'_>>;
+}
+
+/// Everything ambient, in one place.
+#[derive(Debug, Clone)]
+pub struct Env {
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub rng: Arc<dyn Rng>,
+    /// The disk.
+    pub disk: Arc<dyn Disk>,
+}
+
+impl Env {
+    /// The real world.
+    pub fn real() -> Self {
+        Self { clock: Arc::new(RealClock::new()), rng: Arc::new(RealRng), disk: Arc::new(RealDisk) }
+    }
+}

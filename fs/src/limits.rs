@@ -1,0 +1,26 @@
+//! Owns the client's bounds. Sizes in bytes, times in milliseconds unless the name says otherwise.
+
+use std::time::Duration;
+
+/// Longest name in a mount (NAME_MAX).
+pub const NAME_BYTES_MAX: usize = 255;
+/// Contents up to this size live in the log and the slab; larger ones have a backing file.
+pub const SMALL_CONTENT_BYTES_MAX: u64 = 64 << 10;
+/// Small dirty contents held in memory before writers wait for the materialiser.
+pub const UNMATERIALISED_BYTES_MAX: usize = 64 << 20;
+/// One segment of the log.
+pub const LOG_SEGMENT_BYTES: u64 = 32 << 20;
+/// One record of the log; longer is damage.
+pub const LOG_RECORD_BYTES_MAX: usize = 16 << 20;
+/// Free space of the disk that only dirty content may use.
+pub const FREE_FLOOR_BYTES: u64 = 256 << 20;
+/// Default budget of clean content.
+pub const CACHE_BYTES_DEFAULT: u64 = 10 << 30;
+/// Default time that a read waits for the network.
+pub const READ_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
+/// First and last wait between attempts while anything is queued.
+pub const BACKOFF_MIN: Duration = Duration::from_millis(100);
+/// Longest wait between attempts while anything is queued.
+pub const BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// A write still uploading after this is overtaken by later operations.
+pub const PARK_AFTER: Duration = Duration::from_secs(2);
