@@ -8,6 +8,7 @@
 pub mod api;
 pub mod bytes64;
 pub mod change;
+pub mod chunk;
 pub mod error;
 pub mod ids;
 pub mod limits;
