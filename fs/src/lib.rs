@@ -3,6 +3,8 @@
 //! Modules stand on levels and use only what stands lower (ARCHITECTURE.md, held by `tests/tidy.rs`).
 //! Start reading at [`tree`] (what programs see), then [`sync`] (how it meets the server).
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests live in the real world"))]
+
 pub mod env;
 pub mod limits;
 pub mod meta;

@@ -5,6 +5,8 @@
 //! config`; `rules store packs`; `service watch jobs`; `routes auth middleware`; `app router
 //! error cli`. A module uses only what stands on lower levels.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests live in the real world"))]
+
 pub mod config;
 pub mod env;
 pub mod limits;

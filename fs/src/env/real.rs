@@ -1,5 +1,7 @@
 //! Owns the real clock, randomness and disk.
 
+#![expect(clippy::disallowed_methods, reason = "the outside world enters here")]
+
 use super::{Clock, Disk, DiskFile, OpenMode, Rng};
 use rustix::fs::FallocateFlags;
 use std::fs::{DirBuilder, File, OpenOptions};

@@ -1,3 +1,5 @@
+//! Holds the migrations to running once and refusing what they do not know.
+
 #![allow(clippy::unwrap_used)]
 use super::*;
 
