@@ -9,3 +9,4 @@ pub mod env;
 pub mod limits;
 pub mod meta;
 pub mod remote;
+pub mod tree;

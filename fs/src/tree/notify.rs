@@ -1,0 +1,37 @@
+//! Owns the seam towards the kernel: what it must forget or see after a change from elsewhere.
+
+use crate::meta::rows::Ino;
+use std::fmt::Debug;
+use tarn_proto::name::Name;
+
+/// Something the kernel may have cached that is no longer so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Invalidation {
+    /// The attributes of an inode.
+    Attributes(Ino),
+    /// The attributes and the cached pages of an inode.
+    Content(Ino),
+    /// A name in a directory, absent ones too.
+    Entry {
+        /// The directory.
+        parent: Ino,
+        /// The name.
+        name: Name,
+    },
+    /// A name in a directory that is gone with what it named.
+    Gone {
+        /// The directory.
+        parent: Ino,
+        /// The name.
+        name: Name,
+        /// What it named.
+        child: Ino,
+    },
+}
+
+/// Takes invalidations to the kernel. Called without any lock held; must not call back into the tree
+/// on the same thread, and must not block on it: it queues.
+pub trait Notifier: Send + Sync + Debug {
+    /// Queues invalidations, to be sent in order.
+    fn invalidate(&self, batch: Vec<Invalidation>);
+}

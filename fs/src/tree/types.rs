@@ -1,0 +1,134 @@
+//! Owns the plain types in which the tree answers.
+
+use crate::meta::rows::{Ino, Ticket};
+use std::time::Duration;
+use tarn_proto::ids::NodeId;
+use tarn_proto::name::Name;
+use tarn_proto::node::{Attrs, NodeKind};
+use tarn_proto::op::RenameMode;
+
+/// What `stat` wants to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stat {
+    /// The inode.
+    pub ino: Ino,
+    /// What it is.
+    pub kind: NodeKind,
+    /// Its attributes (as stored; the mount may show another owner).
+    pub attrs: Attrs,
+    /// Size in bytes: of a file its content's, of a symlink its target's, else 0.
+    pub size_bytes: u64,
+    /// Allocated bytes on the local disk.
+    pub allocated_bytes: u64,
+    /// Number of names; of a directory 2 plus its subdirectories as far as known.
+    pub link_count: u32,
+}
+
+/// What a new node is made of.
+#[derive(Debug, Clone)]
+pub struct NewNode {
+    /// What it is.
+    pub kind: NodeKind,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+/// One entry of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirEntry {
+    /// Where to go on after it.
+    pub cookie: u64,
+    /// Its name.
+    pub name: Name,
+    /// What it names.
+    pub ino: Ino,
+    /// What that is.
+    pub kind: NodeKind,
+}
+
+/// A rename as a program asks for it.
+#[derive(Debug, Clone)]
+pub struct RenameRequest {
+    /// The old directory.
+    pub parent: Ino,
+    /// The old name.
+    pub name: Name,
+    /// The new directory.
+    pub to_parent: Ino,
+    /// The new name.
+    pub to_name: Name,
+    /// Which kind.
+    pub mode: RenameMode,
+}
+
+/// Why a queued operation cannot be sent yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    /// It can be sent.
+    Ready,
+    /// Programs still write its file; `quiet` since the last write, `age` since the first unsent one.
+    Open {
+        /// Since the last write.
+        quiet: Duration,
+        /// Since the operation was queued.
+        age: Duration,
+    },
+    /// An earlier operation on the same content has been sent and not been answered.
+    InFlight,
+}
+
+/// A queued operation as the sync engine sees it.
+#[derive(Debug, Clone)]
+pub struct QueueItem {
+    /// Its place in the queue.
+    pub ticket: Ticket,
+    /// The file whose content it brings, if it brings one.
+    pub content_of: Option<Ino>,
+    /// Bytes of that content.
+    pub content_bytes: u64,
+    /// Whether it can be sent.
+    pub readiness: Readiness,
+    /// Whether it has been given its final wire form (it may have reached the server already).
+    pub frozen: bool,
+    /// What it touches: later operations that share a key, or lie below one, must not overtake it.
+    pub keys: Vec<QueueKey>,
+    /// Whether it lies in a tree that needs order (holds `.git`, or by setting).
+    pub ordered_tree: Option<Ino>,
+}
+
+/// What a queued operation touches.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum QueueKey {
+    /// A node.
+    Inode(Ino),
+    /// A name.
+    Entry(Ino, Name),
+}
+
+/// What is queued, in numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct QueueTotals {
+    /// Operations.
+    pub operations: u64,
+    /// Bytes of content that they bring.
+    pub bytes: u64,
+}
+
+/// What a node is to the server, for status and `user.tarn.state`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SyncState {
+    /// Nothing is queued for it.
+    InSync,
+    /// Something is queued for it.
+    Dirty,
+    /// It has been sent and not been answered.
+    Uploading,
+}
+
+/// A folder that must be listed on the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unlisted(pub NodeId);
