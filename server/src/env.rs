@@ -2,6 +2,8 @@
 //!
 //! Everything else takes an [`Env`], so that a test can hold time still and replay randomness.
 
+pub mod disk;
+
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tarn_proto::node::Timestamp;

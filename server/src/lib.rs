@@ -10,5 +10,6 @@
 pub mod config;
 pub mod env;
 pub mod limits;
+pub mod packs;
 pub mod service;
 pub mod store;

@@ -39,4 +39,4 @@ pub const COALESCE_BYTES_MAX: u64 = 4 << 20;
 /// Times a transaction is tried again after the database rolled it back for order's sake.
 pub const TRANSACTION_TRIES_MAX: u32 = 20;
 /// Uploads verified at once; each may hold a whole body in memory.
-pub const UPLOADS_AT_ONCE_MAX: usize = 16;
+pub const UPLOADS_AT_ONCE_MAX: usize = 8;

@@ -2,6 +2,7 @@
 //!
 //! Functions here take a [`db::Conn`], so that the caller decides what belongs to one transaction.
 
+pub mod chunks;
 pub mod db;
 pub mod error;
 pub mod migrate;

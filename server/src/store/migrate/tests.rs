@@ -12,7 +12,7 @@ async fn opening_twice_migrates_once() {
     let dir = tempfile::tempdir().unwrap();
     for _ in 0..2 {
         let database = Database::open(&url(&dir)).await.unwrap();
-        assert_eq!(version(&mut *database.reader().await.unwrap()).await.unwrap(), VERSION);
+        assert_eq!(version(&mut database.reader().await.unwrap()).await.unwrap(), VERSION);
         database.close().await;
     }
 }

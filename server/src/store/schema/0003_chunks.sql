@@ -7,6 +7,7 @@ CREATE TABLE packs (
 );
 
 -- domain: empty for ordinary spaces, a sealed space's id for its own.
+-- node_level, span_bytes: for a manifest node, the levels and the bytes of file below it.
 CREATE TABLE chunks (
     domain        {BLOB} NOT NULL,
     chunk_id      {BLOB} NOT NULL,
@@ -14,8 +15,9 @@ CREATE TABLE chunks (
     pack_offset   BIGINT NOT NULL,
     stored_bytes  BIGINT NOT NULL,
     plain_bytes   BIGINT NOT NULL,
-    kind          BIGINT NOT NULL,
     header_bytes  BIGINT NOT NULL,
+    node_level    BIGINT,
+    span_bytes    BIGINT NOT NULL,
     PRIMARY KEY (domain, chunk_id)
 ) {NOROWID};
 
