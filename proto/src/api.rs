@@ -313,3 +313,6 @@ pub enum NotifyMessage {
     /// What has been applied.
     Receipt(Receipt),
 }
+
+#[cfg(test)]
+mod tests;

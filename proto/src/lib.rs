@@ -17,3 +17,6 @@ pub mod name;
 pub mod node;
 pub mod op;
 pub mod version;
+
+#[cfg(test)]
+mod testdata;

@@ -6,9 +6,22 @@ use std::collections::BTreeMap;
 
 /// What a content has seen: per device the counter of its last operation that went into it.
 /// A missing device counts as 0 and zeros are never stored.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(from = "BTreeMap<DeviceId, u64>")]
 pub struct VersionVector(BTreeMap<DeviceId, u64>);
+
+impl From<BTreeMap<DeviceId, u64>> for VersionVector {
+    fn from(mut components: BTreeMap<DeviceId, u64>) -> Self {
+        components.retain(|_, counter| *counter > 0);
+        Self(components)
+    }
+}
+
+impl Serialize for VersionVector {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
 
 /// How two vectors stand to each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,3 +111,6 @@ impl utoipa::__dev::ComposeSchema for VersionVector {
 
 #[cfg(feature = "openapi")]
 impl utoipa::ToSchema for VersionVector {}
+
+#[cfg(test)]
+mod tests;

@@ -102,3 +102,6 @@ impl<R: Read> StreamCutter<R> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -146,3 +146,6 @@ fn unpack(index: u32, plain_len: usize, stored: &[u8]) -> Result<Vec<u8>, ChunkE
         .map_err(|_| error)?;
     if written == plain_len { Ok(plain) } else { Err(error) }
 }
+
+#[cfg(test)]
+mod tests;

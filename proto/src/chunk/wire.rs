@@ -355,3 +355,6 @@ fn take_id(head: &mut &[u8]) -> ChunkId {
     head.copy_to_slice(&mut id);
     ChunkId(id)
 }
+
+#[cfg(test)]
+mod tests;
