@@ -57,14 +57,14 @@ need_fuse_device() {
 # port_is_free PORT: nobody listens on it on loopback.
 port_is_free() { ! (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-# process_mark PID: names one process for ever (a pid alone is given again): its pid and start time.
+# process_mark PID: names one process for ever (a pid alone is given again): its pid, start time and boot.
 process_mark() {
     local line
     line=$(cat "/proc/$1/stat" 2>/dev/null) || return 1
     # The program's name may hold blanks and parentheses: count the fields after its last ")".
     local fields
     read -ra fields <<<"${line##*) }"
-    echo "$1 ${fields[19]}"
+    echo "$1 ${fields[19]} $(cat /proc/sys/kernel/random/boot_id)"
 }
 
 # process_lives MARK: the process of this mark runs (a zombie does not).
