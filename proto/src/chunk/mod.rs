@@ -1,7 +1,7 @@
 //! Owns the content format: how plaintext becomes chunks, ids, stored bytes and wire bodies.
 //!
 //! Never touches a disk, a network or a clock. Start at [`key`] (what a space's content depends on),
-//! then [`cut`] (plaintext to chunks), [`hash`] (chunks to ids), [`header`] and [`frame`] (a chunk's
+//! then [`mod@cut`] (plaintext to chunks), [`hash`] (chunks to ids), [`header`] and [`frame`] (a chunk's
 //! stored form) and [`wire`] (many stored chunks in one body).
 
 pub mod cut;
