@@ -147,6 +147,8 @@ pub enum LocalOp {
         name: Name,
         /// Attributes that change with it.
         attrs: AttrChange,
+        /// What the content replaces, where it was not made from it (a temporary file renamed over).
+        over: Option<VersionVector>,
     },
     /// New attributes.
     SetAttr {

@@ -7,5 +7,5 @@ mod types;
 pub use error::TreeError;
 pub use notify::{Invalidation, Notifier};
 pub use types::{
-    DirEntry, NewNode, QueueItem, QueueKey, QueueTotals, Readiness, RenameRequest, Stat, SyncState, Unlisted,
+    DirEntry, NewNode, NodeType, QueueItem, QueueKey, QueueTotals, Readiness, RenameRequest, Stat, SyncState, Unlisted,
 };

@@ -47,7 +47,40 @@ pub struct DirEntry {
     /// What it names.
     pub ino: Ino,
     /// What that is.
-    pub kind: NodeKind,
+    pub node_type: NodeType,
+}
+
+/// What a node is, without what belongs to the single one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NodeType {
+    /// A regular file.
+    File,
+    /// A directory, or a space that is attached.
+    Dir,
+    /// A symbolic link.
+    Symlink,
+    /// A named pipe.
+    Fifo,
+    /// A socket.
+    Socket,
+    /// A character device.
+    CharDevice,
+    /// A block device.
+    BlockDevice,
+}
+
+impl From<&NodeKind> for NodeType {
+    fn from(kind: &NodeKind) -> Self {
+        match kind {
+            NodeKind::File => Self::File,
+            NodeKind::Dir | NodeKind::Mount { .. } => Self::Dir,
+            NodeKind::Symlink { .. } => Self::Symlink,
+            NodeKind::Fifo => Self::Fifo,
+            NodeKind::Socket => Self::Socket,
+            NodeKind::CharDevice { .. } => Self::CharDevice,
+            NodeKind::BlockDevice { .. } => Self::BlockDevice,
+        }
+    }
 }
 
 /// A rename as a program asks for it.
