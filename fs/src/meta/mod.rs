@@ -1,5 +1,28 @@
 //! Owns the local database: remote rows, local rows, queue, cursor, contents. One unit of work is one
 //! transaction. Knows nothing of the kernel, the network or files' bytes.
+//!
+//! Many [`Reader`]s, one [`Writer`]; the writer belongs to the journal's materialiser and nobody else
+//! ever changes the database. Start reading at [`rows`] (what is stored) and `schema` (where).
 
+mod codec;
+mod error;
+mod local;
 pub mod ranges;
+mod read_local;
+mod read_remote;
+mod readers;
+mod remote;
 pub mod rows;
+mod schema;
+mod work;
+mod writer;
+
+pub use error::MetaError;
+pub use read_remote::{ConflictRecord, RemoteEntry, RemoteNode};
+pub use readers::{Reader, Readers};
+pub use schema::{Check, FILE_NAME};
+pub use work::{RemoteWork, Staged};
+pub use writer::{Marks, Unit, Writer};
+
+/// A result of the database.
+pub type Result<T> = std::result::Result<T, MetaError>;

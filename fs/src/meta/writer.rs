@@ -1,0 +1,176 @@
+//! Owns the one connection that writes. Every change of the database is a [`Unit`], and every unit
+//! says up to which record of the log the database then goes.
+
+use super::codec::{from_sql, to_sql};
+use super::readers::Readers;
+use super::rows::RowChange;
+use super::schema::{self, Check};
+use super::work::RemoteWork;
+use super::{MetaError, Result, local, remote};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
+use std::path::{Path, PathBuf};
+use tarn_proto::change::Change;
+
+/// The highest numbers ever used; new ones start above. They outlive the rows that bore them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// Of inodes.
+    pub ino: u64,
+    /// Of tickets.
+    pub ticket: u64,
+    /// Of contents.
+    pub content: u64,
+    /// The highest counter used in operations.
+    pub counter: u64,
+}
+
+impl Marks {
+    /// Raises the marks to what a change uses.
+    pub fn raise(&mut self, change: &RowChange) {
+        let (mark, number) = match change {
+            RowChange::Inode(ino, _) => (&mut self.ino, ino.0),
+            RowChange::Entry(_, _, Some(row)) => (&mut self.ticket, row.ticket.0),
+            RowChange::Content(no, _) => (&mut self.content, no.0),
+            RowChange::Queue(ticket, _) => (&mut self.ticket, ticket.0),
+            RowChange::Counter(counter) => (&mut self.counter, *counter),
+            RowChange::Entry(_, _, None) | RowChange::Rescue(..) => return,
+        };
+        *mark = number.max(*mark);
+    }
+
+    fn named(&mut self) -> [(&'static str, &mut u64); 4] {
+        [
+            ("ino", &mut self.ino),
+            ("ticket", &mut self.ticket),
+            ("content", &mut self.content),
+            ("counter", &mut self.counter),
+        ]
+    }
+}
+
+/// The writing connection.
+#[derive(Debug)]
+pub struct Writer {
+    db: Connection,
+    path: PathBuf,
+    marks: Marks,
+}
+
+impl Writer {
+    /// Opens the database at `path`, making it if there is none, and the readers that go with it.
+    ///
+    /// # Errors
+    /// `Damaged`, `TooNew`, or what the file system says.
+    pub fn open(path: &Path, check: Check) -> Result<(Self, Readers)> {
+        let db = schema::open_writer(path, check)?;
+        let mut writer = Self { db, path: path.to_owned(), marks: Marks::default() };
+        writer.marks = writer.load_marks().map_err(|e| e.at(path))?;
+        Ok((writer, Readers::new(path)))
+    }
+
+    /// The highest numbers ever used.
+    pub fn marks(&self) -> Marks {
+        self.marks
+    }
+
+    /// The last record of the log that the database holds.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn applied(&self) -> Result<u64> {
+        mark(&self.db, "applied").map_err(|e| e.at(&self.path))
+    }
+
+    /// Begins a unit of work; dropped without commit, it never was.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn unit(&mut self) -> Result<Unit<'_>> {
+        let path = &self.path;
+        let tx = Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate);
+        let tx = tx.map_err(|e| MetaError::from(e).at(path))?;
+        Ok(Unit { tx, path, marks: self.marks, writer_marks: &mut self.marks })
+    }
+
+    fn load_marks(&self) -> Result<Marks> {
+        let mut marks = Marks::default();
+        for (name, value) in marks.named() {
+            *value = mark(&self.db, name)?;
+        }
+        Ok(marks)
+    }
+}
+
+fn mark(db: &Connection, name: &str) -> Result<u64> {
+    let mut statement = db.prepare_cached("select value from mark where name = ?1")?;
+    let value: Option<i64> = statement.query_row([name], |row| row.get(0)).optional()?;
+    value.map_or(Ok(0), |value| from_sql("mark", value))
+}
+
+/// One unit of work: a transaction.
+#[derive(Debug)]
+pub struct Unit<'a> {
+    tx: Transaction<'a>,
+    path: &'a Path,
+    marks: Marks,
+    writer_marks: &'a mut Marks,
+}
+
+impl Unit<'_> {
+    /// Applies changes of local rows, in order.
+    ///
+    /// # Errors
+    /// What the database says; the unit must then be dropped.
+    pub fn apply_rows<'r>(&mut self, rows: impl IntoIterator<Item = &'r RowChange>) -> Result<()> {
+        for change in rows {
+            self.marks.raise(change);
+            local::apply(&self.tx, change).map_err(|e| e.at(self.path))?;
+        }
+        Ok(())
+    }
+
+    /// Applies what came from the server, but for its local rows.
+    ///
+    /// # Errors
+    /// What the database says; the unit must then be dropped.
+    pub fn apply_remote(&mut self, work: &RemoteWork) -> Result<()> {
+        remote::apply(&self.tx, work).map_err(|e| e.at(self.path))
+    }
+
+    /// Keeps rows of a pull aside: nobody sees them until a later unit applies them.
+    ///
+    /// # Errors
+    /// What the database says; the unit must then be dropped.
+    pub fn stage(&mut self, changes: &[Change]) -> Result<()> {
+        remote::apply_changes(&self.tx, changes, remote::Target::Staged).map_err(|e| e.at(self.path))
+    }
+
+    /// Forgets all staged rows.
+    ///
+    /// # Errors
+    /// What the database says; the unit must then be dropped.
+    pub fn discard_staged(&mut self) -> Result<()> {
+        remote::discard_staged(&self.tx).map_err(|e| e.at(self.path))
+    }
+
+    /// Makes all of it durable, and the log up to `applied` with it.
+    ///
+    /// # Errors
+    /// What the database says; nothing of the unit happened then.
+    pub fn commit(mut self, applied: u64) -> Result<()> {
+        self.finish(applied).map_err(|e| e.at(self.path))?;
+        *self.writer_marks = self.marks;
+        self.tx.commit().map_err(|e| MetaError::from(e).at(self.path))
+    }
+
+    fn finish(&mut self, applied: u64) -> Result<()> {
+        let sql = "insert into mark(name, value) values (?1, ?2) on conflict(name) do update set value = excluded.value \
+                   where excluded.value > value";
+        let mut statement = self.tx.prepare_cached(sql)?;
+        statement.execute(("applied", to_sql("mark", applied)?))?;
+        for (name, value) in self.marks.named() {
+            statement.execute((name, to_sql("mark", *value)?))?;
+        }
+        Ok(())
+    }
+}
