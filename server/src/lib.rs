@@ -11,5 +11,6 @@ pub mod config;
 pub mod env;
 pub mod limits;
 pub mod packs;
+pub mod rules;
 pub mod service;
 pub mod store;

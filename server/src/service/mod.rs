@@ -4,7 +4,14 @@
 //! It checks that the space is one of the caller's, and never speaks HTTP. Who waits for news is
 //! told by the route, after the service has committed.
 
+pub mod check;
+pub mod children;
+pub mod conflicts;
 pub mod error;
+pub mod pull;
+pub mod push;
+pub mod spaces;
+pub mod versions;
 
 pub use error::Failure;
 

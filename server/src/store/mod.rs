@@ -6,6 +6,8 @@ pub mod chunks;
 pub mod db;
 pub mod error;
 pub mod migrate;
+pub mod nodes;
+pub mod spaces;
 pub mod sql;
 
 pub use db::{Conn, Database, Tx};

@@ -5,8 +5,8 @@
 use super::db::Conn;
 use super::error::StoreError;
 use sqlx::Arguments as _;
-use sqlx::AssertSqlSafe;
 use sqlx::any::{AnyArguments, AnyRow};
+use sqlx::{AssertSqlSafe, Row as _};
 
 /// Most parameters in one statement (SQLite allows 32,766, PostgreSQL 65,535).
 const PARAMS_MAX: usize = 16_000;
@@ -131,4 +131,30 @@ pub async fn select_in(
         found.extend(sqlx::query_with(AssertSqlSafe(sql), arguments).persistent(cached).fetch_all(&mut *conn).await?);
     }
     Ok(found)
+}
+
+/// Reads an id from a column.
+///
+/// # Errors
+/// The column is absent, or holds no such id.
+pub fn id<T>(row: &AnyRow, column: &str, make: impl FnOnce(&[u8]) -> Option<T>) -> Result<T, StoreError> {
+    let bytes: &[u8] = row.try_get(column)?;
+    make(bytes).ok_or_else(|| StoreError::corrupt(format!("the id in {column}")))
+}
+
+/// Reads a count, a length or a seq from a column.
+///
+/// # Errors
+/// The column is absent, or negative.
+pub fn count(row: &AnyRow, column: &str) -> Result<u64, StoreError> {
+    u64::try_from(row.try_get::<i64, _>(column)?).map_err(|_| StoreError::corrupt(format!("the number in {column}")))
+}
+
+/// Reads a MessagePack value from a column.
+///
+/// # Errors
+/// The column is absent, or holds something else.
+pub fn blob<T: serde::de::DeserializeOwned>(row: &AnyRow, column: &str) -> Result<T, StoreError> {
+    let bytes: &[u8] = row.try_get(column)?;
+    tarn_proto::api::from_binary(bytes).map_err(|error| StoreError::corrupt(format!("{column}: {error}")))
 }

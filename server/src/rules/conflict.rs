@@ -1,0 +1,116 @@
+//! Owns write / write conflicts: the record that holds the content that did not stay, and the
+//! sibling that shows it. Never drops either content.
+
+use super::draft::Draft;
+use super::place::alt_place;
+use super::row::ConflictRow;
+use super::write::come_back;
+use super::{Done, Halt, Rule};
+use tarn_proto::change::ConflictState;
+use tarn_proto::ids::{ConflictId, NodeId};
+use tarn_proto::node::{FileVersion, NodeState};
+use tarn_proto::op::Place;
+
+/// Records that `theirs` did not stay as the content of `node`. With an `alt_name` a sibling shows it;
+/// a later conflict of the same device over the same node goes in the same record and sibling.
+pub(super) fn open(
+    draft: &mut Draft<'_>,
+    node: NodeId,
+    place: &Place,
+    state: &NodeState,
+    theirs: FileVersion,
+) -> Rule<ConflictId> {
+    let open = own_open_conflict(draft, node)?;
+    if let Some(open) = &open
+        && let Some(sibling) = untouched_sibling(draft, open)?
+    {
+        set_sibling(draft, sibling, state, &theirs)?;
+        return Ok(record(draft, node, open.id, theirs, Some(sibling)));
+    }
+    let id = open.as_ref().map_or_else(|| new_id(draft), |open| open.id);
+    if draft.alt_name.is_none() {
+        let id = if open.is_some_and(|open| open.state.sibling.is_some()) { new_id(draft) } else { id };
+        draft.put_version(node, theirs.clone());
+        return Ok(record(draft, node, id, theirs, None));
+    }
+    let alt = alt_place(draft, folder_of(draft, node, place)?)?;
+    let sibling = NodeId(draft.derived_id("tarn 2026 conflict sibling"));
+    let id = if open.is_some_and(|open| open.state.sibling.is_some()) { new_id(draft) } else { id };
+    let shown = NodeState { file: Some(theirs.clone()), ..state.clone() };
+    come_back(draft, sibling, shown, theirs.clone(), alt)?;
+    Ok(record(draft, node, id, theirs, Some(sibling)))
+}
+
+/// A file that comes back finds its name taken by another file: the same as a write to that one; the
+/// file itself becomes the sibling.
+pub(super) fn against_taken(
+    draft: &mut Draft<'_>,
+    taken: NodeId,
+    there: &FileVersion,
+    (node, state, file): (NodeId, NodeState, FileVersion),
+    place: &Place,
+) -> Rule {
+    draft.snapshot.conflicts(taken).map_err(Halt::Missing)?;
+    debug_assert_ne!(there.content.version, file.content.version);
+    let id = new_id(draft);
+    if draft.alt_name.is_none() {
+        draft.put_version(taken, file.clone());
+        return Ok(Done::Conflicted(record(draft, taken, id, file, None)));
+    }
+    let alt = alt_place(draft, place.parent)?;
+    come_back(draft, node, state, file.clone(), alt)?;
+    Ok(Done::Conflicted(record(draft, taken, id, file, Some(node))))
+}
+
+fn new_id(draft: &Draft<'_>) -> ConflictId {
+    ConflictId(draft.derived_id("tarn 2026 conflict record"))
+}
+
+/// The newest open conflict that this device has over the node.
+fn own_open_conflict(draft: &Draft<'_>, node: NodeId) -> Rule<Option<ConflictRow>> {
+    let open = draft.snapshot.conflicts(node).map_err(Halt::Missing)?;
+    let own = open.iter().filter(|open| open.state.device == draft.author.device);
+    Ok(own.max_by_key(|open| open.seq).cloned())
+}
+
+/// The sibling, if it still shows the record's content: what others wrote to it is not overwritten.
+fn untouched_sibling(draft: &Draft<'_>, open: &ConflictRow) -> Rule<Option<NodeId>> {
+    let Some(sibling) = open.state.sibling else { return Ok(None) };
+    let shown = draft.present(sibling)?.and_then(|row| row.file()).map(|file| file.content.version);
+    Ok((shown == Some(open.state.theirs.content.version)).then_some(sibling))
+}
+
+fn set_sibling(draft: &mut Draft<'_>, sibling: NodeId, state: &NodeState, theirs: &FileVersion) -> Rule<()> {
+    let shown = NodeState { file: Some(theirs.clone()), ..state.clone() };
+    draft.put_version(sibling, theirs.clone());
+    draft.put_node(sibling, shown, true)
+}
+
+/// The folder in which the contended file stands: where the author saw it, if it is still there.
+fn folder_of(draft: &Draft<'_>, node: NodeId, place: &Place) -> Rule<NodeId> {
+    let seen = draft.resolve_place(place)?;
+    let links = draft.links(node)?;
+    let stands = links.get(&seen).or_else(|| links.first());
+    Ok(stands.map_or(draft.snapshot.root(), |place| place.parent))
+}
+
+fn record(
+    draft: &mut Draft<'_>,
+    node: NodeId,
+    id: ConflictId,
+    theirs: FileVersion,
+    sibling: Option<NodeId>,
+) -> ConflictId {
+    let stayed = draft.present(node).ok().flatten().and_then(|row| row.file()).map(|file| file.content.version);
+    let state = ConflictState {
+        node,
+        device: draft.author.device,
+        device_name: draft.author.device_name.clone(),
+        time: draft.author.now,
+        stayed: stayed.unwrap_or(theirs.content.version),
+        theirs,
+        sibling,
+    };
+    draft.put_conflict(ConflictRow { id, seq: draft.seq, state });
+    id
+}

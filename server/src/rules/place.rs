@@ -1,0 +1,68 @@
+//! Owns what holds for places: which folder stands for a named parent, how deep it is, which name is free.
+
+use super::draft::Draft;
+use super::row::NodeSlot;
+use super::{Halt, Rule, refuse, revive};
+use tarn_proto::error::ErrorCode;
+use tarn_proto::ids::NodeId;
+use tarn_proto::limits;
+use tarn_proto::op::Place;
+
+/// The place with a parent that is a present folder: an alias is followed, a folder that was removed
+/// comes back, with those above it.
+pub(super) fn live_place(draft: &mut Draft<'_>, place: &Place) -> Rule<Place> {
+    let parent = live_dir(draft, place.parent)?;
+    Ok(Place { parent, name: place.name.clone() })
+}
+
+/// The present folder that stands for `id`.
+pub(super) fn live_dir(draft: &mut Draft<'_>, id: NodeId) -> Rule<NodeId> {
+    let id = draft.resolve(id)?;
+    match draft.node(id)? {
+        NodeSlot::Present(row) if row.state.kind.is_dir() => Ok(id),
+        NodeSlot::Present(_) => refuse(ErrorCode::NotADirectory, "the parent is no folder"),
+        NodeSlot::Gone(gone) if !gone.row.state.kind.is_dir() => {
+            refuse(ErrorCode::NotADirectory, "the parent was no folder")
+        }
+        NodeSlot::Gone(_) => revive::folder(draft, id),
+        NodeSlot::Unknown | NodeSlot::Foreign | NodeSlot::Alias(_) => {
+            refuse(ErrorCode::UnknownParent, "the parent is unknown")
+        }
+    }
+}
+
+/// The folders from `dir` (included) up to the root (included).
+pub(super) fn ancestors(draft: &Draft<'_>, dir: NodeId) -> Rule<Vec<NodeId>> {
+    let mut chain = vec![dir];
+    let mut at = dir;
+    while at != draft.snapshot.root() {
+        let links = draft.links(at)?;
+        match links.first() {
+            Some(place) => at = place.parent,
+            None => break,
+        }
+        chain.push(at);
+        if chain.len() > limits::DEPTH_MAX + 1 {
+            break;
+        }
+    }
+    Ok(chain)
+}
+
+/// Refuses a place that is deeper than the limit.
+pub(super) fn check_depth(draft: &Draft<'_>, parent: NodeId) -> Rule<()> {
+    if ancestors(draft, parent)?.len() > limits::DEPTH_MAX {
+        return refuse(ErrorCode::TooDeep, "the place is deeper than folders may be");
+    }
+    Ok(())
+}
+
+/// The place under the operation's `alt_name` in the same folder.
+pub(super) fn alt_place(draft: &Draft<'_>, parent: NodeId) -> Rule<Place> {
+    let Some(name) = draft.alt_name else { return Err(Halt::NeedsName) };
+    let place = Place { parent, name: name.clone() };
+    match draft.entry(&place)? {
+        None => Ok(place),
+        Some(_) => Err(Halt::NeedsName),
+    }
+}

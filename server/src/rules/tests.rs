@@ -1,0 +1,1 @@
+//! Tests of the rules: the table row by row, then random batches.
