@@ -1,0 +1,227 @@
+//! A device: its own `TARN_HOME`, signed in to a server, with a mount. Ends its daemon and its mount when dropped.
+
+use crate::mounts::{is_mounted, unmount_lazily};
+use crate::process::Process;
+use crate::programs::{self, Finished, program};
+use crate::server::{PASSWORD, Server, USER};
+use crate::wait::eventually;
+use anyhow::{Context, Result};
+use serde_json::Value;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// No command of a test takes longer: one that hangs is ended, and fails.
+const COMMAND_SECONDS: &str = "180";
+
+/// One device.
+#[derive(Debug)]
+pub struct Device {
+    name: String,
+    home: PathBuf,
+    mount: PathBuf,
+    mount_args: Vec<String>,
+    /// None only while dropping, when a mount could not be taken away and its folder must stay.
+    folder: Option<TempDir>,
+}
+
+impl Device {
+    /// Signs in a fresh device of [`USER`].
+    ///
+    /// # Errors
+    /// What `tarn login` said.
+    pub fn new(server: &Server, name: &str) -> Result<Self> {
+        Self::at(&server.url(), name)
+    }
+
+    /// The same, through another URL: that of a relay.
+    ///
+    /// # Errors
+    /// What `tarn login` said.
+    pub fn at(url: &str, name: &str) -> Result<Self> {
+        let device = Self::unsigned(name)?;
+        let login = ["login", "--server", url, "--user", USER, "--password-stdin", "--device", name];
+        device.tarn_with_input(&login, PASSWORD)?.ok().context("tarn login")?;
+        Ok(device)
+    }
+
+    /// A device that nobody has signed in.
+    ///
+    /// # Errors
+    /// If its folders cannot be made.
+    pub fn unsigned(name: &str) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("tarn-device-").tempdir()?;
+        let (home, mount) = (folder.path().join("home"), folder.path().join("mount"));
+        fs::create_dir(&home)?;
+        fs::create_dir(&mount)?;
+        Ok(Self { name: name.into(), home, mount, mount_args: Vec::new(), folder: Some(folder) })
+    }
+
+    /// Signs in a fresh device and mounts it.
+    ///
+    /// # Errors
+    /// What the commands said.
+    pub fn mounted(server: &Server, name: &str) -> Result<Self> {
+        let device = Self::new(server, name)?;
+        device.mount()?;
+        Ok(device)
+    }
+
+    /// With these further arguments of `tarn mount`, now and at each remount.
+    #[must_use]
+    pub fn with_mount_args(mut self, args: &[&str]) -> Self {
+        self.mount_args = args.iter().map(ToString::to_string).collect();
+        self
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where it is mounted.
+    pub fn path(&self) -> &Path {
+        &self.mount
+    }
+
+    /// A path in the mount.
+    pub fn join(&self, path: &str) -> PathBuf {
+        self.mount.join(path)
+    }
+
+    /// Where all its state lies.
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// Mounts it; also after its daemon was killed.
+    ///
+    /// # Errors
+    /// What `tarn mount` said.
+    pub fn mount(&self) -> Result<()> {
+        let mount = self.mount_path();
+        let args: Vec<&str> = ["mount", &mount].into_iter().chain(self.mount_args.iter().map(String::as_str)).collect();
+        self.tarn(&args)?.ok().context("tarn mount")?;
+        Ok(())
+    }
+
+    /// Unmounts it once everything is on the server.
+    ///
+    /// # Errors
+    /// What `tarn unmount` said.
+    pub fn unmount(&self) -> Result<()> {
+        self.tarn(&["unmount", &self.mount_path(), "--timeout", "60"])?.ok().context("tarn unmount")?;
+        Ok(())
+    }
+
+    /// Kills the daemon, as a crash does. The mount point stays, dead.
+    ///
+    /// # Errors
+    /// If the daemon is not known.
+    pub fn kill_daemon(&self) -> Result<()> {
+        self.daemon()?.kill();
+        Ok(())
+    }
+
+    /// The process that serves the mount.
+    ///
+    /// # Errors
+    /// If `tarn status` does not name it.
+    pub fn daemon(&self) -> Result<Process> {
+        let pid = self.status()?["pid"].as_u64().context("no pid in the status")?;
+        Process::of_pid(u32::try_from(pid)?).context("the pid of the status is nobody's")
+    }
+
+    /// What `tarn status MOUNT --json` says.
+    ///
+    /// # Errors
+    /// If it fails or is not JSON.
+    pub fn status(&self) -> Result<Value> {
+        let finished = self.tarn(&["status", &self.mount_path(), "--json"])?.ok().context("tarn status")?;
+        serde_json::from_str(&finished.stdout).with_context(|| finished.stdout.clone())
+    }
+
+    /// One of the counters of the status.
+    ///
+    /// # Errors
+    /// If it is not there.
+    pub fn counter(&self, name: &str) -> Result<u64> {
+        let status = self.status()?;
+        status["counters"][name].as_u64().with_context(|| format!("no counter {name} in {status}"))
+    }
+
+    /// Waits until everything this device did is on the server.
+    ///
+    /// # Errors
+    /// What `tarn wait` said.
+    pub fn wait(&self) -> Result<()> {
+        self.tarn(&["wait", &self.mount_path(), "--timeout", "120"])?.ok().context("tarn wait")?;
+        Ok(())
+    }
+
+    /// Waits until the daemon is or is not connected.
+    ///
+    /// # Panics
+    /// If that does not come about.
+    #[track_caller]
+    pub fn await_online(&self, online: bool) {
+        let is = || self.status().is_ok_and(|status| status["online"].as_bool() == Some(online));
+        eventually(Duration::from_secs(30), &format!("{} says online: {online}", self.name), is);
+    }
+
+    /// Runs a `tarn` command as this device.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn tarn(&self, args: &[&str]) -> Result<Finished> {
+        self.tarn_with_input(args, "")
+    }
+
+    /// The same, with standard input.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn tarn_with_input(&self, args: &[&str], input: &str) -> Result<Finished> {
+        let mut command = Command::new("timeout");
+        command.args(["--kill-after=5", COMMAND_SECONDS]).arg(program("tarn")).args(args);
+        programs::run(command.env("TARN_HOME", &self.home), input)
+    }
+
+    fn mount_path(&self) -> String {
+        self.mount.to_string_lossy().into_owned()
+    }
+
+    /// All processes that were started with this device's `TARN_HOME`, whatever became of them since.
+    fn processes(&self) -> Vec<Process> {
+        let mark = [b"TARN_HOME=", self.home.as_os_str().as_bytes()].concat();
+        let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        let is_ours = |pid: &u32| {
+            fs::read(format!("/proc/{pid}/environ")).is_ok_and(|all| all.split(|b| *b == 0).any(|one| one == mark))
+        };
+        pids.filter(is_ours).filter_map(Process::of_pid).collect()
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- {}: {:?}", self.name, self.status().map(|status| status.to_string()));
+        }
+        let processes = self.processes();
+        processes.iter().for_each(|process| process.thaw());
+        unmount_lazily(&self.mount);
+        for process in processes {
+            if !process.ends_within(Duration::from_secs(3)) {
+                process.kill();
+            }
+        }
+        if is_mounted(&self.mount) {
+            // Removing the folder would go through the mount.
+            let _ = self.folder.take().map(TempDir::keep);
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Signals processes by pid, and never the wrong one: a pid is only good together with its start time.
+
+use std::fs;
+use std::time::Duration;
+
+/// One process for ever, also after its pid was given to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Process {
+    pid: i32,
+    started: u64,
+}
+
+impl Process {
+    /// The process that has this pid now.
+    pub fn of_pid(pid: u32) -> Option<Self> {
+        let pid = i32::try_from(pid).ok()?;
+        start_time(pid).map(|started| Self { pid, started })
+    }
+
+    /// Its pid.
+    pub fn pid(self) -> u32 {
+        self.pid.unsigned_abs()
+    }
+
+    /// Whether it runs. A zombie does not.
+    pub fn lives(self) -> bool {
+        start_time(self.pid) == Some(self.started)
+    }
+
+    /// Sends a signal, if it still runs.
+    pub fn signal(self, signal: i32) {
+        if self.lives() {
+            // SAFETY: kill takes two integers and touches no memory of this process.
+            unsafe { libc::kill(self.pid, signal) };
+        }
+    }
+
+    /// Ends it without warning and waits until it is gone.
+    pub fn kill(self) {
+        self.signal(libc::SIGKILL);
+        crate::wait::within(Duration::from_secs(10), || !self.lives());
+    }
+
+    /// Stops it where it stands.
+    pub fn freeze(self) {
+        self.signal(libc::SIGSTOP);
+    }
+
+    /// Lets it go on.
+    pub fn thaw(self) {
+        self.signal(libc::SIGCONT);
+    }
+
+    /// Whether it ends by itself in this time.
+    pub fn ends_within(self, deadline: Duration) -> bool {
+        crate::wait::within(deadline, || !self.lives())
+    }
+}
+
+/// Clock ticks from boot to the start of a process that is not a zombie.
+fn start_time(pid: i32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The program's name may hold blanks and parentheses: count from the last one.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    if matches!(fields.first(), Some(&"Z" | &"X")) {
+        return None;
+    }
+    fields.get(19)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn a_killed_process_is_seen_as_ended_before_it_is_reaped() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let process = Process::of_pid(child.id()).unwrap();
+        assert!(process.lives());
+        process.kill();
+        assert!(!process.lives());
+        child.wait().unwrap();
+        assert_eq!(Process::of_pid(child.id()), None);
+    }
+
+    #[test]
+    fn another_process_of_the_same_pid_is_not_signalled() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let real = Process::of_pid(child.id()).unwrap();
+        let earlier = Process { started: real.started - 1, ..real };
+        earlier.kill();
+        assert!(real.lives() && !earlier.lives());
+        real.kill();
+        child.wait().unwrap();
+    }
+}
