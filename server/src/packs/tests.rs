@@ -1,3 +1,5 @@
+//! Holds packs to what they promise.
+
 #![allow(clippy::unwrap_used)]
 use super::*;
 

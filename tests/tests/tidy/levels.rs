@@ -90,7 +90,8 @@ impl Table {
 
     /// What these files do against the law.
     pub fn offences(&self, files: &[Source]) -> Vec<String> {
-        let modules: BTreeSet<&str> = files.iter().filter_map(|f| f.module_path().first().copied()).collect();
+        let product = files.iter().filter(|file| !file.is_test);
+        let modules: BTreeSet<&str> = product.filter_map(|file| file.module_path().first().copied()).collect();
         let unknown = modules.iter().filter(|m| self.rank(m).is_none());
         let unknown = unknown.map(|m| format!("{}: module {m} has no level", self.krate));
         unknown.chain(files.iter().flat_map(|file| self.offences_of(file, &modules))).collect()

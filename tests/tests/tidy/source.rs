@@ -54,7 +54,29 @@ pub fn root() -> PathBuf {
 pub fn rust_files(krate: &str) -> Vec<Source> {
     let is_rust = |path: &&String| path.ends_with(".rs");
     let read = |path: &String| Source::new(path, &fs::read_to_string(root().join(path)).expect("sources are UTF-8"));
-    files_below(krate).iter().filter(is_rust).map(read).collect()
+    let mut files: Vec<Source> = files_below(krate).iter().filter(is_rust).map(read).collect();
+    mark_test_modules(&mut files);
+    files
+}
+
+/// Marks the files whose `mod` stands behind `#[cfg(test)]`, and those below them.
+pub fn mark_test_modules(files: &mut [Source]) {
+    let stems: Vec<String> = files.iter().flat_map(test_module_stems).collect();
+    for file in files {
+        file.is_test |= stems.iter().any(|stem| match file.path.strip_prefix(stem.as_str()) {
+            Some(rest) => rest == ".rs" || rest.starts_with('/'),
+            None => false,
+        });
+    }
+}
+
+/// The paths, without `.rs`, of the modules that this file declares for tests only.
+fn test_module_stems(file: &Source) -> Vec<String> {
+    let plain = file.path.trim_end_matches("/mod.rs").trim_end_matches("/lib.rs").trim_end_matches("/main.rs");
+    let folder = plain.trim_end_matches(".rs");
+    let behind = file.code.split("#[cfg(test)]").skip(1);
+    let names = behind.filter_map(|rest| rest.trim_start().trim_start_matches("pub ").strip_prefix("mod "));
+    names.filter_map(|rest| rest.split_once(';')).map(|(name, _)| format!("{folder}/{}", name.trim())).collect()
 }
 
 /// All Rust files of the workspace.
@@ -234,6 +256,20 @@ mod tests {
     fn functions_are_measured_from_signature_to_closing_brace() {
         let code = "trait T {\n    fn none(&self) -> [u8; 4];\n}\nfn two(\n) {\n    if x {\n    }\n}\nlet p: fn (u8);";
         assert_eq!(functions(code), [Function { name: "two".into(), line: 4, lines: 5 }]);
+    }
+
+    #[test]
+    fn modules_declared_for_tests_are_test_code() {
+        let declared = "#[cfg(test)]\nmod testdata;\nmod real;";
+        let mut files = [
+            Source::new("fs/src/lib.rs", declared),
+            Source::new("fs/src/testdata.rs", ""),
+            Source::new("fs/src/real.rs", "#[cfg(test)]\nmod fake { }\n#[cfg(test)]\nmod faulty;"),
+            Source::new("fs/src/real/faulty.rs", ""),
+            Source::new("fs/src/real/fake.rs", ""),
+        ];
+        mark_test_modules(&mut files);
+        assert_eq!(files.map(|f| f.is_test), [false, true, false, true, false]);
     }
 
     #[test]
