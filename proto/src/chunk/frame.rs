@@ -9,6 +9,7 @@ use super::header::{CODEC_SEALED, Header, HeaderWriter};
 use super::key::ContentKey;
 use crate::ids::ChunkId;
 use crate::limits::{CHUNK_BYTES_MAX, FRAME_BYTES};
+use std::borrow::Cow;
 use zstd::bulk::{Compressor, Decompressor};
 
 /// Chunks of fewer frames are compressed without being probed first.
@@ -107,11 +108,14 @@ pub fn decode_frames(
     let end = first.checked_add(count).filter(|&end| end <= header.frame_count()).ok_or(ChunkError::NoFrame(first))?;
     header.verify(key, id)?;
     let mut plain = Vec::with_capacity((first..end).map(|index| header.frame_plain_len(index)).sum());
+    let mut unpacker = Unpacker::default();
     let mut rest = stored;
     for index in first..end {
         let range = header.frame_stored_range(index).ok_or(ChunkError::NoFrame(index))?;
         let (frame, after) = rest.split_at_checked(range.len()).ok_or(ChunkError::Truncated)?;
-        plain.extend_from_slice(&open_frame(key, id, header, index, frame)?);
+        let opened = unpacker.open(header, index, frame)?;
+        check_frame(key, id, header, index, &opened)?;
+        plain.extend_from_slice(&opened);
         rest = after;
     }
     if !rest.is_empty() {
@@ -120,31 +124,39 @@ pub fn decode_frames(
     Ok(plain)
 }
 
-/// Restores one frame and compares it with the verified header, or with the id if it is the only one.
-fn open_frame(
-    key: &ContentKey,
-    id: ChunkId,
-    header: &Header,
-    index: u32,
-    stored: &[u8],
-) -> Result<Vec<u8>, ChunkError> {
-    let plain_len = header.frame_plain_len(index);
-    let plain = if header.is_raw(index) { stored.to_vec() } else { unpack(index, plain_len, stored)? };
+/// Compares a frame with the verified header, or with the id if it is the only one.
+fn check_frame(key: &ContentKey, id: ChunkId, header: &Header, index: u32, plain: &[u8]) -> Result<(), ChunkError> {
     let belongs = match header.frame_value(index) {
-        Some(value) => frame_value(key, index, &plain) == *value,
-        None => chunk_id(key, &plain) == id,
+        Some(value) => frame_value(key, index, plain) == *value,
+        None => chunk_id(key, plain) == id,
     };
-    if belongs { Ok(plain) } else { Err(ChunkError::FrameMismatch(index)) }
+    if belongs { Ok(()) } else { Err(ChunkError::FrameMismatch(index)) }
 }
 
-/// Decompresses into exactly `plain_len` bytes: a bomb finds no room.
-fn unpack(index: u32, plain_len: usize, stored: &[u8]) -> Result<Vec<u8>, ChunkError> {
-    let error = ChunkError::Compression(index);
-    let mut plain = vec![0; plain_len];
-    let written = Decompressor::new()
-        .and_then(|mut decompressor| decompressor.decompress_to_buffer(stored, &mut plain[..]))
-        .map_err(|_| error)?;
-    if written == plain_len { Ok(plain) } else { Err(error) }
+/// Restores frames one after another; makes zstd's state when the first compressed one comes.
+#[derive(Default)]
+struct Unpacker(Option<Decompressor<'static>>);
+
+impl Unpacker {
+    /// A frame's unverified plaintext.
+    fn open<'a>(&mut self, header: &Header, index: u32, stored: &'a [u8]) -> Result<Cow<'a, [u8]>, ChunkError> {
+        if header.is_raw(index) {
+            return Ok(Cow::Borrowed(stored));
+        }
+        let plain = self.unpack(header.frame_plain_len(index), stored).ok_or(ChunkError::Compression(index))?;
+        Ok(Cow::Owned(plain))
+    }
+
+    /// Decompresses into exactly `plain_len` bytes: a bomb finds no room.
+    fn unpack(&mut self, plain_len: usize, stored: &[u8]) -> Option<Vec<u8>> {
+        let decompressor = match &mut self.0 {
+            Some(decompressor) => decompressor,
+            none => none.insert(Decompressor::new().ok()?),
+        };
+        let mut plain = vec![0; plain_len];
+        let written = decompressor.decompress_to_buffer(stored, &mut plain[..]).ok()?;
+        (written == plain_len).then_some(plain)
+    }
 }
 
 #[cfg(test)]
