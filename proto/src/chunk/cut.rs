@@ -1,6 +1,7 @@
 //! Owns where plaintext is cut: FastCDC (2020), normalised, with the space's own gear table.
 //!
-//! Where a chunk ends depends only on bytes from its start on. So cutting that begins at any old
+//! Where a chunk ends depends only on bytes from its start on (and on whether the file ends): on its own,
+//! and unless it has the maximum length on the first one behind it, which decides. So cutting that begins at any old
 //! boundary finds the boundaries that cutting from the file's start would have found.
 
 use super::key::ContentKey;
@@ -15,6 +16,14 @@ pub fn first_cut(key: &ContentKey, window: &[u8]) -> usize {
     let gear = key.gear();
     let (min, avg, max) = (CHUNK_BYTES_MIN, CHUNK_BYTES_AVG, CHUNK_BYTES_MAX);
     cut_gear(window, min, avg, max, strict, loose, strict << 1, loose << 1, &gear.table, &gear.shifted).1
+}
+
+/// Like [`first_cut`] with a window that may end anywhere: `None` if the bytes at hand do not decide
+/// where the chunk ends. `at_end` says that the window reaches to the end of the file.
+pub fn try_cut(key: &ContentKey, window: &[u8], at_end: bool) -> Option<usize> {
+    let length = first_cut(key, window);
+    let decided = at_end || length < window.len() || window.len() >= CHUNK_BYTES_MAX;
+    (decided && length > 0).then_some(length)
 }
 
 /// Lengths of all chunks of a whole file, in order; none for an empty one.
@@ -44,11 +53,10 @@ impl CutChunk<'_> {
     }
 }
 
-/// Cuts a stream chunk by chunk, reading at most two chunks' worth ahead.
+/// Cuts a stream chunk by chunk, reading at most [`WINDOW_STEP_BYTES`] more than the chunk needs.
 ///
 /// The reader stands at a chunk boundary (0, or one of an old manifest) and gives everything from
-/// there to the end of the file. The caller stops when it likes: a boundary at which old and new
-/// bytes are the same from there on is a boundary of both.
+/// there to the end of the file. The caller may stop after any chunk.
 pub struct StreamCutter<R> {
     key: ContentKey,
     reader: R,
@@ -58,7 +66,8 @@ pub struct StreamCutter<R> {
     ended: bool,
 }
 
-const BUFFER_BYTES: usize = 2 * CHUNK_BYTES_MAX;
+/// By how much a window grows while the bytes at hand do not decide where a chunk ends.
+pub const WINDOW_STEP_BYTES: usize = 512 << 10;
 
 impl<R: Read> StreamCutter<R> {
     /// Cuts what `reader` gives; its first byte is the file's byte `offset`.
@@ -76,29 +85,25 @@ impl<R: Read> StreamCutter<R> {
     /// # Errors
     /// The reader's. The cutter then stands where it stood, and may be asked again.
     pub fn next_chunk(&mut self) -> io::Result<Option<CutChunk<'_>>> {
-        self.fill()?;
-        let window = &self.buffer[self.start..];
-        if window.is_empty() {
-            return Ok(None);
-        }
+        let length = loop {
+            match try_cut(&self.key, &self.buffer[self.start..], self.ended) {
+                Some(length) => break length,
+                None if self.ended => return Ok(None),
+                None => self.fill()?,
+            }
+        };
         let (offset, start) = (self.offset, self.start);
-        let length = first_cut(&self.key, window);
         self.start += length;
         self.offset += length as u64;
-        Ok(Some(CutChunk { offset, bytes: &self.buffer[start..start + length] }))
+        Ok(Some(CutChunk { offset, bytes: &self.buffer[start..self.start] }))
     }
 
-    /// Makes the window hold a largest chunk, or everything that is left.
+    /// Drops the chunks that were given out and reads one step more.
     fn fill(&mut self) -> io::Result<()> {
-        if self.ended || self.buffer.len() - self.start >= CHUNK_BYTES_MAX {
-            return Ok(());
-        }
         self.buffer.drain(..self.start);
         self.start = 0;
-        // Small files take small buffers: `take` grows the buffer with what there is to read.
-        let wanted = BUFFER_BYTES - self.buffer.len();
-        let got = self.reader.by_ref().take(wanted as u64).read_to_end(&mut self.buffer)?;
-        self.ended = got < wanted;
+        let got = self.reader.by_ref().take(WINDOW_STEP_BYTES as u64).read_to_end(&mut self.buffer)?;
+        self.ended = got < WINDOW_STEP_BYTES;
         Ok(())
     }
 }

@@ -3,17 +3,19 @@
 //! A manifest of up to 256 chunks is its root alone. A longer one is a tree whose inner nodes travel
 //! and are stored as chunks of kind manifest, named by the hash of their bytes with the ordinary key:
 //! they hold ids and lengths only and are never sealed. Start at [`build()`] (chunks to tree),
-//! [`resolve()`] (range to chunks) and [`survey()`] (everything below a root).
+//! [`resolve()`] (range to chunks), [`Recut`] (old chunks and an edit to new chunks) and [`survey()`] (everything below a root).
 //!
 //! Never fetches anything: callers hand in the nodes they have and are told which they lack.
 
 mod build;
 mod node;
+mod recut;
 mod resolve;
 mod survey;
 
 pub use build::{Built, NodeBytes, build};
 pub use node::{ManifestNode, NODE_BYTES_MAX, decode_node, encode_node, node_id};
+pub use recut::{Recut, RecutStep};
 pub use resolve::{LocatedChunk, Resolved, resolve};
 pub use survey::{Lookup, Survey, survey};
 

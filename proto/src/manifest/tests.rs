@@ -50,7 +50,7 @@ fn an_edit_changes_few_nodes_of_each_level() {
     let old: Vec<_> = (0..40_000).map(entry).collect();
     let known = ids_of(&build(old.clone()).unwrap());
     let (mut edits, mut minimal) = (0, 0);
-    for at in (0..40_000).step_by(397) {
+    for at in (0..40_000).step_by(1_999) {
         for inserted in [0, 1, 3] {
             let mut new = old.clone();
             new.splice(at..at + 1, (0..inserted).map(|n| entry(1_000_000 + n)));
