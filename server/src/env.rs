@@ -2,6 +2,8 @@
 //!
 //! Everything else takes an [`Env`], so that a test can hold time still and replay randomness.
 
+#![allow(clippy::disallowed_methods)]
+
 pub mod disk;
 
 use std::sync::Arc;
@@ -74,7 +76,6 @@ impl std::fmt::Debug for Env {
 #[derive(Debug)]
 struct SystemClock;
 
-#[allow(clippy::disallowed_methods)]
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         match SystemTime::now().duration_since(UNIX_EPOCH) {
@@ -92,7 +93,6 @@ impl Clock for SystemClock {
 #[derive(Debug)]
 struct OsRng;
 
-#[allow(clippy::disallowed_methods)]
 impl Rng for OsRng {
     fn fill(&self, bytes: &mut [u8]) {
         getrandom::fill(bytes).expect("the kernel gives random bytes once it has booted");

@@ -1,5 +1,7 @@
 //! Owns the server's own writes to the local disk: each durable when it returns.
 
+#![allow(clippy::disallowed_methods)]
+
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -8,7 +10,6 @@ use std::path::Path;
 ///
 /// # Errors
 /// The disk says no.
-#[allow(clippy::disallowed_methods)]
 pub fn create_dir_durable(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());
@@ -27,7 +28,6 @@ pub fn create_dir_durable(dir: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// The disk says no; the temporary file is removed if it can be.
-#[allow(clippy::disallowed_methods)]
 pub fn write_durable(path: &Path, temporary: &Path, pieces: &[impl AsRef<[u8]>]) -> io::Result<()> {
     let written = write_synced(temporary, pieces).and_then(|()| std::fs::rename(temporary, path));
     if let Err(error) = written {
@@ -37,7 +37,6 @@ pub fn write_durable(path: &Path, temporary: &Path, pieces: &[impl AsRef<[u8]>])
     sync_dir(path.parent().unwrap_or(path))
 }
 
-#[allow(clippy::disallowed_methods)]
 fn write_synced(path: &Path, pieces: &[impl AsRef<[u8]>]) -> io::Result<()> {
     let mut file = File::create(path)?;
     for piece in pieces {
@@ -50,7 +49,6 @@ fn write_synced(path: &Path, pieces: &[impl AsRef<[u8]>]) -> io::Result<()> {
 ///
 /// # Errors
 /// The disk says no.
-#[allow(clippy::disallowed_methods)]
 pub fn open_append(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).open(path)
 }
@@ -59,7 +57,6 @@ pub fn open_append(path: &Path) -> io::Result<File> {
 ///
 /// # Errors
 /// The directory cannot be read.
-#[allow(clippy::disallowed_methods)]
 pub fn clear_dir(dir: &Path) -> io::Result<()> {
     for entry in std::fs::read_dir(dir)? {
         let _ = std::fs::remove_file(entry?.path());

@@ -1,5 +1,6 @@
 //! Owns the one error type of services: a refusal with a stable code, or a fault of what is below.
 
+use crate::packs::PackError;
 use crate::store::StoreError;
 use crate::store::db::AsConflict;
 use tarn_proto::error::ErrorCode;
@@ -18,6 +19,9 @@ pub enum Failure {
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The object store failed.
+    #[error(transparent)]
+    Packs(#[from] PackError),
     /// The server itself is at fault; the caller gets a constant answer, the log the cause.
     #[error("{0}")]
     Internal(String),
@@ -39,7 +43,8 @@ impl Failure {
         match self {
             Self::Refused { code, .. } => *code,
             Self::Store(StoreError::Conflict(_) | StoreError::Unavailable(_)) => ErrorCode::Unavailable,
-            Self::Store(_) | Self::Internal(_) => ErrorCode::Internal,
+            Self::Packs(PackError::Unavailable(_)) => ErrorCode::Unavailable,
+            Self::Store(_) | Self::Packs(_) | Self::Internal(_) => ErrorCode::Internal,
         }
     }
 }

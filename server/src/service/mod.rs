@@ -4,13 +4,18 @@
 //! It checks that the space is one of the caller's, and never speaks HTTP. Who waits for news is
 //! told by the route, after the service has committed.
 
+pub mod attempts;
 pub mod check;
 pub mod children;
+pub mod chunks;
 pub mod conflicts;
+pub mod devices;
 pub mod error;
+pub mod password;
 pub mod pull;
 pub mod push;
 pub mod spaces;
+pub mod tokens;
 pub mod versions;
 
 pub use error::Failure;

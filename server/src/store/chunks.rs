@@ -109,7 +109,7 @@ pub async fn find(conn: &mut Conn, domain: &[u8], ids: &[ChunkId]) -> Result<Has
     rows.iter().map(|row| ChunkRow::from_row(row).map(|chunk| (chunk.id, chunk))).collect()
 }
 
-/// Those of these chunks that a user reaches.
+/// Those of these chunks that a user reaches, and until when the lease of each lasts.
 ///
 /// # Errors
 /// The database fails.
@@ -118,10 +118,11 @@ pub async fn reached(
     user: UserId,
     domain: &[u8],
     ids: &[ChunkId],
-) -> Result<HashSet<ChunkId>, StoreError> {
-    const QUERY: &str = "SELECT chunk_id FROM reach WHERE user_id = $1 AND domain = $2 AND chunk_id IN ({ids})";
+) -> Result<HashMap<ChunkId, i64>, StoreError> {
+    const QUERY: &str =
+        "SELECT chunk_id, lease_ms FROM reach WHERE user_id = $1 AND domain = $2 AND chunk_id IN ({ids})";
     let rows = sql::select_in(conn, QUERY, &[user.as_bytes().into(), domain.into()], id_params(ids)).await?;
-    rows.iter().map(|row| id_of(row, "chunk_id")).collect()
+    rows.iter().map(|row| Ok((id_of(row, "chunk_id")?, row.try_get("lease_ms")?))).collect()
 }
 
 /// The rows of those of these chunks that exist and that a user reaches.
@@ -164,24 +165,6 @@ pub async fn record_reach(
     )
     .await?;
     Ok(())
-}
-
-/// Those of these chunks whose lease ends before `before_ms`, and so is worth a write.
-///
-/// # Errors
-/// The database fails.
-pub async fn lease_ending(
-    conn: &mut Conn,
-    user: UserId,
-    domain: &[u8],
-    ids: &[ChunkId],
-    before_ms: i64,
-) -> Result<Vec<ChunkId>, StoreError> {
-    const QUERY: &str = "SELECT chunk_id FROM reach \
-         WHERE user_id = $1 AND domain = $2 AND lease_ms < $3 AND chunk_id IN ({ids})";
-    let fixed = [user.as_bytes().into(), domain.into(), before_ms.into()];
-    let rows = sql::select_in(conn, QUERY, &fixed, id_params(ids)).await?;
-    rows.iter().map(|row| id_of(row, "chunk_id")).collect()
 }
 
 /// Records a pack and the chunks in it. A chunk that another upload brought meanwhile keeps its

@@ -2,11 +2,14 @@
 //!
 //! Functions here take a [`db::Conn`], so that the caller decides what belongs to one transaction.
 
+pub mod accounts;
 pub mod chunks;
 pub mod db;
+pub mod devices;
 pub mod error;
 pub mod migrate;
 pub mod nodes;
+pub mod receipts;
 pub mod spaces;
 pub mod sql;
 

@@ -19,3 +19,14 @@ CREATE TABLE devices (
 );
 
 CREATE INDEX devices_by_user ON devices (user_id);
+
+-- How far a device says it has applied a space.
+CREATE TABLE receipts (
+    device_id {BLOB} NOT NULL REFERENCES devices (device_id),
+    space_id  {BLOB} NOT NULL,
+    epoch     {BLOB} NOT NULL,
+    seq       BIGINT NOT NULL,
+    hash      {BLOB} NOT NULL,
+    time_ms   BIGINT NOT NULL,
+    PRIMARY KEY (device_id, space_id)
+) {NOROWID};
