@@ -24,3 +24,24 @@ pub const BACKOFF_MIN: Duration = Duration::from_millis(100);
 pub const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// A write still uploading after this is overtaken by later operations.
 pub const PARK_AFTER: Duration = Duration::from_secs(2);
+/// Time to establish a connection.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Silence after which a request is given up.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Silence after which a request with a large body is given up: what the kernel has taken of the body may
+/// still be on its way over a slow line.
+pub const UPLOAD_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Body of an answer with rows (push, pull, listing).
+pub const ROWS_ANSWER_BYTES_MAX: usize = 128 << 20;
+/// Body of any other answer.
+pub const ANSWER_BYTES_MAX: usize = 1 << 20;
+/// Body of problem details.
+pub const PROBLEM_BYTES_MAX: usize = 64 << 10;
+/// One message of the notice socket.
+pub const NOTICE_BYTES_MAX: usize = 64 << 10;
+/// Ping over the notice socket.
+pub const NOTIFY_PING: Duration = Duration::from_secs(14);
+/// Pings without any sign of life after which the notice socket is dead: 42 s of silence.
+pub const NOTIFY_PINGS_UNANSWERED_MAX: u32 = 2;
+/// Bodies of requests from this size on are compressed.
+pub const COMPRESS_BYTES_MIN: usize = 4 << 10;

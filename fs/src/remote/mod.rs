@@ -1,5 +1,18 @@
 //! Owns the seam to the server: the trait [`Remote`] and its implementations. Decides nothing, retries nothing.
 
+mod address;
+mod answer;
+mod client;
+mod counters;
+mod http;
+mod login;
+mod notify;
+
+pub use address::{AddressError, ServerAddress};
+pub use counters::{TransferCounters, Transferred};
+pub use http::HttpRemote;
+pub use login::Account;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::fmt::Debug;

@@ -1,0 +1,178 @@
+//! Owns the calls of a signed-in device over HTTP. Decides nothing, retries nothing.
+
+use super::client::HttpClient;
+use super::{
+    FetchedFrames, NoticeEvent, ReceiptSender, Remote, RemoteError, ServerAddress, TransferCounters, UploadItem,
+};
+use super::{answer, notify};
+use crate::limits;
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::sync::Arc;
+use tarn_proto::api::{
+    ChildrenResponse, ChunkRange, FetchRequest, MissingRequest, MissingResponse, PullResponse, PushRequest,
+    PushResponse, SpacesResponse, UploadResponse,
+};
+use tarn_proto::change::Cursor;
+use tarn_proto::chunk::wire::{ChunkKind, FetchDecoder, FetchItem, FetchStatus, upload_head};
+use tarn_proto::error::ErrorCode;
+use tarn_proto::ids::{ChunkId, NodeId, SpaceId};
+use tokio::sync::mpsc;
+
+/// The server over HTTP, as one signed-in device sees it.
+#[derive(Debug, Clone)]
+pub struct HttpRemote {
+    client: HttpClient,
+}
+
+impl HttpRemote {
+    /// Talks to the server at `address` with a device's token. Connects when first used.
+    ///
+    /// # Errors
+    /// Fails when TLS cannot be set up (no certificates on this machine).
+    pub fn new(address: ServerAddress, token: &str) -> Result<Self, RemoteError> {
+        Ok(Self { client: HttpClient::new(address, Some(token))? })
+    }
+
+    /// What went over the network.
+    pub fn counters(&self) -> Arc<TransferCounters> {
+        Arc::clone(&self.client.counters)
+    }
+}
+
+#[async_trait]
+impl Remote for HttpRemote {
+    async fn spaces(&self) -> Result<SpacesResponse, RemoteError> {
+        self.client.get("spaces", &[], limits::ANSWER_BYTES_MAX).await
+    }
+
+    async fn push(&self, space: SpaceId, request: &PushRequest) -> Result<PushResponse, RemoteError> {
+        let path = format!("spaces/{space}/push");
+        let response: PushResponse = self.client.post(&path, request, limits::ROWS_ANSWER_BYTES_MAX).await?;
+        let asked = request.ops.iter().map(|op| op.counter);
+        if asked.eq(response.answers.iter().map(|answer| answer.counter)) {
+            return Ok(response);
+        }
+        Err(RemoteError::Malformed("the answers are not those of the operations".into()))
+    }
+
+    async fn pull(&self, space: SpaceId, cursor: &Cursor, page: Option<&str>) -> Result<PullResponse, RemoteError> {
+        let (epoch, seq, hash) = (cursor.epoch.to_string(), cursor.seq.to_string(), cursor.hash.to_string());
+        let mut query = vec![("epoch", epoch.as_str()), ("seq", &seq), ("hash", &hash)];
+        query.extend(page.map(|page| ("page", page)));
+        self.client.get(&format!("spaces/{space}/pull"), &query, limits::ROWS_ANSWER_BYTES_MAX).await
+    }
+
+    async fn children(
+        &self,
+        space: SpaceId,
+        node: NodeId,
+        after: Option<&str>,
+    ) -> Result<ChildrenResponse, RemoteError> {
+        let query: Vec<_> = after.map(|after| ("after", after)).into_iter().collect();
+        let path = format!("spaces/{space}/nodes/{node}/children");
+        self.client.get(&path, &query, limits::ROWS_ANSWER_BYTES_MAX).await
+    }
+
+    async fn missing(&self, space: SpaceId, ids: &[ChunkId]) -> Result<MissingResponse, RemoteError> {
+        let request = MissingRequest { ids: ids.to_vec() };
+        self.client.post(&format!("spaces/{space}/chunks/missing"), &request, limits::ANSWER_BYTES_MAX).await
+    }
+
+    async fn upload(&self, space: SpaceId, items: Vec<UploadItem>) -> Result<UploadResponse, RemoteError> {
+        let count = items.len();
+        let pieces = items.into_iter().flat_map(pieces_of).collect();
+        let response = self.client.post_chunks(&format!("spaces/{space}/chunks"), pieces).await?;
+        self.client.counters.add_chunks_sent(count);
+        Ok(response)
+    }
+
+    async fn fetch(
+        &self,
+        space: SpaceId,
+        ranges: &[ChunkRange],
+        sink: mpsc::Sender<FetchedFrames>,
+    ) -> Result<(), RemoteError> {
+        let request = FetchRequest { ranges: ranges.to_vec() };
+        let mut body = self.client.post_for_stream(&format!("spaces/{space}/chunks/fetch"), &request).await?;
+        let mut items = FetchItems::new(ranges);
+        while let Some(piece) = body.next().await? {
+            items.push(&piece);
+            while let Some(frames) = items.next()? {
+                self.client.counters.add_frames_received(frames.frame_count);
+                if sink.send(frames).await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+        items.finish()
+    }
+
+    async fn notify(&self, events: mpsc::Sender<NoticeEvent>) -> Result<ReceiptSender, RemoteError> {
+        notify::open(&self.client, events).await
+    }
+}
+
+fn pieces_of(item: UploadItem) -> [Bytes; 2] {
+    let kind = if item.manifest_node { ChunkKind::Manifest } else { ChunkKind::Data };
+    let head = upload_head(kind, item.id, item.stored.len() as u32);
+    [Bytes::copy_from_slice(&head), item.stored]
+}
+
+/// Reads the answer to a fetch and holds it against what was asked.
+struct FetchItems<'a> {
+    decoder: FetchDecoder,
+    expected: std::slice::Iter<'a, ChunkRange>,
+}
+
+impl<'a> FetchItems<'a> {
+    fn new(ranges: &'a [ChunkRange]) -> Self {
+        Self { decoder: FetchDecoder::new(), expected: ranges.iter() }
+    }
+
+    fn push(&mut self, piece: &[u8]) {
+        self.decoder.push(piece);
+    }
+
+    fn next(&mut self) -> Result<Option<FetchedFrames>, RemoteError> {
+        let item = self.decoder.next_item().map_err(|e| RemoteError::Malformed(e.to_string()))?;
+        let Some(item) = item else { return Ok(None) };
+        let range = self.expected.next().filter(|range| range.id == item.id);
+        let range = range.ok_or_else(|| RemoteError::Malformed("an item that was not asked for".into()))?;
+        frames_of(item, range).map(Some)
+    }
+
+    fn finish(&mut self) -> Result<(), RemoteError> {
+        self.decoder.finish().map_err(|e| RemoteError::Unreachable(e.to_string()))?;
+        if self.expected.next().is_some() {
+            return Err(RemoteError::Unreachable("the answer ended early".into()));
+        }
+        Ok(())
+    }
+}
+
+fn frames_of(item: FetchItem, range: &ChunkRange) -> Result<FetchedFrames, RemoteError> {
+    match item.status {
+        FetchStatus::Unknown => Err(refused_item(range, ErrorCode::NotFound, "unknown")),
+        FetchStatus::Damaged => Err(refused_item(range, ErrorCode::BadChunk, "damaged on the server")),
+        FetchStatus::Ok if item.first_frame == range.first_frame && item.frame_count <= range.frame_count => {
+            let FetchItem { id, first_frame, frame_count, header, frames, .. } = item;
+            Ok(FetchedFrames { id, first_frame, frame_count, header, frames })
+        }
+        FetchStatus::Ok => Err(RemoteError::Malformed("other frames than asked for".into())),
+    }
+}
+
+fn refused_item(range: &ChunkRange, code: ErrorCode, what: &str) -> RemoteError {
+    RemoteError::Refused { code, detail: format!("chunk {} is {what}", range.id) }
+}
+
+/// The socket's own errors, in the same words.
+pub(super) fn socket_error(error: tokio_tungstenite::tungstenite::Error) -> RemoteError {
+    use tokio_tungstenite::tungstenite::Error;
+    let Error::Http(response) = error else { return RemoteError::Unreachable(error.to_string()) };
+    let media = response.headers().get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let head = answer::Head { status: response.status().as_u16(), media, is_zstd: false };
+    answer::error_of(&head, response.body().as_deref().unwrap_or_default())
+}
