@@ -6,7 +6,9 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests live in the real world"))]
 
 pub mod env;
+pub mod journal;
 pub mod limits;
+pub mod log;
 pub mod meta;
 pub mod remote;
 pub mod tree;

@@ -1,0 +1,64 @@
+//! Owns the order of things: every unit of work passes here once, is logged, and is brought into the
+//! database in that order by the materialiser, the only one that ever changes it.
+//!
+//! Memory holds the newest state (above: `tree`, `content`), the log what the database does not have
+//! yet, the database the rest. Recovery feeds the log to the same materialiser. The journal never
+//! reads the rows that pass through it and never waits for anybody's lock.
+//! Start reading at [`Journal`], then `materialise`, then `recover`.
+
+mod error;
+mod fold;
+mod materialise;
+mod queue;
+mod record;
+mod recover;
+mod sink;
+mod state_lock;
+mod unit;
+
+pub use error::{Health, JournalError};
+pub use record::Record;
+pub use recover::{Prepared, Recovered, Stopped};
+pub use sink::{ContentSink, NoContents, RecoverySink};
+pub use state_lock::{LockError, StateLock};
+pub use unit::Journal;
+
+use crate::log::LogOptions;
+use crate::meta::Check;
+use std::time::Duration;
+
+/// Who brings records into the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Materialise {
+    /// A thread of the journal's own.
+    Thread,
+    /// Whoever calls [`Journal::materialise_now`] (simulation, tests).
+    Manual,
+}
+
+/// How a journal runs.
+#[derive(Debug, Clone, Copy)]
+pub struct JournalOptions {
+    /// Sizes of the log.
+    pub log: LogOptions,
+    /// How thoroughly the database is checked when it is opened.
+    pub check: Check,
+    /// Who materialises.
+    pub materialise: Materialise,
+    /// How long the materialiser gathers records before it writes them.
+    pub gather: Duration,
+    /// Records waiting beyond this make committers wait.
+    pub pending_bytes_max: usize,
+}
+
+impl Default for JournalOptions {
+    fn default() -> Self {
+        Self {
+            log: LogOptions::default(),
+            check: Check::Quick,
+            materialise: Materialise::Thread,
+            gather: Duration::from_millis(20),
+            pending_bytes_max: crate::limits::UNMATERIALISED_BYTES_MAX,
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! Owns [`Journal`]: taking units of work, and the thread that materialises them.
+//!
+//! Lock order: `queue`, then the log's own. `materialiser` is never taken under `queue`.
+
+use super::error::{Health, JournalError};
+use super::materialise::Materialiser;
+use super::queue::{Job, Pending, Queue};
+use super::record;
+use super::{JournalOptions, Materialise};
+use crate::env::Env;
+use crate::limits;
+use crate::log::{Log, Lsn};
+use crate::meta::rows::{ContentNo, RowChange};
+use crate::meta::{Readers, RemoteWork};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tarn_proto::change::Change;
+use tokio::sync::{oneshot, watch};
+
+const BATCH_JOBS_MAX: usize = 20_000;
+const BATCH_BYTES_MAX: usize = 16 << 20;
+/// A stage row's bytes, for the bound on what is pending.
+const STAGED_ROW_BYTES: usize = 400;
+
+/// The order of things. Dropping it materialises what is pending and ends the thread.
+#[derive(Debug)]
+pub struct Journal {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Shared {
+    env: Env,
+    options: JournalOptions,
+    log: Log,
+    readers: Readers,
+    queue: Mutex<Queue>,
+    /// Something for the materialiser: a job, hurry, closing.
+    wake: Condvar,
+    /// Something for those who wait: a batch is done, or failed.
+    progress: Condvar,
+    materialiser: Mutex<Materialiser>,
+    materialised: watch::Sender<Lsn>,
+    health: watch::Sender<Health>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Journal").field("materialised", &*self.materialised.borrow()).finish_non_exhaustive()
+    }
+}
+
+impl Journal {
+    pub(super) fn start(
+        env: Env,
+        options: JournalOptions,
+        log: Log,
+        materialiser: Materialiser,
+        readers: Readers,
+    ) -> Result<Self, JournalError> {
+        let shared = Arc::new(Shared {
+            env,
+            options,
+            log,
+            readers,
+            queue: Mutex::default(),
+            wake: Condvar::new(),
+            progress: Condvar::new(),
+            materialised: watch::Sender::new(materialiser.applied),
+            materialiser: Mutex::new(materialiser),
+            health: watch::Sender::new(Health::Good),
+        });
+        let thread = match options.materialise {
+            Materialise::Manual => None,
+            Materialise::Thread => {
+                let shared = shared.clone();
+                let builder = std::thread::Builder::new().name("materialiser".to_owned());
+                Some(builder.spawn(move || shared.run()).map_err(JournalError::Content)?)
+            }
+        };
+        Ok(Self { shared, thread: Mutex::new(thread) })
+    }
+
+    /// Logs a unit of work. Units get their places in the order of these calls: hold the lock that
+    /// guards what the rows say. It is in memory only until [`Journal::flush`].
+    /// `unsynced`: see [`record::Record::Work`].
+    ///
+    /// Waits while too much is pending; what the sink needs must not be locked.
+    ///
+    /// # Errors
+    /// Nothing was taken: no space, the log failed, or the database is stuck and memory full.
+    pub fn commit(&self, rows: Vec<RowChange>, unsynced: &[(ContentNo, u64)]) -> Result<Lsn, JournalError> {
+        let payload = record::encode_work(&rows, unsynced).map_err(malformed)?;
+        self.append(&payload, || Job::Rows(rows))
+    }
+
+    /// Logs bytes written to a small content.
+    ///
+    /// # Errors
+    /// As [`Journal::commit`].
+    pub fn write_small(&self, content: ContentNo, offset: u64, data: &[u8]) -> Result<Lsn, JournalError> {
+        self.append(&record::encode_write(content, offset, data), || Job::Content(content))
+    }
+
+    /// Logs a small content's new size.
+    ///
+    /// # Errors
+    /// As [`Journal::commit`].
+    pub fn resize_small(&self, content: ContentNo, size_bytes: u64) -> Result<Lsn, JournalError> {
+        self.append(&record::encode_resize(content, size_bytes), || Job::Content(content))
+    }
+
+    /// Logs what came from the server, as one unit. Staged rows that it applies must be in the
+    /// database by now (wait for what [`Journal::stage`] gave). Larger works than a record may be
+    /// are staged first.
+    ///
+    /// # Errors
+    /// As [`Journal::commit`].
+    pub fn submit_remote(&self, work: RemoteWork) -> Result<Lsn, JournalError> {
+        let payload = record::encode_remote(&work).map_err(malformed)?;
+        self.append(&payload, || Job::Remote(Box::new(work)))
+    }
+
+    /// Keeps rows of a pull aside in the database, unseen until a [`RemoteWork`] applies them. Not
+    /// logged: they can be fetched again. Told when they are durable; dropped untold if the journal
+    /// closes before.
+    pub fn stage(&self, changes: Vec<Change>) -> oneshot::Receiver<()> {
+        let bytes = changes.len() * STAGED_ROW_BYTES;
+        self.put_unlogged(Job::Stage(changes), bytes)
+    }
+
+    /// Forgets all staged rows (a pull that was given up; always at the start of one).
+    pub fn discard_staged(&self) -> oneshot::Receiver<()> {
+        self.put_unlogged(Job::DiscardStaged, 0)
+    }
+
+    /// Gives everything up to `lsn` to the kernel: it then survives the end of this process.
+    ///
+    /// # Errors
+    /// What the log says.
+    pub fn flush(&self, lsn: Lsn) -> Result<(), JournalError> {
+        Ok(self.shared.log.flush(lsn)?)
+    }
+
+    /// Makes everything up to `lsn` durable; callers share syncs. What is in the database is durable.
+    ///
+    /// # Errors
+    /// What the log says.
+    pub fn sync(&self, lsn: Lsn) -> Result<(), JournalError> {
+        if self.materialised() >= lsn {
+            return Ok(());
+        }
+        Ok(self.shared.log.sync(lsn)?)
+    }
+
+    /// Everything up to here is in the database: readers see it.
+    pub fn materialised(&self) -> Lsn {
+        *self.shared.materialised.borrow()
+    }
+
+    /// Waits until everything up to `lsn` is in the database. Cancel-safe.
+    ///
+    /// # Errors
+    /// `Closed` if the journal ends before.
+    pub async fn wait_materialised(&self, lsn: Lsn) -> Result<(), JournalError> {
+        let mut receiver = self.shared.materialised.subscribe();
+        let reached = receiver.wait_for(|&upto| upto >= lsn).await;
+        reached.map(|_| ()).map_err(|_| JournalError::Closed)
+    }
+
+    /// The last record that was appended.
+    pub fn last(&self) -> Lsn {
+        self.shared.log.last()
+    }
+
+    /// How the materialiser feels.
+    pub fn health(&self) -> Health {
+        self.shared.health.borrow().clone()
+    }
+
+    /// Tells of changes of health.
+    pub fn watch_health(&self) -> watch::Receiver<Health> {
+        self.shared.health.subscribe()
+    }
+
+    /// Reads the database.
+    pub fn readers(&self) -> Readers {
+        self.shared.readers.clone()
+    }
+
+    /// Bytes of the disk that the log holds.
+    pub fn log_bytes(&self) -> u64 {
+        self.shared.log.size_bytes()
+    }
+
+    /// Waits until everything taken so far is in the database.
+    ///
+    /// # Errors
+    /// `Stalled` when a try fails; the materialiser goes on trying.
+    pub fn drain(&self) -> Result<(), JournalError> {
+        if self.shared.options.materialise == Materialise::Manual {
+            while self.materialise_now()? {}
+            return Ok(());
+        }
+        let mut queue = self.shared.queue.lock();
+        let goal = queue.put_count;
+        queue.hurry_count += 1;
+        self.shared.wake.notify_all();
+        let mut result = Ok(());
+        while queue.done_count < goal && result.is_ok() {
+            self.shared.progress.wait(&mut queue);
+            if queue.done_count < goal {
+                result = self.shared.stalled();
+            }
+        }
+        queue.hurry_count -= 1;
+        result
+    }
+
+    /// Brings one batch into the database on the caller's thread; whether there was one.
+    ///
+    /// # Errors
+    /// What went wrong; the batch is still pending, in its place.
+    pub fn materialise_now(&self) -> Result<bool, JournalError> {
+        self.shared.materialise_one()
+    }
+
+    fn append(&self, payload: &[u8], job: impl FnOnce() -> Job) -> Result<Lsn, JournalError> {
+        let mut queue = self.wait_for_room()?;
+        let lsn = self.shared.log.append(payload)?;
+        self.put(&mut queue, Pending { job: job(), lsn: Some(lsn), bytes: payload.len(), done: None });
+        Ok(lsn)
+    }
+
+    fn put_unlogged(&self, job: Job, bytes: usize) -> oneshot::Receiver<()> {
+        let (done, told) = oneshot::channel();
+        let mut queue = self.shared.queue.lock();
+        self.put(&mut queue, Pending { job, lsn: None, bytes, done: Some(done) });
+        told
+    }
+
+    fn put(&self, queue: &mut Queue, pending: Pending) {
+        let was_idle = queue.jobs.is_empty();
+        queue.put(pending);
+        if was_idle || queue.bytes > BATCH_BYTES_MAX {
+            self.shared.wake.notify_all();
+        }
+    }
+
+    fn wait_for_room(&self) -> Result<MutexGuard<'_, Queue>, JournalError> {
+        let bytes_max = self.shared.options.pending_bytes_max;
+        loop {
+            let mut queue = self.shared.queue.lock();
+            if queue.is_closing {
+                return Err(JournalError::Closed);
+            }
+            if queue.bytes <= bytes_max {
+                return Ok(queue);
+            }
+            self.shared.stalled()?;
+            if self.shared.options.materialise == Materialise::Manual {
+                drop(queue);
+                self.materialise_now()?;
+            } else {
+                self.shared.wake.notify_all();
+                self.shared.progress.wait(&mut queue);
+            }
+        }
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.shared.queue.lock().is_closing = true;
+        self.shared.wake.notify_all();
+        self.shared.progress.notify_all();
+        if let Some(thread) = self.thread.lock().take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the materialiser panicked; the log keeps what it did not write");
+        }
+    }
+}
+
+fn malformed(detail: String) -> JournalError {
+    JournalError::Record { lsn: 0, detail }
+}
+
+impl Shared {
+    /// The materialiser's thread. At the end it writes what is pending, unless it cannot: the log has it.
+    fn run(&self) {
+        loop {
+            if !self.wait_for_work() {
+                return;
+            }
+            if self.materialise_one().is_err() && !self.back_off() {
+                return;
+            }
+        }
+    }
+
+    /// Waits for something to write, and a little longer for more; false at the end.
+    fn wait_for_work(&self) -> bool {
+        let mut queue = self.queue.lock();
+        while queue.jobs.is_empty() && !queue.is_closing {
+            self.wake.wait(&mut queue);
+        }
+        let deadline = self.env.clock.monotonic() + self.options.gather;
+        while queue.hurry_count == 0 && !queue.is_closing && queue.bytes < BATCH_BYTES_MAX {
+            let left = deadline.saturating_sub(self.env.clock.monotonic());
+            if left.is_zero() || self.wake.wait_for(&mut queue, left).timed_out() {
+                break;
+            }
+        }
+        !queue.jobs.is_empty()
+    }
+
+    /// Waits before the next try; false if there is none because the journal closes.
+    fn back_off(&self) -> bool {
+        let tries = if let Health::Failing { tries, .. } = &*self.health.borrow() { *tries } else { 0 };
+        let wait = limits::BACKOFF_MIN.saturating_mul(1 << tries.min(8)).min(limits::BACKOFF_MAX);
+        let deadline = self.env.clock.monotonic() + wait;
+        let mut queue = self.queue.lock();
+        while !queue.is_closing {
+            let left: Duration = deadline.saturating_sub(self.env.clock.monotonic());
+            if left.is_zero() || self.wake.wait_for(&mut queue, left).timed_out() {
+                break;
+            }
+        }
+        !queue.is_closing
+    }
+
+    fn materialise_one(&self) -> Result<bool, JournalError> {
+        let mut materialiser = self.materialiser.lock();
+        let batch = self.queue.lock().take(BATCH_JOBS_MAX, BATCH_BYTES_MAX);
+        if batch.is_empty() {
+            return Ok(false);
+        }
+        match materialiser.apply(&batch, Some(&self.log)) {
+            Ok(upto) => {
+                self.settle(batch, upto);
+                Ok(true)
+            }
+            Err(e) => {
+                self.put_back(batch, &e);
+                Err(e)
+            }
+        }
+    }
+
+    fn settle(&self, batch: Vec<Pending>, upto: Lsn) {
+        if let Err(e) = self.log.truncate_before(upto.next()) {
+            tracing::warn!(error = %e, "a segment of the local log could not be freed");
+        }
+        self.materialised.send_if_modified(|old| std::mem::replace(old, upto) != upto);
+        self.health.send_if_modified(|health| std::mem::replace(health, Health::Good) != Health::Good);
+        self.queue.lock().settle(&batch);
+        self.progress.notify_all();
+        for done in batch.into_iter().filter_map(|pending| pending.done) {
+            // Whoever asked may have gone.
+            let _ = done.send(());
+        }
+    }
+
+    fn put_back(&self, batch: Vec<Pending>, error: &JournalError) {
+        let mut queue = self.queue.lock();
+        for pending in batch.into_iter().rev() {
+            queue.jobs.push_front(pending);
+        }
+        self.health.send_modify(|health| {
+            let tries = if let Health::Failing { tries, .. } = health { *tries + 1 } else { 1 };
+            *health = Health::Failing { tries, detail: error.to_string() };
+        });
+        tracing::warn!(%error, "the local database cannot be written; trying again");
+        drop(queue);
+        self.progress.notify_all();
+    }
+
+    fn stalled(&self) -> Result<(), JournalError> {
+        match &*self.health.borrow() {
+            Health::Good => Ok(()),
+            Health::Failing { detail, .. } => Err(JournalError::Stalled(detail.clone())),
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Owns the durable log: checksummed records in preallocated segments, numbered without gaps. It knows
+//! nothing of what a record means.
+//!
+//! A record is *appended* (it has its place in the order), then *flushed* (given to the kernel: it
+//! survives the daemon), then *synced* (it survives power loss). What a crash leaves is always a
+//! prefix of what was appended. Never pretends: after a failed write or sync nothing more is taken.
+//! Start reading at `segment` (the format), then `writer`.
+
+mod error;
+mod scan;
+mod segment;
+mod writer;
+
+pub use error::LogError;
+pub use scan::{LogScan, Replay};
+pub use writer::Log;
+
+use crate::limits;
+use serde::{Deserialize, Serialize};
+
+/// The number of a record; 0 before the first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Lsn(pub u64);
+
+impl Lsn {
+    /// The number after this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+/// Sizes of a log.
+#[derive(Debug, Clone, Copy)]
+pub struct LogOptions {
+    /// Bytes of one segment.
+    pub segment_bytes: u64,
+    /// Freed segments kept for use again.
+    pub spare_max: usize,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        Self { segment_bytes: limits::LOG_SEGMENT_BYTES, spare_max: 2 }
+    }
+}
