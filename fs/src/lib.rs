@@ -12,3 +12,4 @@ pub mod log;
 pub mod meta;
 pub mod remote;
 pub mod tree;
+pub mod vfs;

@@ -1,0 +1,190 @@
+//! Owns the calls on bytes: read, write, lseek, fallocate, copy_file_range.
+
+use super::files::{OpenFile, done};
+use super::ports::{FileContent, Outcome};
+use super::{Answer, Caller, Stop, Vfs, VfsError};
+use crate::tree::TreeError;
+use std::ops::Range;
+use tarn_proto::limits::FILE_BYTES_MAX;
+
+/// Most bytes that one `copy_file_range` call copies; programs call again for the rest.
+const COPY_BYTES_MAX: u64 = 8 << 20;
+const COPY_STEP_BYTES: usize = 1 << 20;
+/// What is read ahead of the first read of a handle, and at most.
+const AHEAD_BYTES_MIN: u64 = 1 << 20;
+const AHEAD_BYTES_MAX: u64 = 32 << 20;
+
+/// How a handle has been read so far: where the next read would go on, and how far ahead to fetch then.
+#[derive(Debug, Default)]
+pub struct Reading {
+    next: u64,
+    fetched_to: u64,
+    window_bytes: u64,
+}
+
+impl Reading {
+    /// Notes a read; what to fetch ahead of it, if it goes on where the last one ended.
+    fn note(&mut self, range: Range<u64>, size_bytes: u64) -> Option<Range<u64>> {
+        let goes_on = range.start == self.next;
+        self.next = range.end;
+        if !goes_on {
+            (self.window_bytes, self.fetched_to) = (0, range.end);
+            return None;
+        }
+        let half_used = range.end + self.window_bytes / 2 >= self.fetched_to;
+        if !half_used || self.fetched_to >= size_bytes {
+            return None;
+        }
+        self.window_bytes = (self.window_bytes * 2).clamp(AHEAD_BYTES_MIN, AHEAD_BYTES_MAX);
+        let ahead = self.fetched_to.max(range.end)..(range.end + self.window_bytes).min(size_bytes);
+        self.fetched_to = ahead.end.max(self.fetched_to);
+        (ahead.start < ahead.end).then_some(ahead)
+    }
+}
+
+/// What `fallocate` is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Allocation {
+    Allocate,
+    Zero,
+    Punch,
+}
+
+impl Vfs {
+    /// Reads into `buf`; fewer bytes than it holds only at the end of the file.
+    ///
+    /// # Errors
+    /// `BadHandle`; waits for what is not here.
+    pub fn read(&self, handle: u64, offset: u64, buf: &mut [u8]) -> Answer<usize> {
+        let file = self.file(handle)?;
+        let content = self.content(&file)?;
+        let outcome = content.read(offset, buf)?;
+        let end = match &outcome {
+            Outcome::Done(count) => offset + *count as u64,
+            Outcome::Missing(_) => offset.saturating_add(buf.len() as u64).min(content.size_bytes()),
+        };
+        self.read_ahead(&file, content.as_ref(), offset..end);
+        done(file.ino, outcome)
+    }
+
+    /// Asks for what the next reads will want. Where all is here this is one lock of the handle.
+    fn read_ahead(&self, file: &OpenFile, content: &dyn FileContent, read: Range<u64>) {
+        let Some(ahead) = file.reading.lock().note(read, content.size_bytes()) else { return };
+        let missing = content.missing(ahead);
+        if !missing.is_empty() {
+            self.bringer.soon(file.ino, &missing);
+        }
+    }
+
+    /// Writes all of `data`.
+    ///
+    /// # Errors
+    /// `BadHandle`, `FileTooLarge`; else as the tree says. Waits where the tree needs bytes around the range first.
+    pub fn write(&self, caller: Caller, handle: u64, offset: u64, data: &[u8]) -> Answer<()> {
+        let file = self.file(handle)?;
+        if !file.flags.write {
+            return Err(VfsError::BadHandle.into());
+        }
+        range_of(offset, data.len() as u64)?;
+        done(file.ino, self.tree.write(file.ino, offset, data)?)?;
+        self.drop_privileges_on_write(caller, file.ino)?;
+        if file.flags.sync {
+            self.tree.fsync(file.ino)?;
+        }
+        Ok(())
+    }
+
+    /// Finds data (SEEK_DATA) or a hole (SEEK_HOLE). All up to the end counts as data: what is not local is not
+    /// a hole, or `cp` would write zeros for it.
+    ///
+    /// # Errors
+    /// `BeyondEnd` from the end on, `Invalid` for another `whence`.
+    pub fn lseek(&self, handle: u64, offset: i64, whence: i32) -> Answer<i64> {
+        let file = self.file(handle)?;
+        let size = i64::try_from(self.content(&file)?.size_bytes()).unwrap_or(i64::MAX);
+        match whence {
+            libc::SEEK_DATA | libc::SEEK_HOLE if !(0..size).contains(&offset) => Err(VfsError::BeyondEnd.into()),
+            libc::SEEK_DATA => Ok(offset),
+            libc::SEEK_HOLE => Ok(size),
+            _ => Err(TreeError::Invalid.into()),
+        }
+    }
+
+    /// Allocates, zeroes or punches a range.
+    ///
+    /// # Errors
+    /// `NotSupported` for modes that shift or unshare; `Invalid` for an empty range; else as the tree says.
+    pub fn fallocate(&self, caller: Caller, handle: u64, offset: u64, len_bytes: u64, mode: i32) -> Answer<()> {
+        let file = self.file(handle)?;
+        if !file.flags.write {
+            return Err(VfsError::BadHandle.into());
+        }
+        let keep_size = mode & libc::FALLOC_FL_KEEP_SIZE != 0;
+        let what = match mode & !libc::FALLOC_FL_KEEP_SIZE {
+            0 => Allocation::Allocate,
+            libc::FALLOC_FL_ZERO_RANGE => Allocation::Zero,
+            libc::FALLOC_FL_PUNCH_HOLE if keep_size => Allocation::Punch,
+            _ => return Err(TreeError::NotSupported.into()),
+        };
+        let range = range_of(offset, len_bytes)?;
+        if range.is_empty() {
+            return Err(TreeError::Invalid.into());
+        }
+        let size_bytes = self.tree.stat(file.ino)?.size_bytes;
+        let grown = (!keep_size && range.end > size_bytes).then_some(range.end);
+        let inside = range.start.min(size_bytes)..range.end.min(grown.unwrap_or(size_bytes));
+        let outcome = match what {
+            Allocation::Allocate => self.tree.allocate(file.ino, range, grown),
+            Allocation::Zero | Allocation::Punch if inside.is_empty() => Ok(Outcome::Done(())),
+            Allocation::Zero | Allocation::Punch => self.tree.zero(file.ino, inside, grown),
+        };
+        done(file.ino, outcome?)?;
+        self.drop_privileges_on_write(caller, file.ino)
+    }
+
+    /// Copies bytes between open files, at most [`COPY_BYTES_MAX`]; how many.
+    ///
+    /// # Errors
+    /// Of the first byte; later ones end the copy early. Waits for what is not here.
+    pub fn copy_file_range(&self, caller: Caller, from: (u64, u64), to: (u64, u64), len_bytes: u64) -> Answer<u64> {
+        let source = self.file(from.0)?;
+        let mut buf = vec![0; COPY_STEP_BYTES.min(len_bytes as usize)];
+        let mut copied = 0;
+        while copied < len_bytes.min(COPY_BYTES_MAX) {
+            let want = (len_bytes - copied).min(buf.len() as u64) as usize;
+            match self.copy_step(caller, &source, from.1 + copied, (to.0, to.1 + copied), &mut buf[..want]) {
+                Ok(0) => break,
+                Ok(count) => copied += count,
+                Err(_) if copied > 0 => break,
+                Err(stop) => return Err(stop),
+            }
+        }
+        Ok(copied)
+    }
+
+    fn copy_step(&self, caller: Caller, source: &OpenFile, offset: u64, to: (u64, u64), buf: &mut [u8]) -> Answer<u64> {
+        let count = done(source.ino, self.content(source)?.read(offset, buf)?)?;
+        if count > 0 {
+            self.write(caller, to.0, to.1, &buf[..count])?;
+        }
+        Ok(count as u64)
+    }
+
+    /// How much of a file is here, in a word.
+    pub(super) fn presence(&self, ino: crate::meta::rows::Ino) -> Answer<&'static str> {
+        let content = self.tree.content(ino)?;
+        Ok(match (content.present_bytes(), content.size_bytes()) {
+            (0, size) if size > 0 => "online-only",
+            (present, size) if present < size => "partial",
+            _ => "hydrated",
+        })
+    }
+}
+
+/// A range that lies in what a file can hold.
+fn range_of(offset: u64, len_bytes: u64) -> Result<Range<u64>, Stop> {
+    match offset.checked_add(len_bytes) {
+        Some(end) if end <= FILE_BYTES_MAX => Ok(offset..end),
+        _ => Err(VfsError::FileTooLarge.into()),
+    }
+}

@@ -1,0 +1,192 @@
+//! Owns the calls on open files: open, create, flush, release, fsync.
+
+use super::data::Reading;
+use super::ports::{FileContent, Outcome};
+use super::{Answer, Caller, Shown, Stop, Vfs, VfsError, WaitFor};
+use crate::meta::rows::Ino;
+use crate::tree::TreeError;
+use parking_lot::Mutex;
+use std::sync::{Arc, OnceLock};
+use tarn_proto::node::NodeKind;
+
+/// How a file was opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OpenFlags {
+    /// For reading.
+    pub read: bool,
+    /// For writing.
+    pub write: bool,
+    /// What is written is durable when the call returns.
+    pub sync: bool,
+    /// Past the page cache.
+    pub direct: bool,
+    /// Emptied first.
+    pub truncate: bool,
+    /// `create` must make it.
+    pub exclusive: bool,
+}
+
+impl From<i32> for OpenFlags {
+    fn from(flags: i32) -> Self {
+        let has = |flag: i32| flags & flag == flag;
+        let access = flags & libc::O_ACCMODE;
+        Self {
+            read: access != libc::O_WRONLY,
+            write: access != libc::O_RDONLY,
+            sync: has(libc::O_DSYNC),
+            direct: has(libc::O_DIRECT),
+            truncate: has(libc::O_TRUNC),
+            exclusive: has(libc::O_EXCL),
+        }
+    }
+}
+
+/// An open file. (`O_APPEND` needs nothing here: the kernel gives each append its offset under its own lock of
+/// the inode, and an open file's size changes by nobody but the kernel's callers.)
+#[derive(Debug)]
+pub struct OpenFile {
+    /// Which inode.
+    pub ino: Ino,
+    /// How.
+    pub flags: OpenFlags,
+    /// Taken at the first read: many programs open and only stat.
+    content: OnceLock<Arc<dyn FileContent>>,
+    /// How it has been read so far.
+    pub(super) reading: Mutex<Reading>,
+}
+
+/// How the kernel is to serve an open file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Serve {
+    /// Through its page cache, and what it has there still holds.
+    KeepCache,
+    /// Through its page cache, dropping what is there.
+    FreshCache,
+    /// Past its page cache.
+    Direct,
+}
+
+/// What `open` answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opened {
+    /// The handle.
+    pub handle: u64,
+    /// How the kernel is to serve it.
+    pub serve: Serve,
+}
+
+impl Vfs {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// As the tree says.
+    pub fn open(&self, caller: Caller, ino: Ino, flags: OpenFlags) -> Answer<Opened> {
+        let writes = flags.write || flags.truncate;
+        if writes {
+            self.writable()?;
+        }
+        self.tree.opened(ino, writes)?;
+        if flags.truncate
+            && let Err(stop) = self.empty(caller, ino)
+        {
+            self.tree.closed(ino, writes);
+            return Err(stop);
+        }
+        let file = OpenFile { ino, flags, content: OnceLock::new(), reading: Mutex::default() };
+        Ok(Opened { handle: self.files.insert(file), serve: self.serve(ino, flags) })
+    }
+
+    /// Makes and opens a file, or opens the one that another made first. `mode` comes with the umask applied.
+    ///
+    /// # Errors
+    /// `Exists` if it must not be there or is no file; else as the tree says.
+    pub fn create(
+        &self,
+        caller: Caller,
+        parent: Ino,
+        name: &[u8],
+        mode: u32,
+        flags: OpenFlags,
+    ) -> Answer<(Shown, Opened)> {
+        let stat = match self.make(caller, parent, name, NodeKind::File, mode) {
+            Err(Stop::Fail(VfsError::Tree(TreeError::Exists))) if !flags.exclusive => {
+                return self.open_existing(caller, parent, name, flags);
+            }
+            made => made?,
+        };
+        let opened = self.open(caller, stat.ino, OpenFlags { truncate: false, ..flags })?;
+        Ok((self.entered(stat), opened))
+    }
+
+    fn open_existing(&self, caller: Caller, parent: Ino, name: &[u8], flags: OpenFlags) -> Answer<(Shown, Opened)> {
+        let found = self.tree.lookup(parent, &super::names::checked(name)?)?;
+        if !found.kind.is_file() {
+            return Err(TreeError::Exists.into());
+        }
+        let opened = self.open(caller, found.ino, flags)?;
+        Ok((self.entered(self.tree.stat(found.ino)?), opened))
+    }
+
+    /// A descriptor of an open file was closed. Nothing waits for that: what was written is safe already.
+    ///
+    /// # Errors
+    /// `BadHandle`.
+    pub fn flush(&self, handle: u64) -> Answer<()> {
+        self.file(handle)?;
+        Ok(())
+    }
+
+    /// The last descriptor was closed and the last map is gone.
+    pub fn release(&self, handle: u64) {
+        if let Some(file) = self.files.remove(handle) {
+            self.tree.closed(file.ino, file.flags.write || file.flags.truncate);
+        }
+    }
+
+    /// Makes a file durable.
+    ///
+    /// # Errors
+    /// `BadHandle`; else as the tree says.
+    pub fn fsync(&self, handle: u64) -> Answer<()> {
+        Ok(self.tree.fsync(self.file(handle)?.ino)?)
+    }
+
+    /// Number of open files.
+    pub fn open_count(&self) -> usize {
+        self.files.count()
+    }
+
+    pub(super) fn file(&self, handle: u64) -> Result<Arc<OpenFile>, VfsError> {
+        self.files.get(handle).ok_or(VfsError::BadHandle)
+    }
+
+    pub(super) fn content<'f>(&self, file: &'f OpenFile) -> Answer<&'f Arc<dyn FileContent>> {
+        if let Some(content) = file.content.get() {
+            return Ok(content);
+        }
+        let content = self.tree.content(file.ino)?;
+        Ok(file.content.get_or_init(|| content))
+    }
+
+    /// Decides how the kernel serves a file; the one place for it.
+    fn serve(&self, ino: Ino, flags: OpenFlags) -> Serve {
+        match () {
+            () if flags.direct => Serve::Direct,
+            () if self.stale.contains(ino) => Serve::FreshCache,
+            () => Serve::KeepCache,
+        }
+    }
+
+    fn empty(&self, caller: Caller, ino: Ino) -> Answer<()> {
+        done(ino, self.tree.truncate(ino, 0)?)?;
+        self.drop_privileges_on_write(caller, ino)
+    }
+}
+
+/// Waits for the bytes that a call found missing.
+pub(super) fn done<T>(ino: Ino, outcome: Outcome<T>) -> Answer<T> {
+    match outcome {
+        Outcome::Done(value) => Ok(value),
+        Outcome::Missing(ranges) => Err(Stop::Wait(WaitFor::Bytes { ino, ranges })),
+    }
+}

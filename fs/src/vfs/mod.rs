@@ -1,0 +1,93 @@
+//! Owns what POSIX says of each call: inodes as the kernel knows them, open handles, the rules of privileges. One
+//! file per family of calls. Must never wait for the network: a call answers at once or says what it waits for
+//! ([`Stop::Wait`]), and is made again. Knows no kernel protocol and no errno number.
+//!
+//! Start reading at [`files`] and [`names`]; what stands below is in [`ports`].
+
+mod attrs;
+mod data;
+mod dirs;
+pub mod files;
+mod handles;
+mod make;
+pub mod names;
+pub mod ports;
+mod space;
+mod stale;
+mod stop;
+mod view;
+mod xattrs;
+
+pub use attrs::{NewTime, SetAttr};
+pub use dirs::{DirItem, OpenedDir};
+pub use files::{OpenFlags, Opened, Serve};
+pub use names::RenameFlags;
+pub use stale::Stale;
+pub use stop::{Answer, Stop, VfsError, WaitFor};
+pub use view::{Caller, Options, Shown};
+pub use xattrs::{STATE, XattrMode};
+
+use crate::env::Clock;
+use crate::meta::rows::Ino;
+use dirs::OpenDir;
+use files::OpenFile;
+use handles::Handles;
+use lru::LruCache;
+use parking_lot::Mutex;
+use ports::{Bringer, Space, TreePort};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+use tarn_proto::node::Timestamp;
+
+/// Times of reading that are remembered.
+const ATIMES_MAX: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
+
+/// The file system behind one mount.
+///
+/// Lock order: each lock here is taken alone and released before a call on a port, but for `space`, which is held
+/// across [`TreePort::space`] so that one caller asks for all.
+#[derive(Debug)]
+pub struct Vfs {
+    tree: Arc<dyn TreePort>,
+    bringer: Arc<dyn Bringer>,
+    clock: Arc<dyn Clock>,
+    options: Options,
+    files: Handles<OpenFile>,
+    dirs: Handles<OpenDir>,
+    atimes: Mutex<LruCache<Ino, Timestamp>>,
+    space: Mutex<Option<(Duration, Space)>>,
+    stale: Arc<Stale>,
+}
+
+impl Vfs {
+    /// A file system that shows `tree`.
+    pub fn new(tree: Arc<dyn TreePort>, bringer: Arc<dyn Bringer>, clock: Arc<dyn Clock>, options: Options) -> Self {
+        Self {
+            tree,
+            bringer,
+            clock,
+            options,
+            files: Handles::default(),
+            dirs: Handles::default(),
+            atimes: Mutex::new(LruCache::new(ATIMES_MAX)),
+            space: Mutex::default(),
+            stale: Arc::default(),
+        }
+    }
+
+    /// Which inodes have invalidations on their way; who sends them keeps it.
+    pub fn stale(&self) -> &Arc<Stale> {
+        &self.stale
+    }
+
+    /// Who brings what is not local.
+    pub fn bringer(&self) -> &Arc<dyn Bringer> {
+        &self.bringer
+    }
+
+    /// How this mount shows the tree.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+}

@@ -1,0 +1,133 @@
+//! Owns the seams of `vfs`: what it asks of the tree, of a content, and of those who bring what is not local.
+//! The tests stand fakes behind them.
+
+use crate::meta::rows::Ino;
+use crate::tree::{DirEntry, NewNode, RenameRequest, Stat, SyncState, TreeError};
+use async_trait::async_trait;
+use std::fmt::Debug;
+use std::ops::Range;
+use std::sync::Arc;
+use tarn_proto::ids::NodeId;
+use tarn_proto::name::Name;
+use tarn_proto::node::AttrChange;
+
+/// What a call on bytes came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome<T> {
+    /// It is done.
+    Done(T),
+    /// Nothing was done: these bytes must be here first.
+    Missing(Vec<Range<u64>>),
+}
+
+/// What the tree answers. No call blocks on the network; errors are the tree's.
+#[expect(clippy::missing_errors_doc, reason = "all errors are the tree's, and its error type says when")]
+pub trait TreePort: Send + Sync + Debug {
+    /// Finds a name. `Unlisted`: the folder must be listed first.
+    fn lookup(&self, parent: Ino, name: &Name) -> Result<Stat, TreeError>;
+    /// Counts that the kernel was told of an inode.
+    fn refer(&self, ino: Ino);
+    /// Takes back `count` of these.
+    fn forget(&self, ino: Ino, count: u64);
+    /// What an inode is.
+    fn stat(&self, ino: Ino) -> Result<Stat, TreeError>;
+    /// The directory that a directory lies in.
+    fn parent_of(&self, ino: Ino) -> Option<Ino>;
+    /// Opens a directory, whose listing keeps its cookies until it is dropped.
+    fn open_dir(&self, ino: Ino) -> Result<Box<dyn Listing>, TreeError>;
+    /// Makes a node.
+    fn create(&self, parent: Ino, name: &Name, new: NewNode) -> Result<Stat, TreeError>;
+    /// Removes a name of what is no directory.
+    fn unlink(&self, parent: Ino, name: &Name) -> Result<(), TreeError>;
+    /// Removes an empty directory.
+    fn rmdir(&self, parent: Ino, name: &Name) -> Result<(), TreeError>;
+    /// Moves a name.
+    fn rename(&self, request: RenameRequest) -> Result<(), TreeError>;
+    /// Adds a name.
+    fn link(&self, ino: Ino, parent: Ino, name: &Name) -> Result<Stat, TreeError>;
+    /// Changes attributes.
+    fn set_attrs(&self, ino: Ino, change: AttrChange) -> Result<Stat, TreeError>;
+    /// Counts an open handle: its inode and version stay.
+    fn opened(&self, ino: Ino, write: bool) -> Result<(), TreeError>;
+    /// Takes that back.
+    fn closed(&self, ino: Ino, write: bool);
+    /// A file's content. The same one as long as a handle is open.
+    fn content(&self, ino: Ino) -> Result<Arc<dyn FileContent>, TreeError>;
+    /// Writes; survives kill -9 when it returns.
+    fn write(&self, ino: Ino, offset: u64, data: &[u8]) -> Result<Outcome<()>, TreeError>;
+    /// Sets the size.
+    fn truncate(&self, ino: Ino, size_bytes: u64) -> Result<Outcome<()>, TreeError>;
+    /// Makes a range read as zeros; `size_bytes` grows the file to it first.
+    fn zero(&self, ino: Ino, range: Range<u64>, size_bytes: Option<u64>) -> Result<Outcome<()>, TreeError>;
+    /// Reserves space for a range without changing what it reads as; `size_bytes` grows the file to it.
+    fn allocate(&self, ino: Ino, range: Range<u64>, size_bytes: Option<u64>) -> Result<Outcome<()>, TreeError>;
+    /// Makes a file durable.
+    fn fsync(&self, ino: Ino) -> Result<(), TreeError>;
+    /// Makes a directory durable.
+    fn fsync_dir(&self, ino: Ino) -> Result<(), TreeError>;
+    /// What a node is to the server.
+    fn sync_state(&self, ino: Ino) -> Result<SyncState, TreeError>;
+    /// How much there is and how much fits.
+    fn space(&self) -> Result<Space, TreeError>;
+}
+
+/// An open directory of the tree.
+pub trait Listing: Send + Sync + Debug {
+    /// Up to `max` entries after a cookie, without "." and "..". An entry that is there all the while is seen
+    /// once, whatever happens to others meanwhile. Cookies are higher than 2.
+    ///
+    /// # Errors
+    /// The tree's.
+    fn read(&self, after_cookie: u64, max: usize) -> Result<Vec<DirEntry>, TreeError>;
+}
+
+/// The bytes of a file.
+pub trait FileContent: Send + Sync + Debug {
+    /// Size in bytes.
+    fn size_bytes(&self) -> u64;
+    /// Reads up to `buf.len()` bytes at `offset`; fewer only at the end of the file.
+    ///
+    /// # Errors
+    /// The tree's.
+    fn read(&self, offset: u64, buf: &mut [u8]) -> Result<Outcome<usize>, TreeError>;
+    /// Which parts of a range are not here.
+    fn missing(&self, range: Range<u64>) -> Vec<Range<u64>>;
+    /// How many bytes are here.
+    fn present_bytes(&self) -> u64;
+}
+
+/// What `statfs` tells.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes in all.
+    pub total_bytes: u64,
+    /// Bytes that can still be written.
+    pub free_bytes: u64,
+    /// Nodes, as far as known here.
+    pub node_count: u64,
+}
+
+/// Brings what is not local. Cancel-safe: a dropped call leaves nothing half done.
+#[async_trait]
+pub trait Bringer: Send + Sync + Debug {
+    /// Lists a folder on the server and gives the listing to the tree.
+    async fn list(&self, node: NodeId) -> Result<(), BringError>;
+    /// Hydrates bytes of a file.
+    async fn bytes(&self, ino: Ino, ranges: &[Range<u64>]) -> Result<(), BringError>;
+    /// Tells that a program will likely read these bytes soon. Returns at once.
+    fn soon(&self, ino: Ino, ranges: &[Range<u64>]);
+}
+
+/// Why something cannot be brought.
+#[derive(Debug, thiserror::Error)]
+pub enum BringError {
+    /// Known to be offline, or the server cannot be reached.
+    #[error("the server cannot be reached")]
+    Unreachable,
+    /// The server lacks it, refuses it, or sent something damaged.
+    #[error("{0}")]
+    Unreadable(String),
+    /// The local disk has no room for it or failed.
+    #[error(transparent)]
+    Local(#[from] std::io::Error),
+}
