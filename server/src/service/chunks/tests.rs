@@ -1,3 +1,5 @@
+//! Holds the calls on chunks to what they promise.
+
 #![allow(clippy::unwrap_used)]
 use super::*;
 use bytes::{Bytes, BytesMut};
