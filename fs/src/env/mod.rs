@@ -1,8 +1,10 @@
 //! Owns the outside world: clock, randomness and disk come from here and nowhere else, so that the
 //! same code runs under the mount and under the simulation.
 
+mod crash;
 mod real;
 
+pub use crash::{CrashDisk, Fault};
 pub use real::{RealClock, RealDisk, RealRng};
 
 use std::fmt::Debug;

@@ -11,6 +11,9 @@ mod scan;
 mod segment;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub use error::LogError;
 pub use scan::{LogScan, Replay};
 pub use writer::Log;
