@@ -11,5 +11,6 @@ pub mod limits;
 pub mod log;
 pub mod meta;
 pub mod remote;
+pub mod sync;
 pub mod tree;
 pub mod vfs;

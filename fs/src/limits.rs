@@ -45,3 +45,33 @@ pub const NOTIFY_PING: Duration = Duration::from_secs(14);
 pub const NOTIFY_PINGS_UNANSWERED_MAX: u32 = 2;
 /// Bodies of requests from this size on are compressed.
 pub const COMPRESS_BYTES_MIN: usize = 4 << 10;
+/// Longest wait between attempts to open the notice socket while nothing is queued.
+pub const LINK_BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// A file that programs still write is sent once it has been quiet this long.
+pub const OPEN_QUIET_MIN: Duration = Duration::from_secs(2);
+/// A file that programs never stop writing is sent at least this often.
+pub const OPEN_AGE_MAX: Duration = Duration::from_secs(30);
+/// Queued operations that the engine looks at.
+pub const QUEUE_WINDOW: usize = 4_096;
+/// Operations that may be overtaken at a time; beyond it the queue stands still.
+pub const PARKED_MAX: usize = 1_024;
+/// Contents up to this size are sent many to a request.
+pub const GROUPED_CONTENT_BYTES_MAX: u64 = 1 << 20;
+/// Contents of one group of small ones.
+pub const GROUP_BYTES_MAX: u64 = 16 << 20;
+/// A second group is not started for less than this, or [`GROUP_COUNT_MIN`] contents.
+pub const GROUP_BYTES_MIN: u64 = 4 << 20;
+/// See [`GROUP_BYTES_MIN`].
+pub const GROUP_COUNT_MIN: usize = 256;
+/// Groups of small contents sent at once.
+pub const GROUPS_MAX: usize = 2;
+/// Large contents sent at once.
+pub const LARGE_UPLOADS_MAX: usize = 2;
+/// Bodies of one large content sent at once.
+pub const BODIES_PER_UPLOAD_MAX: usize = 3;
+/// Stored chunks in one body, unless one alone is larger.
+pub const UPLOAD_BODY_BYTES: usize = 8 << 20;
+/// Encoded chunks in memory.
+pub const UPLOAD_MEMORY_BYTES_MAX: usize = 64 << 20;
+/// Chunks of up to this many bytes together are sent without asking first which are missing.
+pub const UNASKED_BYTES_MAX: u64 = 256 << 10;

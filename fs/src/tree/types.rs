@@ -127,8 +127,11 @@ pub struct QueueItem {
     pub readiness: Readiness,
     /// Whether it has been given its final wire form (it may have reached the server already).
     pub frozen: bool,
-    /// What it touches: later operations that share a key, or lie below one, must not overtake it.
+    /// What it touches: its node and the names that it makes, changes or removes. Of two operations of
+    /// which one touches what the other touches or lies below, the later never overtakes the earlier.
     pub keys: Vec<QueueKey>,
+    /// The directories above what it touches, up to the root, in any order.
+    pub above: Vec<Ino>,
     /// Whether it lies in a tree that needs order (holds `.git`, or by setting).
     pub ordered_tree: Option<Ino>,
 }

@@ -1,0 +1,433 @@
+//! Owns the sync engine: events in, actions out. No I/O, no clock, no task: the same engine runs under
+//! the mount and under the simulation. Start at [`Engine::handle`]; what may go when is in `plan`.
+//!
+//! Two things gate its work. The *link* (see `link`) is the notice socket. The *gate* is the back-off of
+//! requests: closed by a failure, opened by its time, a success, or a person who waits. A *hold* stops
+//! everything until a person acts; what is queued stays queued.
+//!
+//! An operation goes through these stages (`plan::Stage`):
+//!
+//! ```text
+//!  with content: Wanted ──▶ Uploading ──▶ Uploaded ─┐
+//!                  ▲            │ failed            │
+//!                  ├── Delayed ◀┘                   ▼
+//!                  │      MissingChunks          Pushing ──▶ Settling ──▶ (gone)
+//!                  └──────────────────────────────  │ ▲
+//!  without: (untouched) ────────────────────────────┼─┘
+//!                   ▲    Skipped, RetryLater        │
+//!                   ├───────────────────────────────┤
+//!                   └──────── Renaming ◀────────────┘ NeedsName
+//! ```
+
+mod pull;
+mod push;
+mod upload;
+
+use super::backoff::Backoff;
+use super::event::{Action, Event, Failure};
+use super::link::{LinkEvent, LinkState};
+use super::plan::{Context, Plan, Stage, plan_batch};
+use crate::limits;
+use crate::meta::rows::Ticket;
+use crate::remote::RemoteError;
+use crate::tree::{QueueItem, Readiness};
+use pull::PullState;
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+use tarn_proto::error::ErrorCode;
+use tarn_proto::limits::PUSH_OPS_MAX;
+use upload::Group;
+
+/// Why the engine does nothing until a person acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    /// The device's token is void.
+    SignedOut,
+    /// The device's state was restored from a backup, and it must be enrolled anew by signing in.
+    MustSignInAnew,
+}
+
+/// The last thing that went wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastError {
+    /// When.
+    pub at: Duration,
+    /// What.
+    pub reason: String,
+}
+
+/// How the engine stands, for status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineView {
+    /// The notice socket.
+    pub link: LinkState,
+    /// Whether requests may be made.
+    pub is_gate_open: bool,
+    /// Attempts that failed since the last success.
+    pub failures: u32,
+    /// What holds everything.
+    pub held: Option<Held>,
+    /// The last thing that went wrong since the start.
+    pub last_error: Option<LastError>,
+    /// Operations that are overtaken.
+    pub parked_count: usize,
+    /// Contents being sent.
+    pub uploading_count: usize,
+    /// Whether a push is under way.
+    pub is_pushing: bool,
+    /// Whether a pull is under way.
+    pub is_pulling: bool,
+}
+
+/// Reading the queue.
+#[derive(Debug, Default)]
+struct Reading {
+    is_running: bool,
+    /// The queue changed since it was read.
+    is_stale: bool,
+    /// What is being read is old already: answers were applied meanwhile.
+    discard: bool,
+    /// Whether the last read came back full: there is more behind.
+    was_full: bool,
+    at: Duration,
+}
+
+/// The sync engine of one space.
+#[derive(Debug)]
+pub struct Engine {
+    items: Vec<QueueItem>,
+    stages: HashMap<Ticket, Stage>,
+    /// Operations that have been in a push: they may have reached the server, whatever the queue said
+    /// when it was read.
+    sent: HashSet<Ticket>,
+    reading: Reading,
+    groups: HashMap<u64, Group>,
+    next_group: u64,
+    is_pushing: bool,
+    settling_count: usize,
+    /// Operations in one push: shrinks when the server refuses a push as a whole.
+    batch_max: usize,
+    pull: PullState,
+    link: LinkState,
+    /// Whether the driver has been asked for the socket and has not said yet that it is gone.
+    is_link_asked: bool,
+    link_retry: Backoff,
+    gate: Backoff,
+    held: Option<Held>,
+    /// The device's counters fell behind: nothing is pushed before it has a new id.
+    is_renewing: bool,
+    is_renewal_asked: bool,
+    urged: Ticket,
+    parked_count: usize,
+    timer: Option<Duration>,
+    last_error: Option<LastError>,
+}
+
+impl Engine {
+    /// An engine that does nothing before `Start`; `seed` spreads the attempts of many devices.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            items: Vec::new(),
+            stages: HashMap::new(),
+            sent: HashSet::new(),
+            reading: Reading::default(),
+            groups: HashMap::new(),
+            next_group: 0,
+            is_pushing: false,
+            settling_count: 0,
+            batch_max: PUSH_OPS_MAX,
+            pull: PullState::default(),
+            link: LinkState::Offline,
+            is_link_asked: false,
+            link_retry: Backoff::new(seed),
+            gate: Backoff::new(seed.rotate_left(17)),
+            held: None,
+            is_renewing: false,
+            is_renewal_asked: false,
+            urged: Ticket(0),
+            parked_count: 0,
+            timer: None,
+            last_error: None,
+        }
+    }
+
+    /// Takes one event and says what is to be done now.
+    pub fn handle(&mut self, event: Event, now: Duration) -> Vec<Action> {
+        let mut actions = Vec::new();
+        self.apply(event, now, &mut actions);
+        self.pump(now, &mut actions);
+        actions
+    }
+
+    /// How the engine stands.
+    pub fn view(&self, now: Duration) -> EngineView {
+        EngineView {
+            link: self.link,
+            is_gate_open: self.gate.is_open(now),
+            failures: self.gate.failures(),
+            held: self.held,
+            last_error: self.last_error.clone(),
+            parked_count: self.parked_count,
+            uploading_count: self.groups.values().map(|group| group.tickets.len()).sum(),
+            is_pushing: self.is_pushing,
+            is_pulling: self.pull.is_running,
+        }
+    }
+
+    fn apply(&mut self, event: Event, now: Duration, actions: &mut Vec<Action>) {
+        match event {
+            Event::Start => self.start(),
+            Event::QueueChanged => self.reading.is_stale = true,
+            Event::QueueRead { items } => self.queue_read(items, now),
+            Event::UploadEnded { group, results } => self.upload_ended(group, results, now),
+            Event::PushAnswered { answers, gone, before, after } => {
+                self.push_answered(answers, &gone, before.zip(after), now, actions);
+            }
+            Event::PushFailed { error } => self.push_failed(&error, now),
+            Event::Settled { tickets, result } => self.settled(&tickets, result, now),
+            Event::Renamed { ticket, result } => self.renamed(ticket, result, now),
+            Event::PullEnded { result } => self.pull_ended(result, now),
+            Event::Noticed { seq } => self.pull.noticed_seq = self.pull.noticed_seq.max(seq),
+            Event::LinkOpened => self.link_opened(),
+            Event::LinkLost { error } => self.link_lost(&error, now),
+            Event::Revoked => self.hold(Held::SignedOut, actions),
+            Event::IdentityRenewed { result } => self.identity_renewed(result, now),
+            Event::Tick => self.tick(),
+            Event::WaitRequested { upto } => {
+                self.urged = self.urged.max(upto);
+                self.reading.is_stale = true;
+                self.wake();
+            }
+            Event::NetworkChanged => self.wake(),
+            Event::Shutdown => self.stop(actions),
+        }
+        self.close_link_if_held(actions);
+    }
+
+    /// Decides what to do next. Everything that is due is asked for here and nowhere else.
+    fn pump(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        if self.link == LinkState::Offline || self.held.is_some() {
+            return;
+        }
+        let mut wake = self.pump_link(now, actions);
+        wake = earliest(wake, self.pump_reading(now, actions));
+        if !self.gate.is_open(now) {
+            wake = earliest(wake, self.gate.until());
+        } else if self.is_renewing {
+            self.pump_renewal(actions);
+        } else {
+            self.pump_pull(actions);
+            let plan = self.plan(now);
+            self.pump_uploads(&plan, now, actions);
+            self.pump_push(&plan, actions);
+            wake = earliest(wake, plan.wake);
+        }
+        self.set_timer(wake, actions);
+    }
+
+    fn plan(&mut self, now: Duration) -> Plan {
+        let context = Context { stages: &self.stages, urged: self.urged, read_at: self.reading.at, now };
+        let plan = plan_batch(&self.items, &context);
+        self.parked_count = plan.parked.len();
+        plan
+    }
+
+    fn set_timer(&mut self, wake: Option<Duration>, actions: &mut Vec<Action>) {
+        if let Some(at) = wake
+            && self.timer != Some(at)
+        {
+            self.timer = Some(at);
+            actions.push(Action::SetTimer { at });
+        }
+    }
+
+    fn start(&mut self) {
+        self.held = None;
+        self.link.apply(LinkEvent::Start);
+        self.reading.is_stale = true;
+        self.pull.is_wanted = true;
+        self.wake();
+    }
+
+    fn tick(&mut self) {
+        self.timer = None;
+        // How quiet an open file has been is known from reading alone.
+        let is_open = |item: &QueueItem| matches!(item.readiness, Readiness::Open { .. });
+        self.reading.is_stale |= self.items.iter().any(is_open);
+    }
+
+    fn stop(&mut self, actions: &mut Vec<Action>) {
+        if self.link.apply(LinkEvent::Stop) {
+            actions.push(Action::CloseLink);
+        }
+    }
+
+    /// Nothing is tried any more until a person acts. What is queued stays.
+    fn hold(&mut self, held: Held, actions: &mut Vec<Action>) {
+        self.held = Some(held);
+        self.stop(actions);
+    }
+
+    fn close_link_if_held(&mut self, actions: &mut Vec<Action>) {
+        if self.held.is_some() {
+            self.stop(actions);
+        }
+    }
+
+    fn wake(&mut self) {
+        self.gate.wake();
+        self.link_retry.wake();
+    }
+
+    fn pump_link(&mut self, now: Duration, actions: &mut Vec<Action>) -> Option<Duration> {
+        match self.link {
+            LinkState::BackingOff if self.link_retry.is_open(now) => {
+                self.link.apply(LinkEvent::Due);
+            }
+            LinkState::BackingOff => return self.link_retry.until(),
+            LinkState::Connecting | LinkState::Online | LinkState::Offline => {}
+        }
+        if self.link == LinkState::Connecting && !self.is_link_asked {
+            self.is_link_asked = true;
+            actions.push(Action::OpenLink);
+        }
+        None
+    }
+
+    fn link_opened(&mut self) {
+        if self.link.apply(LinkEvent::Opened) {
+            self.link_retry.succeed();
+            // Notices were missed while the socket was gone.
+            self.pull.is_wanted = true;
+            self.gate.wake();
+        }
+    }
+
+    fn link_lost(&mut self, error: &Failure, now: Duration) {
+        self.is_link_asked = false;
+        let is_quiet = self.items.is_empty() && !self.is_pushing;
+        let wait_max = if is_quiet { limits::LINK_BACKOFF_MAX } else { limits::BACKOFF_MAX };
+        if self.link.apply(LinkEvent::Lost) {
+            self.link_retry.fail(now, wait_max);
+            self.note(error.to_string(), now);
+        }
+        self.hold_if_signed_out(error);
+    }
+
+    /// The queue is read when it changed, less often the longer it is and the more is under way.
+    fn pump_reading(&mut self, now: Duration, actions: &mut Vec<Action>) -> Option<Duration> {
+        if self.reading.is_running || !self.reading.is_stale {
+            return None;
+        }
+        let untouched = self.items.len() - self.stages.len().min(self.items.len());
+        if self.is_pushing && untouched >= limits::QUEUE_WINDOW / 2 {
+            return None;
+        }
+        let is_busy = self.is_pushing || !self.groups.is_empty();
+        let spacing =
+            if is_busy { READ_SPACING + READ_SPACING_PER_ITEM * self.items.len() as u32 } else { Duration::ZERO };
+        let due = self.reading.at + spacing;
+        if now < due {
+            return Some(due);
+        }
+        self.reading = Reading { is_running: true, at: now, ..Reading::default() };
+        actions.push(Action::ReadQueue { max: limits::QUEUE_WINDOW });
+        None
+    }
+
+    fn queue_read(&mut self, mut items: Vec<QueueItem>, now: Duration) {
+        self.reading.is_running = false;
+        if self.reading.discard {
+            self.reading.discard = false;
+            self.reading.is_stale = true;
+            return;
+        }
+        self.reading.at = now;
+        self.reading.was_full = items.len() >= limits::QUEUE_WINDOW;
+        for item in &mut items {
+            item.frozen |= self.sent.contains(&item.ticket);
+        }
+        self.items = items;
+        self.forget_gone();
+    }
+
+    /// Forgets operations that are in the queue no more, unless something is under way for them.
+    fn forget_gone(&mut self) {
+        let present: HashSet<Ticket> = self.items.iter().map(|item| item.ticket).collect();
+        self.stages.retain(|ticket, stage| {
+            let is_idle = matches!(stage, Stage::Wanted { .. } | Stage::Delayed { .. } | Stage::Uploaded);
+            present.contains(ticket) || !is_idle
+        });
+        self.sent.retain(|ticket| present.contains(ticket) || self.stages.contains_key(ticket));
+    }
+
+    /// A request succeeded: the network is there.
+    fn succeeded(&mut self) {
+        self.gate.succeed();
+        if self.link == LinkState::BackingOff {
+            self.link_retry.wake();
+        }
+    }
+
+    /// A request failed: all wait.
+    fn failed(&mut self, error: &Failure, now: Duration) {
+        self.note(error.to_string(), now);
+        self.gate.fail(now, limits::BACKOFF_MAX);
+        self.hold_if_signed_out(error);
+    }
+
+    fn hold_if_signed_out(&mut self, error: &Failure) {
+        if let Failure::Remote(RemoteError::Refused { code: ErrorCode::Unauthenticated, .. }) = error {
+            self.held = Some(Held::SignedOut);
+        }
+    }
+
+    fn note(&mut self, reason: String, now: Duration) {
+        self.last_error = Some(LastError { at: now, reason });
+    }
+
+    /// Nothing is frozen any more.
+    fn start_afresh(&mut self) {
+        self.sent.clear();
+        self.items.iter_mut().for_each(|item| item.frozen = false);
+        self.reading.discard = self.reading.is_running;
+    }
+
+    fn identity_renewed(&mut self, result: Result<(), Failure>, now: Duration) {
+        self.is_renewal_asked = false;
+        match result {
+            Ok(()) => {
+                self.is_renewing = false;
+                self.gate.succeed();
+                self.start_afresh();
+                self.pull.is_wanted = true;
+                self.reading.is_stale = true;
+            }
+            Err(error) => {
+                self.failed(&error, now);
+                if let Failure::Remote(RemoteError::Refused { .. }) = error {
+                    self.held.get_or_insert(Held::MustSignInAnew);
+                }
+            }
+        }
+    }
+}
+
+/// Time between two reads of the queue while work is under way.
+const READ_SPACING: Duration = Duration::from_millis(1);
+/// More of it for each operation that is known already.
+const READ_SPACING_PER_ITEM: Duration = Duration::from_micros(10);
+
+fn earliest(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (one, other) => one.or(other),
+    }
+}
+
+fn code_of(error: &Failure) -> Option<ErrorCode> {
+    match error {
+        Failure::Remote(RemoteError::Refused { code, .. }) => Some(*code),
+        Failure::Remote(_) | Failure::Local(_) => None,
+    }
+}

@@ -1,0 +1,154 @@
+//! Owns pushing and what follows from answers: what is settled, what is tried again, and how.
+
+use super::super::event::{Action, Failure, Standing};
+use super::super::plan::{Plan, Stage};
+use super::{Engine, Held, code_of};
+use crate::limits;
+use crate::meta::rows::Ticket;
+use std::collections::HashSet;
+use std::time::Duration;
+use tarn_proto::api::{Answer, Outcome};
+use tarn_proto::change::Cursor;
+use tarn_proto::error::ErrorCode;
+use tarn_proto::limits::PUSH_OPS_MAX;
+
+/// Answers that may be waiting to be applied while the next push is under way.
+const SETTLING_MAX: usize = 1;
+
+impl Engine {
+    pub(super) fn pump_push(&mut self, plan: &Plan, actions: &mut Vec<Action>) {
+        if self.is_pushing || self.settling_count > SETTLING_MAX || self.pull.is_starting_over() || plan.push.is_empty()
+        {
+            return;
+        }
+        let tickets: Vec<Ticket> = plan.push.iter().take(self.batch_max).copied().collect();
+        let batch: HashSet<Ticket> = tickets.iter().copied().collect();
+        for item in self.items.iter_mut().filter(|item| batch.contains(&item.ticket)) {
+            item.frozen = true;
+            self.stages.insert(item.ticket, Stage::Pushing);
+        }
+        self.sent.extend(&tickets);
+        self.is_pushing = true;
+        actions.push(Action::Push { tickets });
+    }
+
+    pub(super) fn push_answered(
+        &mut self,
+        answers: Vec<(Ticket, Answer)>,
+        gone: &[Ticket],
+        cursors: Option<(Cursor, Cursor)>,
+        now: Duration,
+        actions: &mut Vec<Action>,
+    ) {
+        self.is_pushing = false;
+        self.batch_max = (self.batch_max * 2).min(PUSH_OPS_MAX);
+        self.succeeded();
+        gone.iter().for_each(|ticket| self.forget(*ticket));
+        self.reading.is_stale |= !gone.is_empty();
+        let mut settled = Vec::new();
+        for (ticket, answer) in answers {
+            if answer.outcome.is_settled() {
+                self.stages.insert(ticket, Stage::Settling);
+                settled.push((ticket, answer));
+            } else {
+                self.not_settled(ticket, answer.outcome, now, actions);
+            }
+        }
+        self.release_unanswered();
+        if let Some((before, after)) = cursors
+            && !settled.is_empty()
+        {
+            self.settling_count += 1;
+            actions.push(Action::Settle { answers: settled, before, after });
+        }
+    }
+
+    fn not_settled(&mut self, ticket: Ticket, outcome: Outcome, now: Duration, actions: &mut Vec<Action>) {
+        match outcome {
+            Outcome::RetryLater { code: ErrorCode::MissingChunks, .. } => {
+                self.stages.insert(ticket, Stage::Wanted { since: now, resend: true });
+            }
+            Outcome::RetryLater { code, .. } => {
+                self.stages.remove(&ticket);
+                let wait_max = if code.is_retryable() { limits::BACKOFF_MAX } else { limits::LINK_BACKOFF_MAX };
+                self.gate.fail(now, wait_max);
+                self.note(format!("the server says to try again later: {code:?}"), now);
+            }
+            Outcome::NeedsName => {
+                self.stages.insert(ticket, Stage::Renaming);
+                actions.push(Action::Rename { ticket });
+            }
+            // An earlier one of the batch is not settled; this one goes with it again.
+            Outcome::Skipped => drop(self.stages.remove(&ticket)),
+            // `is_settled` says that these do not come here.
+            Outcome::Applied | Outcome::Merged | Outcome::Conflicted { .. } | Outcome::Refused { .. } => {}
+        }
+    }
+
+    /// What was to be pushed and got no answer (the batch was cut to fit) goes with the next one.
+    fn release_unanswered(&mut self) {
+        self.stages.retain(|_, stage| *stage != Stage::Pushing);
+    }
+
+    pub(super) fn push_failed(&mut self, error: &Failure, now: Duration) {
+        self.is_pushing = false;
+        self.release_unanswered();
+        self.want_full_if_useless(error);
+        match code_of(error) {
+            Some(ErrorCode::DeviceRolledBack) => self.renew(error, now),
+            Some(ErrorCode::EpochChanged | ErrorCode::CursorExpired) => self.note(error.to_string(), now),
+            // Refused as a whole: perhaps for one operation. Smaller batches find it and let the others through.
+            Some(_) => {
+                self.batch_max = (self.batch_max / 2).max(1);
+                self.failed(error, now);
+            }
+            None => self.failed(error, now),
+        }
+    }
+
+    fn renew(&mut self, error: &Failure, now: Duration) {
+        self.note(error.to_string(), now);
+        self.is_renewing = true;
+        self.is_renewal_asked = false;
+    }
+
+    pub(super) fn settled(&mut self, tickets: &[Ticket], result: Result<Standing, String>, now: Duration) {
+        self.settling_count = self.settling_count.saturating_sub(1);
+        let done: HashSet<Ticket> = tickets.iter().copied().collect();
+        self.stages.retain(|ticket, _| !done.contains(ticket));
+        // A read that is under way may still show what is settled now.
+        self.reading.discard = self.reading.is_running;
+        match result {
+            Ok(standing) => {
+                self.items.retain(|item| !done.contains(&item.ticket));
+                self.sent.retain(|ticket| !done.contains(ticket));
+                self.pull.have_seq = self.pull.have_seq.max(standing.seq);
+                self.pull.is_wanted |= standing.gap;
+                self.reading.is_stale |= self.reading.was_full;
+            }
+            // The server keeps the answers until it hears that they were applied: ask again.
+            Err(reason) => self.failed(&Failure::Local(reason), now),
+        }
+    }
+
+    pub(super) fn renamed(&mut self, ticket: Ticket, result: Result<(), String>, now: Duration) {
+        self.stages.remove(&ticket);
+        if let Err(reason) = result {
+            self.failed(&Failure::Local(reason), now);
+        }
+    }
+
+    /// Asks for a new identity once nothing of the old one is under way.
+    pub(super) fn pump_renewal(&mut self, actions: &mut Vec<Action>) {
+        let is_quiet = self.settling_count == 0 && self.groups.is_empty();
+        if self.is_renewing && !self.is_renewal_asked && is_quiet {
+            self.is_renewal_asked = true;
+            actions.push(Action::RenewIdentity);
+        }
+    }
+
+    /// What holds everything, for people.
+    pub fn held(&self) -> Option<Held> {
+        self.held
+    }
+}

@@ -1,0 +1,168 @@
+//! Owns what the sync engine needs from the rest of the client: the tree with its queue, contents as
+//! they are to be sent, and a new identity when the old one was restored from a backup.
+
+use crate::meta::rows::Ticket;
+use crate::remote::RemoteError;
+use crate::tree::{QueueItem, QueueTotals, TreeError};
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::fmt::Debug;
+use std::ops::Range;
+use std::sync::Arc;
+use tarn_proto::api::{Answer, ChildEntry};
+use tarn_proto::change::{Change, Cursor};
+use tarn_proto::ids::{ChunkId, ContentId, DeviceId, NodeId};
+use tarn_proto::manifest::Manifest;
+use tarn_proto::node::{Content, NodeState};
+use tarn_proto::op::Operation;
+use tokio::sync::Notify;
+
+/// A folder as the server lists it, all pages together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ListedFolder {
+    /// Which folder.
+    pub node: NodeId,
+    /// The listing is as of this seq.
+    pub seq: u64,
+    /// The folder's own state.
+    pub state: NodeState,
+    /// Since when it is so.
+    pub node_seq: u64,
+    /// Its entries, ordered by name.
+    pub children: Vec<ChildEntry>,
+}
+
+/// The tree as the engine sees it. Calls may block on the local disk, never on the network; the driver
+/// makes them on blocking threads.
+pub trait SyncTree: Send + Sync + Debug {
+    /// Where this device stands; `None` until the first full pull is complete.
+    fn cursor(&self) -> Option<Cursor>;
+    /// Up to `max` operations from the front of the queue, in order.
+    ///
+    /// # Errors
+    /// What the local state says; so for all calls below.
+    fn queue(&self, max: usize) -> Result<Vec<QueueItem>, TreeError>;
+    /// What is queued, in numbers.
+    fn totals(&self) -> QueueTotals;
+    /// The last ticket that was given out.
+    fn last_ticket(&self) -> Ticket;
+    /// Poked whenever the queue changes.
+    fn changed(&self) -> Arc<Notify>;
+    /// Freezes the content that an operation brings. `None`: the operation is gone, or brings none.
+    fn prepare(&self, ticket: Ticket) -> Result<Option<Arc<dyn UploadSource>>, TreeError>;
+    /// Gives operations their counters, in this order, and their final wire form, durable on return.
+    /// Those that have one come back unchanged; those that are gone do not come back.
+    fn freeze(&self, batch: Vec<(Ticket, Option<Content>)>) -> Result<Vec<(Ticket, Operation)>, TreeError>;
+    /// Gives a frozen operation another `alt_name`.
+    fn refreeze_with_other_name(&self, ticket: Ticket) -> Result<(), TreeError>;
+    /// Gives a frozen operation, of which the server said that chunks are missing, the content as it is
+    /// now; its counter stays.
+    fn refreeze_with_content(&self, ticket: Ticket, content: Content) -> Result<(), TreeError>;
+    /// Applies final answers in one unit of work, and moves the cursor if it stood at `before`.
+    fn settle(&self, answers: Vec<(Ticket, Answer)>, before: Cursor, after: Cursor) -> Result<(), TreeError>;
+    /// Applies what changed up to a cut, with the cursor, in one unit of work.
+    fn apply_cut(&self, changes: Vec<Change>, upto: Cursor) -> Result<(), TreeError>;
+    /// Starts a full pull; one that was not finished is forgotten.
+    fn begin_load(&self) -> Result<(), TreeError>;
+    /// Takes one page of a full pull.
+    fn load_page(&self, changes: Vec<Change>) -> Result<(), TreeError>;
+    /// Ends a full pull: what it brought is the remote state now. Dirty work stays.
+    fn finish_load(&self, upto: Cursor) -> Result<(), TreeError>;
+    /// Takes a listed folder.
+    fn list_folder(&self, folder: ListedFolder) -> Result<(), TreeError>;
+    /// All answers up to this counter have been applied durably.
+    fn answered(&self) -> u64;
+    /// Goes on as another device: nothing is frozen any more, dirty work stays.
+    fn device_rolled_back(&self, device: DeviceId) -> Result<(), TreeError>;
+}
+
+/// A chunk of a content that is to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedChunk {
+    /// Its id.
+    pub id: ChunkId,
+    /// Where its plaintext is; for manifest nodes the plaintext itself.
+    pub source: ChunkSource,
+}
+
+/// Where the plaintext of a planned chunk is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChunkSource {
+    /// A range of the frozen content.
+    Range(Range<u64>),
+    /// A manifest node.
+    Node(Bytes),
+}
+
+impl PlannedChunk {
+    /// Bytes of plaintext; about the most that its stored form has.
+    pub fn plain_bytes(&self) -> u64 {
+        match &self.source {
+            ChunkSource::Range(range) => range.end - range.start,
+            ChunkSource::Node(bytes) => bytes.len() as u64,
+        }
+    }
+}
+
+/// How a frozen content becomes chunks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadPlan {
+    /// Plaintext size in bytes.
+    pub size_bytes: u64,
+    /// Hash of the whole plaintext.
+    pub content_id: ContentId,
+    /// Where the bytes will be.
+    pub manifest: Manifest,
+    /// Chunks and manifest nodes that the base version does not have, once each.
+    pub chunks: Vec<PlannedChunk>,
+}
+
+/// What planning came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PlanStep {
+    /// The plan.
+    Ready(UploadPlan),
+    /// These ranges of the base version must be there first: [`UploadSource::fetch`] them, plan again.
+    Needs(Vec<Range<u64>>),
+}
+
+/// Why a frozen content cannot be read.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SourceError {
+    /// The freeze point was lost to later writes: prepare again.
+    #[error("the file changed too much while it was being sent")]
+    Changed,
+    /// The local disk or database failed.
+    #[error("{0}")]
+    Local(String),
+}
+
+/// A content frozen at one moment, as it is to be sent. Dropping it ends the freeze.
+#[async_trait]
+pub trait UploadSource: Send + Sync + Debug {
+    /// Cuts and hashes. Blocks on disk and processor.
+    ///
+    /// # Errors
+    /// See [`SourceError`].
+    fn plan(&self) -> Result<PlanStep, SourceError>;
+    /// The stored form of a planned chunk. Blocks on disk and processor.
+    ///
+    /// # Errors
+    /// See [`SourceError`].
+    fn encode(&self, chunk: &PlannedChunk) -> Result<Bytes, SourceError>;
+    /// Fetches ranges of the base version.
+    ///
+    /// # Errors
+    /// What the network says.
+    async fn fetch(&self, ranges: Vec<Range<u64>>) -> Result<(), RemoteError>;
+}
+
+/// Who this device is to the server.
+#[async_trait]
+pub trait Identity: Send + Sync + Debug {
+    /// Enrols this machine anew, because its counters fell behind.
+    ///
+    /// # Errors
+    /// What the network says; `Refused` if only the person can sign in again.
+    async fn renew(&self) -> Result<DeviceId, RemoteError>;
+}
