@@ -12,5 +12,6 @@ pub mod log;
 pub mod meta;
 pub mod remote;
 pub mod sync;
+pub mod telemetry;
 pub mod tree;
 pub mod vfs;

@@ -2,6 +2,7 @@
 //! same code runs under the mount and under the simulation.
 
 mod crash;
+pub mod mounts;
 mod real;
 
 pub use crash::{CrashDisk, Fault};
