@@ -7,10 +7,19 @@
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests live in the real world"))]
 
+pub mod app;
+pub mod auth;
+pub mod cli;
 pub mod config;
 pub mod env;
+pub mod error;
 pub mod limits;
+pub mod middleware;
 pub mod packs;
+pub mod router;
+pub mod routes;
 pub mod rules;
 pub mod service;
 pub mod store;
+pub mod telemetry;
+pub mod watch;

@@ -8,6 +8,8 @@ pub const REQUEST_TIME_MAX: Duration = Duration::from_secs(60);
 pub const UPLOAD_TIME_MAX: Duration = Duration::from_secs(600);
 /// How long in-flight calls may go on after the signal to end.
 pub const SHUTDOWN_TIME_MAX: Duration = Duration::from_secs(4);
+/// How long the database may take to close after that.
+pub const CLOSE_TIME_MAX: Duration = Duration::from_millis(500);
 /// How long a verified token is believed without asking the database (other processes' revocations).
 pub const TOKEN_CACHE_TIME_MAX: Duration = Duration::from_secs(3);
 /// Verified tokens kept in memory.

@@ -1,2 +1,5 @@
-//! Thin main.
-fn main() {}
+//! Owns nothing: hands the arguments to [`tarn_server::cli`].
+
+fn main() -> std::process::ExitCode {
+    tarn_server::cli::main()
+}

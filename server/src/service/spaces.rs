@@ -43,3 +43,12 @@ pub async fn lock_own(conn: &mut Conn, identity: Identity, space: SpaceId) -> Re
 fn owned(row: Option<SpaceRow>, identity: Identity) -> Result<SpaceRow, Failure> {
     row.filter(|row| row.owner == identity.user).ok_or_else(|| Failure::not_found("space"))
 }
+
+/// The caller's spaces, and how far each journal is.
+///
+/// # Errors
+/// The database fails.
+pub async fn of_caller(db: &Database, identity: Identity) -> Result<Vec<(SpaceId, u64)>, Failure> {
+    let rows = spaces::of_user(&mut *db.reader().await?, identity.user).await?;
+    Ok(rows.into_iter().map(|row| (row.space, row.cursor.seq)).collect())
+}

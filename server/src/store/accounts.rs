@@ -59,3 +59,16 @@ pub async fn lock(conn: &mut Conn, user: UserId) -> Result<(), StoreError> {
     sqlx::query("UPDATE users SET name = name WHERE user_id = $1").bind(user.as_bytes()).execute(conn).await?;
     Ok(())
 }
+
+/// The home space of an account.
+///
+/// # Errors
+/// The database fails.
+pub async fn home(conn: &mut Conn, user: UserId) -> Result<Option<SpaceId>, StoreError> {
+    let row = sqlx::query("SELECT home_space FROM users WHERE user_id = $1")
+        .bind(user.as_bytes())
+        .fetch_optional(conn)
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    SpaceId::from_slice(row.try_get(0)?).map(Some).ok_or_else(|| StoreError::corrupt("a home space"))
+}

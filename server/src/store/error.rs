@@ -5,16 +5,16 @@
 pub enum StoreError {
     /// The database rolled the transaction back for order's sake: the same again will do.
     #[error("the transaction must be tried again: {0}")]
-    Conflict(#[source] sqlx::Error),
+    Conflict(sqlx::Error),
     /// The database cannot be reached or is shutting down: later.
     #[error("the database cannot be reached: {0}")]
-    Unavailable(#[source] sqlx::Error),
+    Unavailable(sqlx::Error),
     /// A row that breaks a rule of the schema: a unique key that is taken.
     #[error("a row with this key exists: {0}")]
-    Duplicate(#[source] sqlx::Error),
+    Duplicate(sqlx::Error),
     /// A statement failed: a fault of the server.
     #[error("a statement failed: {0}")]
-    Statement(#[source] sqlx::Error),
+    Statement(sqlx::Error),
     /// What is stored cannot be understood.
     #[error("the database holds something that cannot be: {0}")]
     Corrupt(String),

@@ -59,14 +59,11 @@ async fn version(conn: &mut Conn) -> Result<i64, StoreError> {
 }
 
 async fn apply(conn: &mut Conn, dialect: Dialect, step: &str) -> Result<(), StoreError> {
-    for statement in step.split(';').map(str::trim).filter(|s| has_sql(s)) {
+    let sql: Vec<&str> = step.lines().filter(|line| !line.trim_start().starts_with("--")).collect();
+    for statement in sql.join("\n").split(';').map(str::trim).filter(|statement| !statement.is_empty()) {
         conn.execute(AssertSqlSafe(translate(statement, dialect))).await?;
     }
     Ok(())
-}
-
-fn has_sql(statement: &str) -> bool {
-    statement.lines().any(|line| !line.trim().is_empty() && !line.trim().starts_with("--"))
 }
 
 fn translate(sql: &str, dialect: Dialect) -> String {

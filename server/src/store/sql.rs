@@ -1,9 +1,13 @@
 //! Owns the SQL that is built by hand: lists of placeholders and inserts of many rows.
 //!
+//! The iterators are used up before anything is awaited: one held across an await would make the
+//! caller's future `Send` for one lifetime only, which axum does not take.
+//!
 //! Only table, column and placeholder text is ever built; values are always bound.
 
 use super::db::Conn;
 use super::error::StoreError;
+use futures_util::future::BoxFuture;
 use sqlx::Arguments as _;
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::{AssertSqlSafe, Row as _};
@@ -87,12 +91,22 @@ pub fn placeholders(first: usize, count: usize) -> String {
 ///
 /// # Errors
 /// A statement fails.
-pub async fn insert_rows(
+pub fn insert_rows<'a>(
+    conn: &'a mut Conn,
+    head: &'a str,
+    columns: usize,
+    tail: &'a str,
+    rows: impl IntoIterator<Item = Vec<Param>>,
+) -> BoxFuture<'a, Result<u64, StoreError>> {
+    Box::pin(insert_all(conn, head, columns, tail, rows.into_iter().collect()))
+}
+
+async fn insert_all(
     conn: &mut Conn,
     head: &str,
     columns: usize,
     tail: &str,
-    rows: impl IntoIterator<Item = Vec<Param>>,
+    rows: Vec<Vec<Param>>,
 ) -> Result<u64, StoreError> {
     let per_statement = PARAMS_MAX / columns;
     let mut rows = rows.into_iter().peekable();
@@ -115,12 +129,16 @@ pub async fn insert_rows(
 ///
 /// # Errors
 /// A statement fails.
-pub async fn select_in(
-    conn: &mut Conn,
-    sql: &str,
-    fixed: &[Param],
+pub fn select_in<'a>(
+    conn: &'a mut Conn,
+    sql: &'a str,
+    fixed: &'a [Param],
     ids: impl IntoIterator<Item = Param>,
-) -> Result<Vec<AnyRow>, StoreError> {
+) -> BoxFuture<'a, Result<Vec<AnyRow>, StoreError>> {
+    Box::pin(select_all(conn, sql, fixed, ids.into_iter().collect()))
+}
+
+async fn select_all(conn: &mut Conn, sql: &str, fixed: &[Param], ids: Vec<Param>) -> Result<Vec<AnyRow>, StoreError> {
     let mut ids = ids.into_iter().peekable();
     let mut found = Vec::new();
     while ids.peek().is_some() {

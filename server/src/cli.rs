@@ -1,0 +1,196 @@
+//! Owns the command line: what is asked, what is printed, the exit status (0 done, 1 failed, 2 wrong usage).
+
+use crate::app::App;
+use crate::config::{self, ServeConfig};
+use crate::env::{Env, disk};
+use crate::packs;
+use crate::service::chunks::{self, Report};
+use crate::service::{accounts, check};
+use crate::store::Database;
+use crate::telemetry::{self, LogFormat};
+use anyhow::{Context as _, Result};
+use clap::{Args, Parser, Subcommand};
+use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Tarn's server: orders all changes, keeps all content, tells the other devices.
+#[derive(Debug, Parser)]
+#[command(name = "tarn-server", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Least severe log lines to write, or a filter such as `info,tarn::put=debug`.
+    #[arg(long, global = true, default_value = "info")]
+    log_level: String,
+    /// How log lines look.
+    #[arg(long, global = true, value_enum, default_value = "plain")]
+    log_format: LogFormat,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the server until SIGTERM or SIGINT.
+    Serve(ServeArgs),
+    /// Manages accounts.
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Reads everything and says what does not agree; repairs nothing. Exits 1 if there are findings.
+    Check(StoreArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum UserCommand {
+    /// Makes an account. Works while the server runs.
+    Add(AddArgs),
+}
+
+#[derive(Debug, Args)]
+struct ServeArgs {
+    /// Directory for the database, the objects and the file `address`; made if absent.
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Where to listen; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR", default_value = config::DEFAULT_LISTEN)]
+    listen: SocketAddr,
+    /// The database: sqlite://FILE?mode=rwc or postgres://… [default: DIR/tarn.db]
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
+    /// The object store: file://DIR or s3://BUCKET/PREFIX [default: DIR/objects]
+    #[arg(long, value_name = "URL")]
+    objects: Option<String>,
+    /// Take passwords over plain HTTP from other machines.
+    #[arg(long)]
+    insecure: bool,
+    /// Append one JSON line for each acknowledged chunk upload to FILE.
+    #[arg(long, value_name = "FILE")]
+    put_log: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct AddArgs {
+    /// The account's name, 1 to 64 characters.
+    name: String,
+    /// Read the password from standard input, up to its end or one newline.
+    #[arg(long, required = true)]
+    password_stdin: bool,
+    /// The server's data directory.
+    #[arg(long, value_name = "DIR", required_unless_present = "database")]
+    data: Option<PathBuf>,
+    /// The server's database.
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct StoreArgs {
+    /// The server's data directory.
+    #[arg(long, value_name = "DIR", required_unless_present_all = ["database", "objects"])]
+    data: Option<PathBuf>,
+    /// The server's database.
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
+    /// The server's object store.
+    #[arg(long, value_name = "URL")]
+    objects: Option<String>,
+}
+
+/// Runs what the arguments ask for.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Err(error) = telemetry::init_logs(&cli.log_level, cli.log_format) {
+        eprintln!("tarn-server: {error}");
+        return ExitCode::from(2);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    match runtime.context("the runtime").and_then(|runtime| runtime.block_on(run(cli.command))) {
+        Ok(status) => status,
+        Err(error) => {
+            eprintln!("tarn-server: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Serve(args) => serve(args).await,
+        Command::User(UserCommand::Add(args)) => add_user(args).await,
+        Command::Check(args) => check_stores(args).await,
+    }
+}
+
+fn say(line: &str) -> Result<()> {
+    let mut out = std::io::stdout();
+    writeln!(out, "{line}").and_then(|()| out.flush()).context("standard output")
+}
+
+async fn serve(args: ServeArgs) -> Result<ExitCode> {
+    let config = ServeConfig {
+        database: args.database.unwrap_or_else(|| config::default_database(&args.data)),
+        objects: args.objects.unwrap_or_else(|| config::default_objects(&args.data)),
+        data: args.data,
+        listen: args.listen,
+        insecure: args.insecure,
+        put_log: args.put_log,
+    };
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let app = App::start(&config, Env::real()).await?;
+    say(&format!("listening on http://{}", app.address()))?;
+    tokio::select! {
+        _ = term.recv() => tracing::info!("SIGTERM: ending"),
+        _ = int.recv() => tracing::info!("SIGINT: ending"),
+    }
+    app.stop().await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn add_user(args: AddArgs) -> Result<ExitCode> {
+    let mut password = String::new();
+    std::io::stdin().read_to_string(&mut password).context("the password on standard input")?;
+    let password = password.strip_suffix('\n').unwrap_or(&password).to_owned();
+    let db = open_database(args.data.as_deref(), args.database).await?;
+    let added = accounts::add(&db, &Env::real(), &args.name, password).await;
+    db.close().await;
+    match added {
+        Ok(_) => Ok(ExitCode::SUCCESS),
+        Err(crate::service::Failure::Refused { detail, .. }) => anyhow::bail!(detail),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn open_database(data: Option<&std::path::Path>, url: Option<String>) -> Result<Database> {
+    if let Some(data) = data {
+        disk::create_dir_durable(data).with_context(|| format!("{}", data.display()))?;
+    }
+    let url = url.or_else(|| data.map(config::default_database)).context("--data or --database")?;
+    Database::open(&url).await.context("the database")
+}
+
+async fn check_stores(args: StoreArgs) -> Result<ExitCode> {
+    let data = args.data.as_deref();
+    if let Some(data) = data.filter(|data| !data.is_dir()) {
+        anyhow::bail!("{}: there is no such directory", data.display());
+    }
+    let objects = args.objects.or_else(|| data.map(config::default_objects)).context("--data or --objects")?;
+    let db = open_database(data, args.database).await?;
+    let packs = packs::open(&objects).await.context("the object store")?;
+    let mut findings = check::check_tree(&db).await?;
+    let mut infos = Vec::new();
+    let mut sort = |report| match report {
+        Report::Finding(text) => findings.push(text),
+        Report::Info(text) => infos.push(text),
+    };
+    chunks::check(&db, &*packs, &mut sort).await?;
+    for info in &infos {
+        say(&format!("info: {info}"))?;
+    }
+    for finding in &findings {
+        say(&format!("finding: {finding}"))?;
+    }
+    say(&format!("{} findings", findings.len()))?;
+    db.close().await;
+    Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
