@@ -1,0 +1,296 @@
+//! Owns what is said over the socket. The shapes that `--json` prints are marked; they are stable.
+
+use crate::telemetry::{CounterValues, Rates};
+use serde::{Deserialize, Serialize};
+use std::ffi::OsStr;
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use tarn_proto::bytes64;
+
+/// The path of something, as bytes: absolute, or relative to the root of the mount, which is empty.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct MountPath(#[serde(with = "bytes64")] Vec<u8>);
+
+impl MountPath {
+    /// From a path.
+    pub fn new(path: &Path) -> Self {
+        Self(path.as_os_str().as_bytes().to_vec())
+    }
+
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// As a path.
+    pub fn to_path(&self) -> PathBuf {
+        PathBuf::from(OsStr::from_bytes(&self.0))
+    }
+}
+
+impl fmt::Debug for MountPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.to_path())
+    }
+}
+
+impl fmt::Display for MountPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.to_path().display())
+    }
+}
+
+/// The daemon's greeting.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The version of the messages ([`super::PROTOCOL`]).
+    pub protocol: u32,
+    /// The daemon's version, for people.
+    pub version: String,
+    /// The process that serves FUSE.
+    pub pid: u32,
+    /// Where it is mounted (absolute, without symlinks).
+    pub mount: MountPath,
+}
+
+/// What the command line asks. Paths are relative to the mount.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// What goes on in the mount.
+    Status,
+    /// What goes on with one file or folder.
+    Look {
+        /// Which.
+        path: MountPath,
+    },
+    /// Waits until what this device did before is durable on the server.
+    Wait {
+        /// What `path` depends on only; everything if empty.
+        path: MountPath,
+        /// For at most this long.
+        timeout_ms: Option<u64>,
+    },
+    /// Takes the mount away and ends the daemon.
+    Unmount {
+        /// Without waiting for what is dirty.
+        now: bool,
+        /// Waits for at most this long, then stays mounted.
+        timeout_ms: Option<u64>,
+    },
+    /// Brings contents here.
+    Hydrate {
+        /// Files, or folders with all that is below.
+        paths: Vec<MountPath>,
+    },
+    /// Drops clean contents.
+    Evict {
+        /// Files, or folders with all that is below; everything if one is empty.
+        paths: Vec<MountPath>,
+    },
+    /// Brings contents here and keeps them.
+    Pin {
+        /// Files, or folders with all that is or will be below.
+        paths: Vec<MountPath>,
+    },
+    /// Keeps contents no longer.
+    Unpin {
+        /// What was pinned.
+        paths: Vec<MountPath>,
+    },
+    /// Open conflicts.
+    Conflicts {
+        /// Below this only; all if empty.
+        path: MountPath,
+    },
+}
+
+impl Request {
+    /// Whether the answer may take as long as it takes.
+    pub fn is_long(&self) -> bool {
+        !matches!(self, Self::Status | Self::Look { .. } | Self::Conflicts { .. })
+    }
+}
+
+/// How far long work has come. Totals may grow while it runs; 0 if not known yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Files, or operations, that are done.
+    pub items: u64,
+    /// Of so many.
+    pub items_total: u64,
+    /// Bytes that are done.
+    pub bytes: u64,
+    /// Of so many.
+    pub bytes_total: u64,
+    /// What it waits for, if it does not go on: "the server cannot be reached".
+    pub waiting_for: Option<String>,
+}
+
+/// What is queued.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueStatus {
+    /// Operations that the server has not acknowledged.
+    pub operations: u64,
+    /// Bytes of content that they bring.
+    pub bytes: u64,
+}
+
+/// What is cached.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CacheStatus {
+    /// Allocated bytes of local content.
+    pub bytes: u64,
+    /// The budget.
+    pub limit_bytes: u64,
+}
+
+/// `tarn status MOUNT --json`: stable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MountStatus {
+    /// The process that serves FUSE.
+    pub pid: u32,
+    /// The server's address.
+    pub server: String,
+    /// Whether the server answers.
+    pub online: bool,
+    /// What is queued.
+    pub queue: QueueStatus,
+    /// What is cached.
+    pub cache: CacheStatus,
+    /// What went over the network since the mount.
+    pub counters: CounterValues,
+    /// Operations that are held or stuck: they will not go up by themselves.
+    pub held: u64,
+    /// The last thing that went wrong and has not gone right since.
+    pub last_error: Option<String>,
+}
+
+/// The status, and what people like to see beside it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusReply {
+    /// What `--json` prints.
+    pub status: MountStatus,
+    /// The account.
+    pub user: String,
+    /// This device's name.
+    pub device: String,
+    /// Transfer rates over the last seconds.
+    pub rates: Rates,
+    /// Open conflicts.
+    pub conflicts: u64,
+    /// Why operations are held, if any are.
+    pub held_reason: Option<String>,
+}
+
+/// `tarn status FILE --json`: stable, but that states may be added.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PathStatus {
+    /// The path below the mount.
+    pub path: String,
+    /// As `user.tarn.state` says: online-only, partial, hydrated, dirty, uploading, conflict, local-only.
+    pub state: String,
+    /// The size that programs see.
+    pub size_bytes: u64,
+    /// Bytes on the local disk.
+    pub local_bytes: u64,
+    /// Whether it, or a folder above, is pinned.
+    pub pinned: bool,
+}
+
+/// One row of `tarn conflicts --json`: stable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConflictRow {
+    /// Its id.
+    pub id: String,
+    /// The file's path below the mount.
+    pub path: String,
+    /// The path of the sibling that shows the version that did not stay, if there is one.
+    pub sibling: Option<String>,
+    /// The device that wrote that version.
+    pub device: String,
+    /// When the server recorded it, RFC 3339 in UTC.
+    pub time: String,
+}
+
+/// What became of a request on contents.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Work {
+    /// Files that were looked at.
+    pub files: u64,
+    /// Bytes brought or dropped.
+    pub bytes: u64,
+    /// Files that stay as they are because they are dirty, pinned or in use (evict).
+    pub kept: u64,
+}
+
+/// The last line on success.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// To `Status`.
+    Status(Box<StatusReply>),
+    /// To `Look`.
+    Look(PathStatus),
+    /// To `Wait`: it is so.
+    Durable,
+    /// To `Unmount`: the mount is gone, the daemon is ending.
+    Unmounted {
+        /// What was not sent; it goes up after the next mount.
+        left: QueueStatus,
+    },
+    /// To `Hydrate`, `Evict`, `Pin`, `Unpin`.
+    Done(Work),
+    /// To `Conflicts`.
+    Conflicts(Vec<ConflictRow>),
+}
+
+/// What kind of failure; gives the exit status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// It failed.
+    Failed,
+    /// It was not finished in time.
+    TimedOut,
+}
+
+/// The last line on failure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// Which kind.
+    pub kind: FailureKind,
+    /// For people: what is wrong and what to do.
+    pub message: String,
+}
+
+impl Failure {
+    /// It failed.
+    pub fn failed(message: impl fmt::Display) -> Self {
+        Self { kind: FailureKind::Failed, message: message.to_string() }
+    }
+
+    /// It was not finished in time.
+    pub fn timed_out(message: impl fmt::Display) -> Self {
+        Self { kind: FailureKind::TimedOut, message: message.to_string() }
+    }
+}
+
+/// One line from the daemon after the greeting.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Line {
+    Progress(Progress),
+    Reply(Reply),
+    Failure(Failure),
+}
+
+/// One line from the client.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Asked {
+    pub protocol: u32,
+    pub request: Request,
+}
