@@ -132,6 +132,18 @@ impl CrashDisk {
         Ok(())
     }
 
+    /// Moves all that is in one folder to another, durably (a copied state folder).
+    pub fn move_dir(&self, from: &Path, to: &Path) {
+        let mut state = self.0.lock();
+        let State { names, names_durable, .. } = &mut *state;
+        for names in [names, names_durable] {
+            let moved = std::mem::take(names).into_iter();
+            let moved =
+                moved.map(|(name, file)| (name.strip_prefix(from).map_or(name.clone(), |rest| to.join(rest)), file));
+            names.extend(moved);
+        }
+    }
+
     /// A disk with the same content that shares nothing with this one.
     #[must_use]
     pub fn copy(&self) -> Self {

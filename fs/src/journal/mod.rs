@@ -16,6 +16,9 @@ mod sink;
 mod state_lock;
 mod unit;
 
+#[cfg(test)]
+mod tests;
+
 pub use error::{Health, JournalError};
 pub use record::Record;
 pub use recover::{Prepared, Recovered, Stopped};

@@ -3,8 +3,14 @@
 use crate::meta::rows::{ContentNo, ContentRow};
 use std::io;
 
-/// Keeps contents. Called by the materialiser only, under no lock of the journal; it must not take a
-/// lock that is held across a commit.
+/// Keeps contents. Called by the materialiser only, under no lock of the journal; it may take locks that
+/// are held across a commit (commits never wait for it), not those held across
+/// [`super::Journal::wait_room`] or [`super::Journal::drain`].
+///
+/// Two rules hold it all together. A content's new bytes and the record that says so are made under
+/// one lock that [`ContentSink::materialise`] takes too: else a batch could claim a write it has not
+/// seen. And bytes that durable rows refer to are never overwritten (new bytes go to new places, the
+/// old ones are free once `committed`): else a power cut would leave a mixture.
 pub trait ContentSink: Send {
     /// Makes the present bytes of these small contents durable outside the log and gives the rows that
     /// then describe them. `touched` are all contents that records of the batch wrote, resized or

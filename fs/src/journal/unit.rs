@@ -21,6 +21,10 @@ use tokio::sync::{oneshot, watch};
 
 const BATCH_JOBS_MAX: usize = 20_000;
 const BATCH_BYTES_MAX: usize = 16 << 20;
+/// What a job takes beside its bytes.
+const JOB_BYTES: usize = 64;
+/// Times the bound on what is pending that those who did not wait for room may fill.
+const OVERSHOOT_MAX: usize = 4;
 /// A stage row's bytes, for the bound on what is pending.
 const STAGED_ROW_BYTES: usize = 400;
 
@@ -85,15 +89,50 @@ impl Journal {
 
     /// Logs a unit of work. Units get their places in the order of these calls: hold the lock that
     /// guards what the rows say. It is in memory only until [`Journal::flush`].
-    /// `unsynced`: see [`record::Record::Work`].
-    ///
-    /// Waits while too much is pending; what the sink needs must not be locked.
+    /// `unsynced`: see [`super::Record::Work`]. Never waits for the materialiser; see [`Journal::wait_room`].
     ///
     /// # Errors
-    /// Nothing was taken: no space, the log failed, or the database is stuck and memory full.
-    pub fn commit(&self, rows: Vec<RowChange>, unsynced: &[(ContentNo, u64)]) -> Result<Lsn, JournalError> {
-        let payload = record::encode_work(&rows, unsynced).map_err(malformed)?;
+    /// Nothing was taken: no space, the log failed, or far too much is pending.
+    pub fn commit(&self, rows: Vec<RowChange>, unsynced: Vec<(ContentNo, u64)>) -> Result<Lsn, JournalError> {
+        let payload = record::encode_work(&rows, &unsynced).map_err(malformed)?;
         self.append(&payload, || Job::Rows(rows))
+    }
+
+    /// As [`Journal::commit`], with rows that `make` gives once their place in the order is sure:
+    /// nothing else is committed in between. `make` must not call the journal. No rows, no record.
+    ///
+    /// # Errors
+    /// As [`Journal::commit`].
+    pub fn commit_with(&self, make: impl FnOnce() -> Vec<RowChange>) -> Result<Lsn, JournalError> {
+        let mut queue = self.admit()?;
+        let rows = make();
+        if rows.is_empty() {
+            return Ok(self.last());
+        }
+        let payload = record::encode_work(&rows, &[]).map_err(malformed)?;
+        self.append_in(&mut queue, &payload, Job::Rows(rows))
+    }
+
+    /// Waits while too much is pending. Call it before each change, with no lock held: the materialiser
+    /// needs locks of contents to get on.
+    ///
+    /// # Errors
+    /// `Stalled`: the database cannot be written now and memory holds all it may.
+    pub fn wait_room(&self) -> Result<(), JournalError> {
+        let bytes_max = self.shared.options.pending_bytes_max;
+        let mut queue = self.shared.queue.lock();
+        while queue.bytes > bytes_max && !queue.is_closing {
+            self.shared.stalled()?;
+            if self.shared.options.materialise == Materialise::Manual {
+                drop(queue);
+                self.materialise_now()?;
+                queue = self.shared.queue.lock();
+            } else {
+                self.shared.wake.notify_all();
+                self.shared.progress.wait(&mut queue);
+            }
+        }
+        Ok(())
     }
 
     /// Logs bytes written to a small content.
@@ -228,10 +267,26 @@ impl Journal {
     }
 
     fn append(&self, payload: &[u8], job: impl FnOnce() -> Job) -> Result<Lsn, JournalError> {
-        let mut queue = self.wait_for_room()?;
+        let mut queue = self.admit()?;
+        self.append_in(&mut queue, payload, job())
+    }
+
+    fn append_in(&self, queue: &mut Queue, payload: &[u8], job: Job) -> Result<Lsn, JournalError> {
         let lsn = self.shared.log.append(payload)?;
-        self.put(&mut queue, Pending { job: job(), lsn: Some(lsn), bytes: payload.len(), done: None });
+        self.put(queue, Pending { job, lsn: Some(lsn), bytes: payload.len() + JOB_BYTES, done: None });
         Ok(lsn)
+    }
+
+    fn admit(&self) -> Result<MutexGuard<'_, Queue>, JournalError> {
+        let queue = self.shared.queue.lock();
+        if queue.is_closing {
+            return Err(JournalError::Closed);
+        }
+        if queue.bytes > self.shared.options.pending_bytes_max.saturating_mul(OVERSHOOT_MAX) {
+            self.shared.stalled()?;
+            return Err(JournalError::Stalled("too much is waiting to be written".to_owned()));
+        }
+        Ok(queue)
     }
 
     fn put_unlogged(&self, job: Job, bytes: usize) -> oneshot::Receiver<()> {
@@ -246,27 +301,6 @@ impl Journal {
         queue.put(pending);
         if was_idle || queue.bytes > BATCH_BYTES_MAX {
             self.shared.wake.notify_all();
-        }
-    }
-
-    fn wait_for_room(&self) -> Result<MutexGuard<'_, Queue>, JournalError> {
-        let bytes_max = self.shared.options.pending_bytes_max;
-        loop {
-            let mut queue = self.shared.queue.lock();
-            if queue.is_closing {
-                return Err(JournalError::Closed);
-            }
-            if queue.bytes <= bytes_max {
-                return Ok(queue);
-            }
-            self.shared.stalled()?;
-            if self.shared.options.materialise == Materialise::Manual {
-                drop(queue);
-                self.materialise_now()?;
-            } else {
-                self.shared.wake.notify_all();
-                self.shared.progress.wait(&mut queue);
-            }
         }
     }
 }

@@ -17,6 +17,9 @@ mod schema;
 mod work;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub use error::MetaError;
 pub use read_remote::{ConflictRecord, RemoteEntry, RemoteNode};
 pub use readers::{Reader, Readers};
