@@ -168,6 +168,19 @@ impl Snapshot {
         self.conflicts.entry(node).or_insert(conflicts);
     }
 
+    /// Whether a loaded node is a present folder.
+    pub fn is_present_dir(&self, id: NodeId) -> bool {
+        matches!(self.nodes.get(&id), Some(NodeSlot::Present(row)) if row.state.kind.is_dir())
+    }
+
+    /// When a loaded node went, if it is gone.
+    pub fn gone_seq(&self, id: NodeId) -> Option<u64> {
+        match self.nodes.get(&id) {
+            Some(NodeSlot::Gone(gone)) => Some(gone.seq),
+            _ => None,
+        }
+    }
+
     /// Whether a key needs no loading.
     pub fn has(&self, key: &Key) -> bool {
         match key {

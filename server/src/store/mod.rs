@@ -3,15 +3,21 @@
 //! Functions here take a [`db::Conn`], so that the caller decides what belongs to one transaction.
 
 pub mod accounts;
+pub mod batch;
 pub mod chunks;
+pub mod conflicts;
 pub mod db;
 pub mod devices;
+pub mod entries;
 pub mod error;
+pub mod journal;
+pub mod load;
 pub mod migrate;
 pub mod nodes;
 pub mod receipts;
 pub mod spaces;
 pub mod sql;
+pub mod versions;
 
 pub use db::{Conn, Database, Tx};
 pub use error::StoreError;

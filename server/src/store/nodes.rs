@@ -26,7 +26,8 @@ pub struct NodeInterval {
 const COLUMNS: &str = "node, space, seq_from, seq_to, device, content_seq, content_device, kind, size_bytes, \
      version_id, state";
 const COLUMN_COUNT: usize = 11;
-const LOADED: &str = "n.node, n.space, n.seq_from, n.seq_to, n.device, n.content_seq, n.content_device, n.state";
+/// The columns that [`NodeInterval::from_row`] reads, of a table named `n`.
+pub const LOADED: &str = "n.node, n.space, n.seq_from, n.seq_to, n.device, n.content_seq, n.content_device, n.state";
 
 /// The number that stands for a kind of node.
 fn kind_number(kind: &NodeKind) -> i64 {
@@ -43,7 +44,11 @@ fn kind_number(kind: &NodeKind) -> i64 {
 }
 
 impl NodeInterval {
-    fn from_row(row: &AnyRow) -> Result<Self, StoreError> {
+    /// Reads the columns of [`LOADED`].
+    ///
+    /// # Errors
+    /// They hold something else.
+    pub fn from_row(row: &AnyRow) -> Result<Self, StoreError> {
         let seq_to: Option<i64> = row.try_get("seq_to")?;
         Ok(Self {
             node: sql::id(row, "node", NodeId::from_slice)?,
@@ -102,5 +107,83 @@ pub(super) async fn insert_root(conn: &mut Conn, space: SpaceId, now_ms: i64) ->
 pub async fn insert(conn: &mut Conn, rows: &[NodeInterval]) -> Result<(), StoreError> {
     let head = format!("INSERT INTO nodes ({COLUMNS})");
     sql::insert_rows(conn, &head, COLUMN_COUNT, "", rows.iter().map(NodeInterval::params)).await?;
+    Ok(())
+}
+
+/// Ends present nodes; each at its seq.
+///
+/// # Errors
+/// The database fails.
+pub async fn end(conn: &mut Conn, ended: &[(NodeId, u64)]) -> Result<(), StoreError> {
+    for batch in ended.chunks(sql::IN_LIST_MAX) {
+        let query = format!(
+            "WITH v (node, seq) AS (VALUES {}) UPDATE nodes SET seq_to = v.seq FROM v \
+             WHERE nodes.node = v.node AND nodes.seq_to IS NULL",
+            sql::rows_of_placeholders(1, batch.len(), 2)
+        );
+        let params = batch.iter().flat_map(|(node, seq)| [node.as_bytes().into(), Param::from(*seq as i64)]);
+        sqlx::query_with(sqlx::AssertSqlSafe(query), sql::arguments(params)?)
+            .persistent(batch.len() == 1)
+            .execute(&mut *conn)
+            .await?;
+    }
+    Ok(())
+}
+
+fn node_params(nodes: &[NodeId]) -> impl Iterator<Item = Param> + '_ {
+    nodes.iter().map(|node| node.as_bytes().into())
+}
+
+/// Those of these nodes that are present, in whatever space.
+///
+/// # Errors
+/// The database fails.
+pub async fn present(conn: &mut Conn, nodes: &[NodeId]) -> Result<Vec<NodeInterval>, StoreError> {
+    let query = format!("SELECT {LOADED} FROM nodes n WHERE n.node IN ({{ids}}) AND n.seq_to IS NULL");
+    let rows = sql::select_in(conn, &query, &[], node_params(nodes)).await?;
+    rows.iter().map(NodeInterval::from_row).collect()
+}
+
+/// The last state of those of these nodes that are gone.
+///
+/// # Errors
+/// The database fails.
+pub async fn gone(conn: &mut Conn, nodes: &[NodeId]) -> Result<Vec<NodeInterval>, StoreError> {
+    let query = format!(
+        "SELECT {LOADED} FROM nodes n WHERE n.node IN ({{ids}}) AND n.seq_to = \
+         (SELECT MAX(m.seq_to) FROM nodes m WHERE m.node = n.node AND m.space = n.space)"
+    );
+    let rows = sql::select_in(conn, &query, &[], node_params(nodes)).await?;
+    rows.iter().map(NodeInterval::from_row).collect()
+}
+
+/// Those of these ids for which another node stands.
+///
+/// # Errors
+/// The database fails.
+pub async fn aliases(
+    conn: &mut Conn,
+    space: SpaceId,
+    nodes: &[NodeId],
+) -> Result<HashMap<NodeId, AliasRow>, StoreError> {
+    const QUERY: &str = "SELECT node, target, seq FROM aliases WHERE space = $1 AND node IN ({ids})";
+    let rows = sql::select_in(conn, QUERY, &[space.as_bytes().into()], node_params(nodes)).await?;
+    let read = |row: &AnyRow| {
+        let alias = AliasRow { target: sql::id(row, "target", NodeId::from_slice)?, seq: sql::count(row, "seq")? };
+        Ok((sql::id(row, "node", NodeId::from_slice)?, alias))
+    };
+    rows.iter().map(read).collect()
+}
+
+/// Stores aliases.
+///
+/// # Errors
+/// The database fails.
+pub async fn insert_aliases(conn: &mut Conn, space: SpaceId, aliases: &[(NodeId, AliasRow)]) -> Result<(), StoreError> {
+    let params = |(node, alias): &(NodeId, AliasRow)| -> Vec<Param> {
+        vec![node.as_bytes().into(), space.as_bytes().into(), alias.target.as_bytes().into(), (alias.seq as i64).into()]
+    };
+    let head = "INSERT INTO aliases (node, space, target, seq)";
+    sql::insert_rows(conn, head, 4, "", aliases.iter().map(params)).await?;
     Ok(())
 }

@@ -86,6 +86,12 @@ pub fn placeholders(first: usize, count: usize) -> String {
     (first..first + count).map(|n| format!("${n}")).collect::<Vec<_>>().join(",")
 }
 
+/// `($first, …), …` for `rows` rows of `columns` values.
+pub fn rows_of_placeholders(first: usize, rows: usize, columns: usize) -> String {
+    let row = |row: usize| format!("({})", placeholders(first + row * columns, columns));
+    (0..rows).map(row).collect::<Vec<_>>().join(",")
+}
+
 /// Inserts many rows: `head` is `INSERT INTO t (a, b)`, `tail` what follows the values
 /// (`ON CONFLICT …` or nothing). Rows all have `columns` values. Answers the rows affected.
 ///
@@ -113,9 +119,7 @@ async fn insert_all(
     let mut affected = 0;
     while rows.peek().is_some() {
         let batch: Vec<Vec<Param>> = rows.by_ref().take(per_statement).collect();
-        let values: Vec<String> =
-            (0..batch.len()).map(|row| format!("({})", placeholders(row * columns + 1, columns))).collect();
-        let sql = format!("{head} VALUES {} {tail}", values.join(","));
+        let sql = format!("{head} VALUES {} {tail}", rows_of_placeholders(1, batch.len(), columns));
         let single = batch.len() == 1;
         let arguments = arguments(batch.into_iter().flatten())?;
         let query = sqlx::query_with(AssertSqlSafe(sql), arguments).persistent(single);
