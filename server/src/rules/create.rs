@@ -43,7 +43,7 @@ pub(super) fn create(
 
 fn first_version(draft: &Draft<'_>, content: &Content) -> FileVersion {
     let vector = VersionVector::default().with(draft.author.device, draft.counter);
-    FileVersion { content: content.clone(), vector, author: draft.author.device }
+    FileVersion { content: content.clone(), vector, author: draft.author.shown_as }
 }
 
 /// Whether the node is there already with the same content: a device says again, under another

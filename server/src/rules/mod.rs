@@ -43,6 +43,8 @@ pub struct Author {
     pub space: SpaceId,
     /// The device.
     pub device: DeviceId,
+    /// Whom the versions name as their author; the device, unless the server acts for it.
+    pub shown_as: DeviceId,
     /// What people call it.
     pub device_name: String,
     /// How much of the journal it had applied when it made the batch.

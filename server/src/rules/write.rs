@@ -71,7 +71,7 @@ pub(super) fn join_vector(draft: &mut Draft<'_>, node: NodeId, other: &VersionVe
 
 fn brought(draft: &Draft<'_>, write: &Write<'_>, seen: VersionVector) -> FileVersion {
     let vector = seen.with(draft.author.device, draft.counter);
-    FileVersion { content: write.content.clone(), vector, author: draft.author.device }
+    FileVersion { content: write.content.clone(), vector, author: draft.author.shown_as }
 }
 
 fn changed(state: &NodeState, write: &Write<'_>) -> Rule<NodeState> {

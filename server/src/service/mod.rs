@@ -19,6 +19,7 @@ pub mod pull;
 pub mod push;
 pub mod receipts;
 pub mod spaces;
+mod token;
 pub mod tokens;
 pub mod versions;
 

@@ -1,11 +1,31 @@
 //! Owns what a pull does: a consistent cut of a space's changes, in pages.
+//!
+//! The first page fixes `upto`; the token carries it, so all pages answer as of the same moment
+//! whatever is pushed meanwhile.
 
-use super::{Failure, Identity};
-use crate::store::Database;
+use super::cursor::check_cursor;
+use super::spaces::own;
+use super::{Failure, Identity, token};
+use crate::store::feed::{self, Cut, Part, Position};
+use crate::store::{Conn, Database, journal};
+use serde::{Deserialize, Serialize};
 use tarn_proto::api::PullResponse;
-use tarn_proto::change::Cursor;
+use tarn_proto::change::{Change, Cursor, Row};
 use tarn_proto::error::ErrorCode;
 use tarn_proto::ids::SpaceId;
+use tarn_proto::limits::PAGE_ROWS_MAX;
+
+/// Manifest entries in one page; keeps its bytes in bounds whatever the rows are.
+const PAGE_WEIGHT_MAX: usize = 60_000;
+
+/// Where the next page goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Token {
+    from: u64,
+    upto: u64,
+    part: Part,
+    position: Position,
+}
 
 /// Answers what changed after `cursor`; `page` is `next` of the page before.
 ///
@@ -18,6 +38,77 @@ pub async fn pull(
     cursor: Cursor,
     page: Option<&str>,
 ) -> Result<PullResponse, Failure> {
-    let _ = (db, identity, space, cursor, page);
-    Err(Failure::refused(ErrorCode::Unavailable, "not served yet"))
+    let mut tx = db.begin_read().await?;
+    let row = own(&mut tx, identity, space).await?;
+    check_cursor(&mut tx, &row, &cursor).await?;
+    let (token, upto) = match page {
+        None => {
+            let (from, upto) = (cursor.seq, row.cursor.seq);
+            (Token { from, upto, part: Part::Aliases, position: Position::after(from) }, row.cursor)
+        }
+        Some(page) => {
+            let token: Token = token::decode(page)?;
+            let upto = cut_of(&mut tx, space, &row.cursor, &cursor, &token).await?;
+            (token, upto)
+        }
+    };
+    let (changes, next) = collect(&mut tx, space, token).await?;
+    Ok(PullResponse { upto, changes, next: next.map(|token| token::encode(&token)) })
+}
+
+/// The cursor of the cut that a token goes on with.
+async fn cut_of(
+    conn: &mut Conn,
+    space: SpaceId,
+    head: &Cursor,
+    cursor: &Cursor,
+    token: &Token,
+) -> Result<Cursor, Failure> {
+    if token.from != cursor.seq || token.upto < token.from || token.upto > head.seq {
+        return Err(Failure::refused(ErrorCode::BadRequest, "the page token is of another pull"));
+    }
+    let hash = journal::hash_at(conn, space, token.upto).await?;
+    let hash = hash.ok_or_else(|| Failure::refused(ErrorCode::BadRequest, "the page token is of another pull"))?;
+    Ok(Cursor { epoch: head.epoch, seq: token.upto, hash })
+}
+
+/// Fills a page from one part after the other.
+async fn collect(conn: &mut Conn, space: SpaceId, mut token: Token) -> Result<(Vec<Change>, Option<Token>), Failure> {
+    let mut changes = Vec::new();
+    let mut weight = 0;
+    if token.from == token.upto {
+        return Ok((changes, None));
+    }
+    loop {
+        let limit = PAGE_ROWS_MAX - changes.len();
+        let cut = Cut { space, upto: token.upto, position: &token.position, limit };
+        let rows = feed::page(conn, token.part, cut).await?;
+        let whole = rows.len() < limit;
+        for (change, position) in rows {
+            weight += weight_of(&change);
+            changes.push(change);
+            token.position = position;
+            if weight >= PAGE_WEIGHT_MAX {
+                return Ok((changes, Some(token)));
+            }
+        }
+        if !whole {
+            return Ok((changes, Some(token)));
+        }
+        match token.part.next(token.from) {
+            Some(part) => token = Token { part, position: Position::after(token.from), ..token },
+            None => return Ok((changes, None)),
+        }
+    }
+}
+
+fn weight_of(change: &Change) -> usize {
+    match &change.row {
+        Row::Node { state: Some(state), .. } => {
+            let chunks = state.file.as_ref().map_or(0, |file| file.content.manifest.entries.len());
+            let xattrs: usize = state.attrs.xattrs.values().map(|value| value.0.len()).sum();
+            chunks + xattrs / 64
+        }
+        _ => 0,
+    }
 }

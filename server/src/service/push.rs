@@ -114,6 +114,7 @@ impl Push<'_> {
         Ok(Author {
             space: self.space,
             device: self.identity.device,
+            shown_as: self.identity.device,
             device_name,
             cursor_seq: self.request.cursor.seq,
             now: self.now,

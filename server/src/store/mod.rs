@@ -10,6 +10,7 @@ pub mod db;
 pub mod devices;
 pub mod entries;
 pub mod error;
+pub mod feed;
 pub mod journal;
 pub mod load;
 pub mod migrate;

@@ -187,3 +187,21 @@ pub async fn insert_aliases(conn: &mut Conn, space: SpaceId, aliases: &[(NodeId,
     sql::insert_rows(conn, head, 4, "", aliases.iter().map(params)).await?;
     Ok(())
 }
+
+/// A node as it was at a seq.
+///
+/// # Errors
+/// The database fails.
+pub async fn at(conn: &mut Conn, space: SpaceId, node: NodeId, seq: u64) -> Result<Option<NodeInterval>, StoreError> {
+    let query = format!(
+        "SELECT {LOADED} FROM nodes n WHERE n.node = $1 AND n.space = $2 AND n.seq_from <= $3 \
+         AND (n.seq_to IS NULL OR n.seq_to > $3)"
+    );
+    let row = sqlx::query(sqlx::AssertSqlSafe(query))
+        .bind(node.as_bytes())
+        .bind(space.as_bytes())
+        .bind(seq as i64)
+        .fetch_optional(&mut *conn)
+        .await?;
+    row.as_ref().map(NodeInterval::from_row).transpose()
+}
