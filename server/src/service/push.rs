@@ -10,7 +10,7 @@ use crate::env::Env;
 use crate::rules::{self, Author, Effects, Key, Missing, Snapshot};
 use crate::store::batch::Batch;
 use crate::store::journal::{self, Marks, StoredAnswer};
-use crate::store::{Conn, Database, load, spaces};
+use crate::store::{Conn, Database, devices, load, spaces};
 use chunks_there::Chunks;
 use std::collections::HashMap;
 use tarn_proto::api::{Answer, Outcome, PushRequest, PushResponse, to_binary};
@@ -110,7 +110,8 @@ impl Push<'_> {
     }
 
     async fn author(&self, conn: &mut Conn) -> Result<Author, Failure> {
-        let device_name = journal::device_name(conn, self.identity.device).await?.unwrap_or_default();
+        let device = devices::by_id(conn, self.identity.device).await?;
+        let device_name = device.map(|device| device.name).unwrap_or_default();
         Ok(Author {
             space: self.space,
             device: self.identity.device,

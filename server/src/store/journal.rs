@@ -218,15 +218,3 @@ pub async fn forget_answers(
         .await?;
     Ok(())
 }
-
-/// What people call a device, for the records that name it.
-///
-/// # Errors
-/// The database fails.
-pub async fn device_name(conn: &mut Conn, device: DeviceId) -> Result<Option<String>, StoreError> {
-    let row = sqlx::query("SELECT name FROM devices WHERE device_id = $1")
-        .bind(device.as_bytes())
-        .fetch_optional(&mut *conn)
-        .await?;
-    Ok(row.map(|row| sqlx::Row::try_get(&row, "name")).transpose()?)
-}

@@ -18,6 +18,7 @@ pub mod nodes;
 pub mod receipts;
 pub mod spaces;
 pub mod sql;
+pub mod tree;
 pub mod versions;
 
 pub use db::{Conn, Database, Tx};

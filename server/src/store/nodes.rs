@@ -29,11 +29,16 @@ const COLUMN_COUNT: usize = 11;
 /// The columns that [`NodeInterval::from_row`] reads, of a table named `n`.
 pub const LOADED: &str = "n.node, n.space, n.seq_from, n.seq_to, n.device, n.content_seq, n.content_device, n.state";
 
+/// The number that stands for a regular file.
+pub const KIND_FILE: i64 = 0;
+/// The number that stands for a folder.
+pub const KIND_DIR: i64 = 1;
+
 /// The number that stands for a kind of node.
 fn kind_number(kind: &NodeKind) -> i64 {
     match kind {
-        NodeKind::File => 0,
-        NodeKind::Dir => 1,
+        NodeKind::File => KIND_FILE,
+        NodeKind::Dir => KIND_DIR,
         NodeKind::Symlink { .. } => 2,
         NodeKind::Fifo => 3,
         NodeKind::Socket => 4,

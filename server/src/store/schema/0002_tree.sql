@@ -1,6 +1,6 @@
 -- Spaces, journals, nodes, entries, versions, conflicts.
 --
--- Rows of nodes, entries and conflicts are intervals: so since seq_from, until seq_to (excluded);
+-- Rows of nodes, entries and conflicts are intervals: so since seq_from, until seq_to (excluded),
 -- NULL is the present. Blobs hold MessagePack with named fields.
 
 CREATE TABLE spaces (
@@ -16,7 +16,7 @@ CREATE TABLE spaces (
 
 CREATE INDEX spaces_by_owner ON spaces (owner);
 
--- One row for each committed change; hash = BLAKE3(hash before, seq, device, counter, digest).
+-- One row for each committed change, hash = BLAKE3(hash before, seq, device, counter, digest).
 CREATE TABLE journal (
     space   {BLOB} NOT NULL,
     seq     BIGINT NOT NULL,
@@ -95,7 +95,7 @@ CREATE INDEX conflicts_born ON conflicts (space, seq_from);
 
 CREATE INDEX conflicts_gone ON conflicts (space, seq_to) WHERE seq_to IS NOT NULL;
 
--- Every content that was ever acknowledged; file holds content, vector and author.
+-- Every content that was ever acknowledged, file holds content, vector and author.
 CREATE TABLE versions (
     version_id {BLOB} NOT NULL PRIMARY KEY,
     space      {BLOB} NOT NULL,
