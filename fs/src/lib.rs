@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests live in the real world"))]
 
 pub mod control;
+pub mod daemon;
 pub mod env;
 pub mod journal;
 pub mod limits;

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
 /// A daemon that does not greet within this time is stopped or stuck.
@@ -109,12 +109,6 @@ impl Client {
             Some(patience) => tokio::time::timeout(patience, hear).await.map_err(|_| ClientError::Silent)?,
             None => hear.await,
         }
-    }
-
-    /// Waits until the daemon has ended, for at most `patience`; says whether it has.
-    pub async fn ended(mut self, patience: Duration) -> bool {
-        let mut rest = Vec::new();
-        tokio::time::timeout(patience, self.stream.read_to_end(&mut rest)).await.is_ok()
     }
 }
 

@@ -147,7 +147,7 @@ async fn work_is_given_up_when_its_client_goes_away() {
 #[tokio::test]
 async fn stopping_lets_answers_out_and_drops_idle_connections() {
     let stand = stand();
-    let idle = Client::connect(&stand.path).await.unwrap();
+    let mut idle = Client::connect(&stand.path).await.unwrap();
     let mut client = Client::connect(&stand.path).await.unwrap();
     let service = Arc::clone(&stand.service);
     let mut reported = false;
@@ -157,7 +157,7 @@ async fn stopping_lets_answers_out_and_drops_idle_connections() {
     });
     let (reply, ()) = tokio::join!(ask, stand.server.stop(Duration::from_secs(5)));
     assert!(matches!(reply, Ok(Reply::Durable) | Err(ClientError::Ended)), "{reply:?}");
-    assert!(idle.ended(Duration::from_secs(5)).await);
+    assert!(matches!(idle.ask(Request::Status, |_| {}).await, Err(ClientError::Ended)));
     assert!(matches!(Client::connect(&stand.path).await, Err(ClientError::NoDaemon)));
 }
 

@@ -1,0 +1,203 @@
+//! Owns a daemon's life: takes the lock, makes the place ready, has the house built, listens, says that it is
+//! ready, serves until the mount is gone, and ends in time whatever hangs.
+//!
+//! What is dirty is on the local disk by promise 1, so ending needs no upload, and cutting an end short loses nothing.
+
+use super::ending::Ending;
+use super::{Credentials, Home, Marker, MountOptions, Place};
+use crate::control::{Client, Server, Service, socket};
+use crate::env::{Env, mounts};
+use crate::journal::{LockError, StateLock};
+use anyhow::{Context, Result, bail};
+use std::future::Future;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::UnixListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Answers to the command line get this long once the mount is gone.
+const ANSWERS_WAIT: Duration = Duration::from_millis(500);
+/// The parts of the house get this long to end in order.
+const PARTS_WAIT: Duration = Duration::from_millis(1000);
+/// Threads that still hang get this long.
+const THREADS_WAIT: Duration = Duration::from_millis(100);
+/// One try for the lock, between looks at who holds it.
+const LOCK_TRY: Duration = Duration::from_millis(100);
+
+/// What a house is built on.
+#[derive(Debug)]
+pub struct Ground {
+    /// The outside world.
+    pub env: Env,
+    /// Where the state lies.
+    pub home: Home,
+    /// Who this device is.
+    pub credentials: Credentials,
+    /// How the mount is wanted; `dir` is resolved and free.
+    pub options: MountOptions,
+}
+
+/// A house that stands: it is mounted.
+pub struct Standing {
+    /// What the command line's requests mean.
+    pub service: Arc<dyn Service>,
+    /// The mount, and how it goes away.
+    pub ending: Arc<Ending>,
+    /// Ends all parts in order, once the mount is gone.
+    pub stop: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+/// Runs a daemon until its mount is gone. Calls `ready` with the mount's path when it answers.
+///
+/// # Errors
+/// Why it could not be mounted, or what `ready` failed with (then the mount is taken away again).
+pub fn run<B, F>(env: &Env, home: &Home, options: MountOptions, build: B, ready: F) -> Result<()>
+where
+    B: AsyncFnOnce(&Ground) -> Result<Standing>,
+    F: FnOnce(&Path) -> io::Result<()>,
+{
+    let credentials = signed_in(env, home)?;
+    Place::find(&options.dir)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("tarn").build()?;
+    let outcome = runtime.block_on(async {
+        let _lock = take_lock(env, home).await?;
+        let ground = ground(env, home, credentials, options)?;
+        let standing = build(&ground).await?;
+        serve(&ground, standing, ready).await
+    });
+    runtime.shutdown_timeout(THREADS_WAIT);
+    outcome
+}
+
+fn signed_in(env: &Env, home: &Home) -> Result<Credentials> {
+    let credentials = Credentials::load(env, &home.credentials_file())?;
+    let signed_in = credentials.filter(|credentials| credentials.token.is_some());
+    signed_in.context("this device is not signed in: run `tarn login` first")
+}
+
+fn ground(env: &Env, home: &Home, credentials: Credentials, options: MountOptions) -> Result<Ground> {
+    if let Some(marker) = Marker::load(env, home) {
+        // Where the last daemon of this state was killed; what it left there is of use to nobody.
+        Place::clear_dead(&marker.mount.to_path())?;
+    }
+    let dir = Place::prepare(env, home, &options.dir)?;
+    let options = MountOptions { dir, ..options };
+    Ok(Ground { env: env.clone(), home: home.clone(), credentials, options })
+}
+
+/// Takes the lock of the state. A daemon that ends is waited for, one that serves is not.
+async fn take_lock(env: &Env, home: &Home) -> Result<StateLock> {
+    let deadline = env.clock.monotonic() + super::place::ENDING_WAIT;
+    loop {
+        match StateLock::acquire(env, &home.state_dir(), LOCK_TRY) {
+            Err(LockError::Held(_)) => {}
+            outcome => return Ok(outcome?),
+        }
+        let marker = Marker::load(env, home);
+        if let Some(mount) = serving(marker.as_ref()).await {
+            bail!(
+                "this device is mounted at {} already, and one device has one mount: unmount that first, or sign in \
+                 another device with a TARN_HOME of its own",
+                mount.display()
+            );
+        }
+        if env.clock.monotonic() >= deadline {
+            let pid = marker.map(|marker| format!(" (pid {})", marker.pid)).unwrap_or_default();
+            let dir = home.dir().display();
+            bail!("the state in {dir} is in use by a daemon{pid} that does not answer: end that process first");
+        }
+    }
+}
+
+/// Where the daemon that greets is mounted; `None` if none does, or its mount is gone already.
+async fn serving(marker: Option<&Marker>) -> Option<PathBuf> {
+    let client = Client::connect(&marker?.socket.to_path()).await.ok()?;
+    let mount = client.hello().mount.to_path();
+    mounts::is_mount_point(&mount).unwrap_or(true).then_some(mount)
+}
+
+async fn serve(ground: &Ground, standing: Standing, ready: impl FnOnce(&Path) -> io::Result<()>) -> Result<()> {
+    let mount = &ground.options.dir;
+    let opened = open(ground, &standing, ready).await;
+    let server = match opened {
+        Ok(server) => server,
+        Err(error) => {
+            standing.ending.take_away_now();
+            end(ground, None, standing).await;
+            return Err(error);
+        }
+    };
+    tracing::info!(mount = %mount.display(), pid = std::process::id(), "mounted");
+    until_gone(&standing.ending).await;
+    tracing::info!("the mount is gone, the daemon ends");
+    end(ground, Some(server), standing).await;
+    Ok(())
+}
+
+/// Listens and says that it is ready.
+async fn open(ground: &Ground, standing: &Standing, ready: impl FnOnce(&Path) -> io::Result<()>) -> Result<Server> {
+    let (listener, path) = listen(&ground.env, &ground.home).context("the control socket cannot be made")?;
+    let server = Server::start(listener, Arc::clone(&standing.service));
+    Marker::of_this_process(&ground.options.dir, &path).save(&ground.env, &ground.home)?;
+    ready(&ground.options.dir).context("whoever ran `tarn mount` is gone")?;
+    Ok(server)
+}
+
+/// Listens at the home's socket, or inside the home if the runtime directory will not do.
+fn listen(env: &Env, home: &Home) -> io::Result<(UnixListener, PathBuf)> {
+    let at = |path: &Path| {
+        env.disk.create_dir_all(path.parent().unwrap_or(path))?;
+        Ok((socket::listen(path)?, path.to_owned()))
+    };
+    at(home.socket()).or_else(|error: io::Error| {
+        let inside = Home::at(home.dir());
+        tracing::debug!(%error, "the runtime directory cannot hold the socket");
+        at(inside.socket())
+    })
+}
+
+/// Waits until the mount is gone; a signal that asks for the end takes it away.
+async fn until_gone(ending: &Arc<Ending>) {
+    let (Ok(mut term), Ok(mut int), Ok(mut hangup)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()))
+    else {
+        return ending.gone().await;
+    };
+    loop {
+        tokio::select! {
+            () = ending.gone() => return,
+            _ = term.recv() => asked_to_end(ending),
+            _ = int.recv() => asked_to_end(ending),
+            // The terminal it was started from is closed: that is no reason to end.
+            _ = hangup.recv() => {}
+        }
+    }
+}
+
+fn asked_to_end(ending: &Arc<Ending>) {
+    tracing::info!("asked to end by a signal");
+    let ending = Arc::clone(ending);
+    // fusermount3 may take its time; the loop goes on and sees the mount go.
+    tokio::task::spawn_blocking(move || ending.take_away_now());
+}
+
+async fn end(ground: &Ground, server: Option<Server>, standing: Standing) {
+    if let Some(server) = server {
+        server.stop(ANSWERS_WAIT).await;
+    }
+    if tokio::time::timeout(PARTS_WAIT, standing.stop).await.is_err() {
+        tracing::warn!("not all parts ended in time; the next mount replays the log");
+    }
+    if let Some(marker) = Marker::load(&ground.env, &ground.home) {
+        socket::remove(&marker.socket.to_path());
+    }
+    if let Err(error) = Marker::remove(&ground.env, &ground.home) {
+        tracing::warn!(%error, "the daemon's marker stays");
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,68 @@
+//! Owns the file in which a daemon says where it is mounted and listens. It proves nothing (the lock does): it may
+//! outlive its daemon, and then tells which mount point is dead.
+
+use super::{Home, disk_file};
+use crate::control::MountPath;
+use crate::env::Env;
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::path::Path;
+
+/// What a daemon says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marker {
+    /// Its process.
+    pub pid: u32,
+    /// Where it is mounted.
+    pub mount: MountPath,
+    /// Where it listens.
+    pub socket: MountPath,
+}
+
+impl Marker {
+    /// Of this process, mounted and listening there.
+    pub fn of_this_process(mount: &Path, socket: &Path) -> Self {
+        Self { pid: std::process::id(), mount: MountPath::new(mount), socket: MountPath::new(socket) }
+    }
+
+    /// What the last daemon of this home said; `None` if it ended in order, or said something unreadable.
+    pub fn load(env: &Env, home: &Home) -> Option<Self> {
+        let bytes = disk_file::read(env, &home.marker_file()).ok()??;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn save(&self, env: &Env, home: &Home) -> io::Result<()> {
+        disk_file::replace(env, &home.marker_file(), &serde_json::to_vec_pretty(self)?)
+    }
+
+    /// Removes it: this daemon ended in order.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn remove(env: &Env, home: &Home) -> io::Result<()> {
+        disk_file::remove(env, &home.marker_file())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn it_tells_of_the_last_daemon_until_it_ends_in_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let (env, home) = (Env::real(), Home::at(dir.path()));
+        assert_eq!(Marker::load(&env, &home), None);
+        let marker = Marker::of_this_process(Path::new("/m"), home.socket());
+        marker.save(&env, &home).unwrap();
+        assert_eq!(Marker::load(&env, &home), Some(marker));
+        Marker::remove(&env, &home).unwrap();
+        Marker::remove(&env, &home).unwrap();
+        assert_eq!(Marker::load(&env, &home), None);
+    }
+}

@@ -1,0 +1,25 @@
+//! Owns the daemon: one process that serves one mount of one device's state. Wires everything together; this
+//! and `cli` are the only places that name concrete types.
+//!
+//! Start reading at [`life`] (how a daemon begins and ends), then `wire` (what it is made of).
+
+mod credentials;
+mod disk_file;
+mod ending;
+mod holders;
+mod home;
+mod life;
+mod log_file;
+mod marker;
+mod options;
+mod place;
+
+pub use credentials::{Credentials, CredentialsError};
+pub use ending::{Ending, StandingMount};
+pub use holders::{Holder, holders};
+pub use home::{Home, HomeError};
+pub use life::{Ground, Standing, run};
+pub use log_file::open_log;
+pub use marker::Marker;
+pub use options::{HoldDeletes, MountOptions};
+pub use place::{Place, PlaceError};
