@@ -10,7 +10,7 @@ use super::{JournalOptions, queue};
 use crate::env::Env;
 use crate::log::{Log, LogScan, Lsn};
 use crate::meta::rows::{ContentNo, RowChange};
-use crate::meta::{FILE_NAME, Marks, MetaError, Readers, Writer};
+use crate::meta::{FILE_NAME, Marks, Readers, Writer};
 use std::path::Path;
 
 const LOG_DIR: &str = "log";
@@ -73,7 +73,7 @@ impl Prepared {
     /// # Errors
     /// As [`Journal::prepare`], or what the sink says. Nothing is lost then; it can be tried again.
     pub fn recover(self, mut sink: Box<dyn RecoverySink>) -> Result<(Journal, Recovered), JournalError> {
-        let applied = Lsn(self.writer.applied().map_err(MetaError::from)?);
+        let applied = Lsn(self.writer.applied()?);
         let (batch, stopped) = replay(&self.scan, applied, sink.as_mut())?;
         let mut materialiser = Materialiser { writer: self.writer, sink, applied };
         if !batch.is_empty() {

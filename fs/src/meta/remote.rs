@@ -55,10 +55,12 @@ pub(super) fn apply(db: &Connection, work: &RemoteWork) -> Result<()> {
 }
 
 /// Applies rows, each unless a higher seq is known. Sorted by key first: a B-tree fills many times
-/// faster in order.
+/// faster in order. Staged rows are only appended.
 pub(super) fn apply_changes(db: &Connection, changes: &[Change], target: Target) -> Result<()> {
     let mut sorted: Vec<&Change> = changes.iter().collect();
-    sorted.sort_by(|a, b| key_of(&a.row).cmp(&key_of(&b.row)));
+    if target == Target::Live {
+        sorted.sort_by(|a, b| key_of(&a.row).cmp(&key_of(&b.row)));
+    }
     let mut upserts = Upserts::prepare(db, target)?;
     let mut listings = Listings::load(db, target)?;
     for change in sorted {
@@ -93,8 +95,12 @@ struct Upserts<'a> {
 impl<'a> Upserts<'a> {
     fn prepare(db: &'a Connection, target: Target) -> Result<Self> {
         let prepare = |(table, key, columns, set): (&str, &str, &str, &str)| {
-            let name = if target == Target::Live { live_table(table) } else { format!("staged_{table}") };
             let values = ["?1, ?2, ?3", "?1, ?2, ?3, ?4"][columns.matches(',').count() - 2];
+            if target == Target::Staged {
+                // A heap: appended now, sorted once when it is swapped in.
+                return db.prepare_cached(&format!("insert into staged_{table}({columns}) values ({values})"));
+            }
+            let name = live_table(table);
             db.prepare_cached(&format!(
                 "insert into {name}({columns}) values ({values}) on conflict({key}) do update set {set} \
                  where excluded.seq >= {name}.seq"
@@ -166,7 +172,7 @@ fn swap_staged(db: &Connection, replace: bool) -> Result<()> {
             ""
         };
         db.execute_batch(&format!(
-            "insert into {live}({columns}) select {columns} from staged_{table} s where true{unlisted} order by {key} \
+            "insert into {live}({columns}) select {columns} from staged_{table} s where true{unlisted} order by {key}, seq \
              on conflict({key}) do update set {set} where excluded.seq >= {live}.seq"
         ))?;
     }

@@ -18,11 +18,10 @@ create table listed(node blob primary key, seq integer not null) without rowid, 
 create table alias(node blob primary key, target blob not null, seq integer not null) without rowid, strict;
 create table conflict(conflict blob primary key, seq integer not null, state blob) without rowid, strict;
 
-create table staged_node(node blob primary key, seq integer not null, state blob) without rowid, strict;
-create table staged_entry(parent blob not null, name blob not null, node blob, seq integer not null,
-    primary key(parent, name)) without rowid, strict;
-create table staged_alias(node blob primary key, target blob not null, seq integer not null) without rowid, strict;
-create table staged_conflict(conflict blob primary key, seq integer not null, state blob) without rowid, strict;
+create table staged_node(node blob not null, seq integer not null, state blob) strict;
+create table staged_entry(parent blob not null, name blob not null, node blob, seq integer not null) strict;
+create table staged_alias(node blob not null, target blob not null, seq integer not null) strict;
+create table staged_conflict(conflict blob not null, seq integer not null, state blob) strict;
 
 create table inode(ino integer primary key, node blob, row blob not null) strict;
 create index inode_node on inode(node) where node is not null;
@@ -53,8 +52,8 @@ pub(super) fn open_writer(path: &Path, check: Check) -> Result<Connection> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let db = Connection::open_with_flags(path, flags)?;
         db.set_prepared_statement_cache_capacity(64);
-        db.execute_batch("pragma journal_mode = wal; pragma synchronous = full; pragma cache_size = -16000;")?;
-        db.execute_batch("pragma wal_autocheckpoint = 4000; pragma journal_size_limit = 67108864;")?;
+        db.execute_batch("pragma journal_mode = wal; pragma synchronous = full; pragma cache_size = -32000;")?;
+        db.execute_batch("pragma wal_autocheckpoint = 8000; pragma journal_size_limit = 67108864;")?;
         if check == Check::Pages {
             check_pages(&db, path)?;
         }

@@ -19,7 +19,8 @@ pub enum Staged {
     Replace,
 }
 
-/// What the server said, and what follows from it locally: applied together or not at all.
+/// What the server said, and what follows from it locally: applied together or not at all. A pull of
+/// more than a page or two is staged: many times faster, and seen only as a whole.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RemoteWork {
     /// Changes of the local rows that go with it.
