@@ -17,7 +17,7 @@ use axum::serve::ListenerExt as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
-use tokio::sync::watch::{Sender, channel};
+use tokio::sync::watch::{Receiver, Sender, channel};
 use tokio::task::{JoinHandle, JoinSet};
 
 /// A server that runs.
@@ -38,28 +38,17 @@ impl App {
     pub async fn start(config: &ServeConfig, env: Env) -> Result<Self> {
         telemetry::init_metrics();
         disk::create_dir_durable(&config.data).with_context(|| format!("{}", config.data.display()))?;
-        let db = Database::open(&config.database).await.context("the database")?;
-        let packs = packs::open(&config.objects).await.context("the object store")?;
-        let put_log = config.put_log.as_deref().map(PutLog::open).transpose().context("the put log")?;
-        let listener =
-            TcpListener::bind(config.listen).await.with_context(|| format!("listening on {}", config.listen))?;
-        let address = listener.local_addr()?;
-        disk::write_durable(&config.data.join("address"), &config.data.join("address.new"), &[format!("{address}\n")])?;
         let (end, ending) = channel(false);
-        let watch = Watch::default();
+        let services = wire(config, env, ending.clone()).await?;
+        let listener = TcpListener::bind(config.listen).await;
+        let listener = listener.with_context(|| format!("listening on {}", config.listen))?;
+        let address = listener.local_addr()?;
+        let file = config.data.join("address");
+        disk::write_durable(&file, &config.data.join("address.new"), &[format!("{address}\n")])
+            .with_context(|| format!("{}", file.display()))?;
         let mut tasks = JoinSet::new();
-        watch::link(&watch, &db, &env, &mut tasks);
-        let chunks = Chunks::new(db.clone(), env.clone(), packs, put_log);
-        let services = Services {
-            db: db.clone(),
-            env,
-            chunks,
-            tokens: Tokens::default(),
-            attempts: Attempts::default(),
-            watch,
-            insecure: config.insecure,
-            ending: ending.clone(),
-        };
+        watch::link(&services.watch, &services.db, &services.env, &mut tasks);
+        let db = services.db.clone();
         let serving = tokio::spawn(serve(listener, Arc::new(services), ending));
         Ok(Self { address, end, serving, tasks, db })
     }
@@ -90,11 +79,27 @@ impl App {
     }
 }
 
-async fn serve(
-    listener: TcpListener,
-    services: Arc<Services>,
-    mut ending: tokio::sync::watch::Receiver<bool>,
-) -> std::io::Result<()> {
+/// Makes everything that calls need, without listening.
+///
+/// # Errors
+/// A store cannot be opened.
+pub async fn wire(config: &ServeConfig, env: Env, ending: Receiver<bool>) -> Result<Services> {
+    let db = Database::open(&config.database).await.context("the database")?;
+    let packs = packs::open(&config.objects).await.context("the object store")?;
+    let put_log = config.put_log.as_deref().map(PutLog::open).transpose().context("the put log")?;
+    Ok(Services {
+        chunks: Chunks::new(db.clone(), env.clone(), packs, put_log),
+        db,
+        env,
+        tokens: Tokens::default(),
+        attempts: Attempts::default(),
+        watch: Watch::default(),
+        insecure: config.insecure,
+        ending,
+    })
+}
+
+async fn serve(listener: TcpListener, services: Arc<Services>, mut ending: Receiver<bool>) -> std::io::Result<()> {
     let listener = listener.tap_io(|stream| {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY");

@@ -1,0 +1,12 @@
+//! The server over real HTTP, on SQLite and on PostgreSQL: accounts, chunks, notices, bounds, the command line.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+
+#[macro_use]
+mod database;
+mod account;
+mod chunks;
+mod commands;
+mod limits;
+mod notify;
+mod server;
+mod surface;
