@@ -8,6 +8,7 @@
 pub mod control;
 pub mod daemon;
 pub mod env;
+pub mod fuse;
 pub mod journal;
 pub mod limits;
 pub mod log;

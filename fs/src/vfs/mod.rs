@@ -43,6 +43,19 @@ use tarn_proto::node::Timestamp;
 /// Times of reading that are remembered.
 const ATIMES_MAX: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
 
+/// What stands below the file system.
+#[derive(Debug, Clone)]
+pub struct Ports {
+    /// The tree.
+    pub tree: Arc<dyn TreePort>,
+    /// Who brings what is not local.
+    pub bringer: Arc<dyn Bringer>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Which inodes have invalidations on their way; who sends them keeps it.
+    pub stale: Arc<Stale>,
+}
+
 /// The file system behind one mount.
 ///
 /// Lock order: each lock here is taken alone and released before a call on a port, but for `space`, which is held
@@ -62,7 +75,8 @@ pub struct Vfs {
 
 impl Vfs {
     /// A file system that shows `tree`.
-    pub fn new(tree: Arc<dyn TreePort>, bringer: Arc<dyn Bringer>, clock: Arc<dyn Clock>, options: Options) -> Self {
+    pub fn new(ports: Ports, options: Options) -> Self {
+        let Ports { tree, bringer, clock, stale } = ports;
         Self {
             tree,
             bringer,
@@ -72,13 +86,8 @@ impl Vfs {
             dirs: Handles::default(),
             atimes: Mutex::new(LruCache::new(ATIMES_MAX)),
             space: Mutex::default(),
-            stale: Arc::default(),
+            stale,
         }
-    }
-
-    /// Which inodes have invalidations on their way; who sends them keeps it.
-    pub fn stale(&self) -> &Arc<Stale> {
-        &self.stale
     }
 
     /// Who brings what is not local.

@@ -1,0 +1,345 @@
+//! Owns the kernel's calls: each is one span, one call into `vfs`, one reply.
+
+use super::attr::new_time;
+use super::init;
+use super::readdir::{add_plain, add_plus, fill};
+use super::reply::Sized;
+use super::runner::Runner;
+use crate::meta::rows::Ino;
+use crate::vfs::{RenameFlags, SetAttr, Stop, VfsError, XattrMode};
+use fuser::{
+    AccessFlags, BsdFileFlags, CopyFileRangeFlags, FileHandle, Filesystem, INodeNo, IoctlFlags, KernelConfig,
+    LockOwner, OpenFlags, RenameFlags as KernelRenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
+    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
+    Request, TimeOrNow, WriteFlags,
+};
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::SystemTime;
+
+/// The file system as fuser calls it.
+pub(super) struct Mounted {
+    runner: Runner,
+}
+
+impl Mounted {
+    pub(super) fn new(runner: Runner) -> Self {
+        Self { runner }
+    }
+}
+
+fn ino(number: INodeNo) -> Ino {
+    Ino(number.0)
+}
+
+fn bytes(name: &OsStr) -> Vec<u8> {
+    name.as_bytes().to_vec()
+}
+
+fn rename_flags(flags: KernelRenameFlags) -> RenameFlags {
+    let known = KernelRenameFlags::RENAME_NOREPLACE | KernelRenameFlags::RENAME_EXCHANGE;
+    RenameFlags {
+        no_replace: flags.contains(KernelRenameFlags::RENAME_NOREPLACE),
+        exchange: flags.contains(KernelRenameFlags::RENAME_EXCHANGE),
+        others: flags.bits() & !known.bits() != 0,
+    }
+}
+
+fn xattr_mode(flags: i32) -> XattrMode {
+    match flags {
+        libc::XATTR_CREATE => XattrMode::Create,
+        libc::XATTR_REPLACE => XattrMode::Replace,
+        _ => XattrMode::Either,
+    }
+}
+
+impl Filesystem for Mounted {
+    fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        init::agree(config);
+        Ok(())
+    }
+
+    fn lookup(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let name = bytes(name);
+        self.runner.call("lookup", req, reply, move |vfs, _| vfs.lookup(ino(parent), &name));
+    }
+
+    fn forget(&self, _: &Request, node: INodeNo, count: u64) {
+        self.runner.tell(|vfs| vfs.forget(ino(node), count));
+    }
+
+    fn getattr(&self, req: &Request, node: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        self.runner.call("getattr", req, reply, move |vfs, _| vfs.getattr(ino(node)));
+    }
+
+    fn setattr(
+        &self,
+        req: &Request,
+        node: INodeNo,
+        mode: Option<u32>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        size_bytes: Option<u64>,
+        atime: Option<TimeOrNow>,
+        mtime: Option<TimeOrNow>,
+        _: Option<SystemTime>,
+        handle: Option<FileHandle>,
+        _: Option<SystemTime>,
+        _: Option<SystemTime>,
+        _: Option<SystemTime>,
+        _: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        let (atime, mtime) = (atime.map(new_time), mtime.map(new_time));
+        let set = SetAttr { mode, uid, gid, size_bytes, atime, mtime, handle: handle.map(|handle| handle.0) };
+        self.runner.call("setattr", req, reply, move |vfs, caller| vfs.setattr(caller, ino(node), set));
+    }
+
+    fn readlink(&self, req: &Request, node: INodeNo, reply: ReplyData) {
+        self.runner.call("readlink", req, reply, move |vfs, _| vfs.readlink(ino(node)));
+    }
+
+    fn mknod(
+        &self,
+        req: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _umask: u32,
+        rdev: u32,
+        reply: ReplyEntry,
+    ) {
+        let name = bytes(name);
+        self.runner.call("mknod", req, reply, move |vfs, caller| vfs.mknod(caller, ino(parent), &name, mode, rdev));
+    }
+
+    fn mkdir(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, _umask: u32, reply: ReplyEntry) {
+        let name = bytes(name);
+        self.runner.call("mkdir", req, reply, move |vfs, caller| vfs.mkdir(caller, ino(parent), &name, mode));
+    }
+
+    fn unlink(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let name = bytes(name);
+        self.runner.call("unlink", req, reply, move |vfs, _| vfs.unlink(ino(parent), &name));
+    }
+
+    fn rmdir(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let name = bytes(name);
+        self.runner.call("rmdir", req, reply, move |vfs, _| vfs.rmdir(ino(parent), &name));
+    }
+
+    fn symlink(&self, req: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
+        let (name, target) = (bytes(name), bytes(target.as_os_str()));
+        let link = move |vfs: &crate::vfs::Vfs, caller| vfs.symlink(caller, ino(parent), &name, &target);
+        self.runner.call("symlink", req, reply, link);
+    }
+
+    fn rename(
+        &self,
+        req: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        to_parent: INodeNo,
+        to_name: &OsStr,
+        flags: KernelRenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        let (name, to_name, flags) = (bytes(name), bytes(to_name), rename_flags(flags));
+        self.runner.call("rename", req, reply, move |vfs, _| {
+            vfs.rename((ino(parent), &name), (ino(to_parent), &to_name), flags)
+        });
+    }
+
+    fn link(&self, req: &Request, node: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let name = bytes(name);
+        self.runner.call("link", req, reply, move |vfs, _| vfs.link(ino(node), ino(parent), &name));
+    }
+
+    fn open(&self, req: &Request, node: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        self.runner.call("open", req, reply, move |vfs, caller| vfs.open(caller, ino(node), flags.0.into()));
+    }
+
+    fn create(
+        &self,
+        req: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _umask: u32,
+        flags: i32,
+        reply: ReplyCreate,
+    ) {
+        let name = bytes(name);
+        self.runner
+            .call("create", req, reply, move |vfs, caller| vfs.create(caller, ino(parent), &name, mode, flags.into()));
+    }
+
+    fn read(
+        &self,
+        req: &Request,
+        _: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        size: u32,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        self.runner.read(req, reply, handle.0, offset, size as usize);
+    }
+
+    fn write(
+        &self,
+        req: &Request,
+        _: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        data: &[u8],
+        _: WriteFlags,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        self.runner.write(req, reply, handle.0, offset, data);
+    }
+
+    fn flush(&self, req: &Request, _: INodeNo, handle: FileHandle, _: LockOwner, reply: ReplyEmpty) {
+        self.runner.call("flush", req, reply, move |vfs, _| vfs.flush(handle.0));
+    }
+
+    fn release(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        handle: FileHandle,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        _flush: bool,
+        reply: ReplyEmpty,
+    ) {
+        self.runner.tell(|vfs| vfs.release(handle.0));
+        reply.ok();
+    }
+
+    fn fsync(&self, req: &Request, _: INodeNo, handle: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        self.runner.call("fsync", req, reply, move |vfs, _| vfs.fsync(handle.0));
+    }
+
+    fn opendir(&self, req: &Request, node: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        self.runner.call("opendir", req, reply, move |vfs, _| vfs.opendir(ino(node)));
+    }
+
+    fn readdir(&self, _: &Request, _: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+        let add = |item: &_| Ok(add_plain(&mut reply, item));
+        match self.runner.at_once(|vfs| fill(vfs, handle.0, offset, add)) {
+            Ok(()) => reply.ok(),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn readdirplus(&self, _: &Request, _: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
+        let filled = self.runner.at_once(|vfs| fill(vfs, handle.0, offset, |item| add_plus(vfs, &mut reply, item)));
+        match filled {
+            Ok(()) => reply.ok(),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn releasedir(&self, _: &Request, _: INodeNo, handle: FileHandle, _: OpenFlags, reply: ReplyEmpty) {
+        self.runner.tell(|vfs| vfs.releasedir(handle.0));
+        reply.ok();
+    }
+
+    fn fsyncdir(&self, req: &Request, _: INodeNo, handle: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        self.runner.call("fsyncdir", req, reply, move |vfs, _| vfs.fsyncdir(handle.0));
+    }
+
+    fn statfs(&self, req: &Request, _: INodeNo, reply: ReplyStatfs) {
+        self.runner.call("statfs", req, reply, |vfs, _| vfs.statfs());
+    }
+
+    fn setxattr(
+        &self,
+        req: &Request,
+        node: INodeNo,
+        name: &OsStr,
+        value: &[u8],
+        flags: i32,
+        _position: u32,
+        reply: ReplyEmpty,
+    ) {
+        let (name, value, mode) = (bytes(name), value.to_vec(), xattr_mode(flags));
+        self.runner.call("setxattr", req, reply, move |vfs, _| vfs.setxattr(ino(node), &name, &value, mode));
+    }
+
+    fn getxattr(&self, req: &Request, node: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        let name = bytes(name);
+        self.runner.call("getxattr", req, Sized { reply, size }, move |vfs, _| vfs.getxattr(ino(node), &name));
+    }
+
+    fn listxattr(&self, req: &Request, node: INodeNo, size: u32, reply: ReplyXattr) {
+        self.runner.call("listxattr", req, Sized { reply, size }, move |vfs, caller| vfs.listxattr(caller, ino(node)));
+    }
+
+    fn removexattr(&self, req: &Request, node: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let name = bytes(name);
+        self.runner.call("removexattr", req, reply, move |vfs, _| vfs.removexattr(ino(node), &name));
+    }
+
+    fn access(&self, req: &Request, node: INodeNo, _: AccessFlags, reply: ReplyEmpty) {
+        self.runner.call("access", req, reply, move |vfs, _| vfs.access(ino(node)));
+    }
+
+    fn ioctl(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: IoctlFlags,
+        _cmd: u32,
+        _in_data: &[u8],
+        _out_size: u32,
+        reply: ReplyIoctl,
+    ) {
+        reply.error(super::errno(&VfsError::NotADevice));
+    }
+
+    fn fallocate(
+        &self,
+        req: &Request,
+        _: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        len_bytes: u64,
+        mode: i32,
+        reply: ReplyEmpty,
+    ) {
+        self.runner
+            .call("fallocate", req, reply, move |vfs, caller| vfs.fallocate(caller, handle.0, offset, len_bytes, mode));
+    }
+
+    fn lseek(&self, req: &Request, _: INodeNo, handle: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
+        self.runner.call("lseek", req, reply, move |vfs, _| vfs.lseek(handle.0, offset, whence));
+    }
+
+    fn copy_file_range(
+        &self,
+        req: &Request,
+        _: INodeNo,
+        from: FileHandle,
+        offset: u64,
+        _: INodeNo,
+        to: FileHandle,
+        to_offset: u64,
+        len_bytes: u64,
+        _: CopyFileRangeFlags,
+        reply: ReplyWrite,
+    ) {
+        self.runner.call("copy_file_range", req, reply, move |vfs, caller| {
+            let copied = vfs.copy_file_range(caller, (from.0, offset), (to.0, to_offset), len_bytes)?;
+            u32::try_from(copied).map_err(|_| Stop::Fail(VfsError::FileTooLarge))
+        });
+    }
+}

@@ -1,0 +1,42 @@
+//! Owns what is agreed with the kernel when a mount begins.
+
+use fuser::{InitFlags, KernelConfig};
+
+/// Largest write, and with it largest read, of one request: what the kernel can do without root's help.
+const WRITE_BYTES_MAX: u32 = 1 << 20;
+/// Read-ahead requests that may be on their way at once: enough to keep a wide wire busy.
+const BACKGROUND_MAX: u16 = 64;
+
+/// What is asked for, as far as the kernel has it. Not asked for, on purpose: the writeback cache (write(2) would
+/// return before this process has the bytes), POSIX and flock locks (the kernel keeps them rightly itself),
+/// DONT_MASK (the kernel applies the umask), EXPORT (no lookups of ".."), ABORT_ERROR (fuser takes only ENODEV for
+/// an end), AUTO_INVAL_DATA (it throws the cache away at every change of mtime), POSIX_ACL (not stored yet).
+const WANTED: [InitFlags; 8] = [
+    // Lookups and listings of one folder do not wait for each other.
+    InitFlags::FUSE_PARALLEL_DIROPS,
+    // open(O_TRUNC) is one call, not two with a moment in between.
+    InitFlags::FUSE_ATOMIC_O_TRUNC,
+    // Listings bring attributes when somebody seems to want them.
+    InitFlags::FUSE_DO_READDIRPLUS,
+    InitFlags::FUSE_READDIRPLUS_AUTO,
+    // A link's target never changes.
+    InitFlags::FUSE_CACHE_SYMLINKS,
+    // Pages go when an invalidation says so, and only then.
+    InitFlags::FUSE_EXPLICIT_INVAL_DATA,
+    // `vfs` clears setuid bits and capabilities; else the kernel asks for a capability xattr before every write.
+    InitFlags::FUSE_HANDLE_KILLPRIV_V2,
+    // A file opened with O_DIRECT can still be mapped.
+    InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP,
+];
+
+/// Agrees on all of it. What an older kernel lacks is left out.
+pub(super) fn agree(config: &mut KernelConfig) {
+    for flag in WANTED {
+        if config.add_capabilities(flag).is_err() {
+            tracing::debug!(?flag, "this kernel lacks a capability");
+        }
+    }
+    // Values beyond what fuser can do come back as errors with the nearest; these constants are below.
+    let _ = config.set_max_write(WRITE_BYTES_MAX);
+    let _ = config.set_max_background(BACKGROUND_MAX);
+}

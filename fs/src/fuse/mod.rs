@@ -1,0 +1,25 @@
+//! Owns the kernel's protocol and nothing else: each call is one span, one call into `vfs`, one reply. Decides
+//! nothing that a program could see; the one table of errno numbers is [`errno`].
+//!
+//! Architecture invariant: a worker thread never waits for the network (what must wait moves to the runtime with
+//! its reply, see `runner`) and never sends an invalidation (see `notifier`): both would stop the mount.
+//!
+//! Start reading at `filesystem`.
+
+mod attr;
+mod dead;
+mod errno;
+mod filesystem;
+mod init;
+mod mounts;
+mod notifier;
+mod readdir;
+mod reply;
+mod runner;
+mod session;
+mod signals;
+
+pub use dead::clear_dead;
+use errno::errno;
+pub use notifier::KernelNotifier;
+pub use session::{MountOptions, Session, mount};

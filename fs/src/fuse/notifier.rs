@@ -1,0 +1,116 @@
+//! Owns the way of invalidations to the kernel: a queue and a thread of its own. A worker thread, or anybody under a
+//! lock that a call takes, must not send them: the kernel may need an answer for the same inode first.
+
+use crate::meta::rows::Ino;
+use crate::tree::{Invalidation, Notifier};
+use crate::vfs::Stale;
+use fuser::INodeNo;
+use parking_lot::Mutex;
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{Builder, JoinHandle};
+use tarn_proto::name::Name;
+
+enum Message {
+    Batch(Vec<Invalidation>),
+    Stop,
+}
+
+/// Queues invalidations for the kernel; made before the mount, attached to it when it stands.
+#[derive(Debug)]
+pub struct KernelNotifier {
+    queue: Sender<Message>,
+    waiting: Mutex<Option<Receiver<Message>>>,
+    stale: Arc<Stale>,
+}
+
+impl Default for KernelNotifier {
+    fn default() -> Self {
+        let (queue, waiting) = channel();
+        Self { queue, waiting: Mutex::new(Some(waiting)), stale: Arc::default() }
+    }
+}
+
+impl KernelNotifier {
+    /// The inodes whose invalidations are on their way, for [`crate::vfs::Vfs::new`].
+    pub fn stale(&self) -> &Arc<Stale> {
+        &self.stale
+    }
+
+    /// Starts the thread that sends. Only the first mount gets one.
+    pub(super) fn attach(&self, kernel: fuser::Notifier) -> io::Result<Option<JoinHandle<()>>> {
+        let Some(waiting) = self.waiting.lock().take() else { return Ok(None) };
+        let stale = Arc::clone(&self.stale);
+        let thread = Builder::new().name("fuse-notify".into()).spawn(move || run(&waiting, &kernel, &stale))?;
+        Ok(Some(thread))
+    }
+
+    /// Ends the thread; what is queued after that goes nowhere.
+    pub(super) fn detach(&self) {
+        let _ = self.queue.send(Message::Stop);
+    }
+}
+
+impl Notifier for KernelNotifier {
+    fn invalidate(&self, batch: Vec<Invalidation>) {
+        let touched = touched(&batch);
+        touched.iter().for_each(|ino| self.stale.enter(*ino));
+        if self.queue.send(Message::Batch(batch)).is_err() {
+            touched.iter().for_each(|ino| self.stale.leave(*ino));
+        }
+    }
+}
+
+fn run(waiting: &Receiver<Message>, kernel: &fuser::Notifier, stale: &Stale) {
+    while let Ok(Message::Batch(batch)) = waiting.recv() {
+        for invalidation in &batch {
+            report(send(kernel, invalidation));
+        }
+        // Last, what the kernel has of the listings: the entries are gone from it by now.
+        for folder in folders(&batch) {
+            report(kernel.inval_inode(INodeNo(folder.0), 0, 0));
+        }
+        touched(&batch).iter().for_each(|ino| stale.leave(*ino));
+    }
+}
+
+fn send(kernel: &fuser::Notifier, invalidation: &Invalidation) -> io::Result<()> {
+    match invalidation {
+        // A negative offset leaves the pages alone; length 0 is up to the end.
+        Invalidation::Attributes(ino) => kernel.inval_inode(INodeNo(ino.0), -1, 0),
+        Invalidation::Content(ino) => kernel.inval_inode(INodeNo(ino.0), 0, 0),
+        Invalidation::Entry { parent, name } | Invalidation::Gone { parent, name, .. } => entry(kernel, *parent, name),
+    }
+}
+
+fn entry(kernel: &fuser::Notifier, parent: Ino, name: &Name) -> io::Result<()> {
+    kernel.inval_entry(INodeNo(parent.0), OsStr::from_bytes(name.as_bytes()))
+}
+
+/// A mount that is ending refuses everything; that is its good right.
+fn report(sent: io::Result<()>) {
+    if let Err(error) = sent {
+        tracing::debug!(%error, "the kernel did not take an invalidation");
+    }
+}
+
+/// Inodes whose pages or listing change.
+fn touched(batch: &[Invalidation]) -> BTreeSet<Ino> {
+    let contents = batch.iter().filter_map(|invalidation| match invalidation {
+        Invalidation::Content(ino) => Some(*ino),
+        Invalidation::Attributes(_) | Invalidation::Entry { .. } | Invalidation::Gone { .. } => None,
+    });
+    contents.chain(folders(batch)).collect()
+}
+
+fn folders(batch: &[Invalidation]) -> BTreeSet<Ino> {
+    let parents = batch.iter().filter_map(|invalidation| match invalidation {
+        Invalidation::Entry { parent, .. } | Invalidation::Gone { parent, .. } => Some(*parent),
+        Invalidation::Attributes(_) | Invalidation::Content(_) => None,
+    });
+    parents.collect()
+}

@@ -1,0 +1,185 @@
+//! Owns how a call runs: at once on the worker thread where it can, else on the runtime, with its reply, until what
+//! it waits for is there, the deadline passes or its caller is told to end. Catches panics: one answers EIO and is logged.
+
+use super::errno::errno;
+use super::reply::Respond;
+use super::signals::told_to_end;
+use crate::vfs::ports::BringError;
+use crate::vfs::{Answer, Caller, Stop, Vfs, VfsError, WaitFor};
+use fuser::{Errno, ReplyData, ReplyWrite, Request};
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tracing::{Instrument, Span};
+
+thread_local! {
+    /// What a worker thread reads into: the kernel asks for at most 1 MiB, again and again.
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Runs calls.
+#[derive(Debug, Clone)]
+pub(super) struct Runner {
+    pub vfs: Arc<Vfs>,
+    pub runtime: Handle,
+    /// How long a call may wait.
+    pub patience: Duration,
+}
+
+impl Runner {
+    /// Runs one call and replies.
+    pub fn call<T, R, F>(&self, name: &'static str, request: &Request, reply: R, mut op: F)
+    where
+        T: Send + 'static,
+        R: Respond<T>,
+        F: FnMut(&Vfs, Caller) -> Answer<T> + Send + 'static,
+    {
+        let caller = caller(request);
+        let span = span(name, caller);
+        match span.in_scope(|| guarded(|| op(&self.vfs, caller))) {
+            Err(Stop::Wait(what)) => self.later(span, caller, what, reply, op),
+            answer => respond(reply, answer),
+        }
+    }
+
+    /// Reads and replies, without a buffer of its own where the bytes are here.
+    pub fn read(&self, request: &Request, reply: ReplyData, handle: u64, offset: u64, size: usize) {
+        let caller = caller(request);
+        let span = span("read", caller);
+        let stop = BUFFER.with_borrow_mut(|buffer| {
+            if buffer.len() < size {
+                buffer.resize(size, 0);
+            }
+            match span.in_scope(|| guarded(|| self.vfs.read(handle, offset, &mut buffer[..size]))) {
+                Ok(count) => {
+                    reply.data(&buffer[..count]);
+                    None
+                }
+                Err(stop) => Some((stop, reply)),
+            }
+        });
+        match stop {
+            Some((Stop::Wait(what), reply)) => {
+                self.later(span, caller, what, reply, move |vfs, _| read_owned(vfs, handle, offset, size));
+            }
+            Some((Stop::Fail(error), reply)) => respond(reply, Err(Stop::Fail(error))),
+            None => {}
+        }
+    }
+
+    /// Writes and replies, copying the data only if it must wait.
+    pub fn write(&self, request: &Request, reply: ReplyWrite, handle: u64, offset: u64, data: &[u8]) {
+        let caller = caller(request);
+        let span = span("write", caller);
+        // The kernel sends at most 1 MiB at once.
+        let count = data.len() as u32;
+        match span.in_scope(|| guarded(|| self.vfs.write(caller, handle, offset, data))) {
+            Err(Stop::Wait(what)) => {
+                let data = data.to_vec();
+                self.later(span, caller, what, reply, move |vfs, caller| {
+                    vfs.write(caller, handle, offset, &data).map(|()| count)
+                });
+            }
+            answer => respond(reply, answer.map(|()| count)),
+        }
+    }
+
+    /// Moves a call to the runtime until it can answer.
+    fn later<T, R, F>(&self, span: Span, caller: Caller, what: WaitFor, reply: R, op: F)
+    where
+        T: Send + 'static,
+        R: Respond<T>,
+        F: FnMut(&Vfs, Caller) -> Answer<T> + Send + 'static,
+    {
+        let (vfs, patience) = (Arc::clone(&self.vfs), self.patience);
+        let waits = async move {
+            let answer = tokio::select! {
+                answer = repeat(&vfs, caller, what, op) => answer,
+                () = tokio::time::sleep(patience) => Err(VfsError::TimedOut.into()),
+                () = told_to_end(caller.tid) => Err(VfsError::Interrupted.into()),
+            };
+            respond(reply, answer);
+        };
+        self.runtime.spawn(waits.instrument(span));
+    }
+
+    /// Makes a call that answers at once by its nature, for a reply that is filled on the way.
+    pub fn at_once<T>(&self, call: impl FnOnce(&Vfs) -> Answer<T>) -> Result<T, Errno> {
+        guarded(|| call(&self.vfs)).map_err(|stop| match stop {
+            Stop::Fail(error) => errno(&error),
+            Stop::Wait(_) => errno(&VfsError::Defect),
+        })
+    }
+
+    /// Makes a call that has no answer.
+    pub fn tell(&self, call: impl FnOnce(&Vfs)) {
+        // A panic has been logged; there is nobody to tell.
+        let _ = guarded(|| {
+            call(&self.vfs);
+            Ok(())
+        });
+    }
+}
+
+/// Has brought what a call waits for and makes it again, until it answers. Cancel-safe between its steps.
+async fn repeat<T, F>(vfs: &Vfs, caller: Caller, mut what: WaitFor, mut op: F) -> Answer<T>
+where
+    F: FnMut(&Vfs, Caller) -> Answer<T>,
+{
+    loop {
+        bring(vfs, &what).await.map_err(VfsError::from)?;
+        match guarded(|| op(vfs, caller)) {
+            Err(Stop::Wait(next)) => what = next,
+            answer => return answer,
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn bring(vfs: &Vfs, what: &WaitFor) -> Result<(), BringError> {
+    match what {
+        WaitFor::List(node) => vfs.bringer().list(*node).await,
+        WaitFor::Bytes { ino, ranges } => vfs.bringer().bytes(*ino, ranges).await,
+    }
+}
+
+fn read_owned(vfs: &Vfs, handle: u64, offset: u64, size: usize) -> Answer<Vec<u8>> {
+    let mut bytes = vec![0; size];
+    let count = vfs.read(handle, offset, &mut bytes)?;
+    bytes.truncate(count);
+    Ok(bytes)
+}
+
+/// Runs `call`; a panic in it becomes an answer.
+fn guarded<T>(call: impl FnOnce() -> Answer<T>) -> Answer<T> {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().copied().map(String::from);
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+        tracing::error!(panic = text, "a call of the mount panicked");
+        Err(VfsError::Defect.into())
+    })
+}
+
+fn respond<T, R: Respond<T>>(reply: R, answer: Answer<T>) {
+    match answer {
+        Ok(value) => reply.answer(value),
+        Err(Stop::Fail(error)) => {
+            let errno = errno(&error);
+            if errno.code() == libc::EIO {
+                tracing::warn!(%error, "a call of the mount failed");
+            }
+            reply.refuse(errno);
+        }
+        Err(Stop::Wait(_)) => reply.refuse(errno(&VfsError::Defect)),
+    }
+}
+
+fn span(name: &'static str, caller: Caller) -> Span {
+    tracing::trace_span!("fuse", call = name, tid = caller.tid)
+}
+
+fn caller(request: &Request) -> Caller {
+    Caller { uid: request.uid(), gid: request.gid(), tid: request.pid() }
+}

@@ -1,0 +1,149 @@
+//! Owns a standing mount: how it is made, ended, and how its end is noticed.
+
+use super::filesystem::Mounted;
+use super::notifier::KernelNotifier;
+use super::runner::Runner;
+use super::{dead, mounts};
+use crate::vfs::Vfs;
+use fuser::{Config, MountOption, SessionACL};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+/// Worker threads. Calls are short and never wait, so a few are enough.
+const THREADS: usize = 4;
+const SUBTYPE: &str = "tarn";
+
+/// How to mount. What is shown is decided by [`crate::vfs::Options`].
+#[derive(Debug, Clone)]
+pub struct MountOptions {
+    /// Where.
+    pub mountpoint: PathBuf,
+    /// The source in the table of mounts. With a ":" in it df and file managers know it as remote.
+    pub source: String,
+    /// Other users may enter.
+    pub allow_other: bool,
+    /// How long a call may wait for the network.
+    pub read_timeout: Duration,
+}
+
+/// A standing mount.
+#[derive(Debug)]
+pub struct Session {
+    mountpoint: PathBuf,
+    ended: watch::Receiver<bool>,
+    serving: JoinHandle<io::Result<()>>,
+}
+
+/// Mounts. The mount answers when this returns.
+///
+/// # Errors
+/// The reason why it cannot be mounted.
+pub fn mount(
+    vfs: Arc<Vfs>,
+    notifier: &Arc<KernelNotifier>,
+    options: &MountOptions,
+    runtime: &Handle,
+) -> io::Result<Session> {
+    let mountpoint = options.mountpoint.canonicalize()?;
+    let config = config(&vfs, options);
+    let runner = Runner { vfs, runtime: runtime.clone(), patience: options.read_timeout };
+    let session = fuser::Session::new(Mounted::new(runner), &mountpoint, &config)?;
+    let sender = notifier.attach(session.notifier())?;
+    let (ends, ended) = watch::channel(false);
+    watch_table(&mountpoint, ends.clone(), runtime);
+    let notifier = Arc::clone(notifier);
+    let serving = Builder::new().name("fuse-session".into()).spawn(move || {
+        let outcome = session.run();
+        notifier.detach();
+        if let Some(sender) = sender
+            && sender.join().is_err()
+        {
+            tracing::error!("the thread of invalidations panicked");
+        }
+        ends.send_replace(true);
+        outcome
+    })?;
+    Ok(Session { mountpoint, ended, serving })
+}
+
+impl Session {
+    /// Where it stands.
+    pub fn mountpoint(&self) -> &Path {
+        &self.mountpoint
+    }
+
+    /// Unmounts.
+    ///
+    /// # Errors
+    /// `ResourceBusy` while programs use it.
+    pub fn unmount(&self) -> io::Result<()> {
+        dead::remove(&self.mountpoint)
+    }
+
+    /// Takes the mount out of the tree at once, though programs may still use it.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn detach(&self) -> io::Result<()> {
+        dead::detach(&self.mountpoint)
+    }
+
+    /// Returns once the mount is gone from the tree, by whomever and however. Cancel-safe.
+    pub async fn ended(&self) {
+        // The sender lives in the serving thread; its end is the mount's.
+        let _ = self.ended.clone().wait_for(|ended| *ended).await;
+    }
+
+    /// Waits until the kernel lets go of it: at once after an unmount, after the last user's end when detached.
+    ///
+    /// # Errors
+    /// What the kernel said last.
+    pub fn join(self) -> io::Result<()> {
+        self.serving.join().unwrap_or_else(|_| Err(io::Error::other("the mount's thread panicked")))
+    }
+}
+
+fn config(vfs: &Vfs, options: &MountOptions) -> Config {
+    let shown = vfs.options();
+    let mut config = Config::default();
+    config.n_threads = Some(THREADS);
+    // One descriptor for all threads: a mount can outlive its daemon only through one that is shared.
+    config.clone_fd = false;
+    config.acl = if options.allow_other { SessionACL::All } else { SessionACL::Owner };
+    config.mount_options = vec![
+        MountOption::FSName(options.source.replace(',', "_")),
+        // Not `Subtype`: fuser drops that on a direct mount, while the kernel takes it among the options.
+        MountOption::CUSTOM(format!("subtype={SUBTYPE}")),
+        // The kernel checks permissions by the attributes it has, better and faster than could be done here.
+        MountOption::DefaultPermissions,
+        // Times of reading are not kept.
+        MountOption::NoAtime,
+    ];
+    if shown.posix && shown.privileged {
+        config.mount_options.extend([MountOption::Dev, MountOption::Suid]);
+    }
+    if shown.read_only {
+        config.mount_options.push(MountOption::RO);
+    }
+    config
+}
+
+/// Reports the end of a mount that is taken out of the tree while programs use it: the kernel keeps such a
+/// session, and the daemon would never know.
+fn watch_table(mountpoint: &Path, ends: watch::Sender<bool>, runtime: &Handle) {
+    let Some(device) = mounts::device_of(mountpoint) else { return };
+    runtime.spawn(async move {
+        tokio::select! {
+            outcome = mounts::gone(&device) => match outcome {
+                Ok(()) => { ends.send_replace(true); }
+                Err(error) => tracing::warn!(%error, "the table of mounts cannot be watched"),
+            },
+            () = ends.closed() => {}
+        }
+    });
+}
