@@ -18,6 +18,8 @@ mod reply;
 mod runner;
 mod session;
 mod signals;
+#[cfg(test)]
+mod tests;
 
 pub use dead::clear_dead;
 use errno::errno;

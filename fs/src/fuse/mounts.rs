@@ -26,8 +26,8 @@ pub(super) async fn gone(device: &str) -> io::Result<()> {
 
 fn device_in(table: &str, mountpoint: &str) -> Option<String> {
     let mounts = table.lines().filter_map(fields);
-    let ours = mounts.filter(|mount| mount.is_fuse && unescaped(mount.mountpoint) == mountpoint);
-    ours.last().map(|mount| mount.device.into())
+    let mut ours = mounts.filter(|mount| mount.is_fuse && unescaped(mount.mountpoint) == mountpoint);
+    ours.next_back().map(|mount| mount.device.into())
 }
 
 fn is_listed(table: &str, device: &str) -> bool {

@@ -7,6 +7,8 @@
 mod attrs;
 mod data;
 mod dirs;
+#[cfg(test)]
+pub(crate) mod fake;
 pub mod files;
 mod handles;
 mod make;
@@ -15,6 +17,8 @@ pub mod ports;
 mod space;
 mod stale;
 mod stop;
+#[cfg(test)]
+mod tests;
 mod view;
 mod xattrs;
 

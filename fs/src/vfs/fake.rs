@@ -1,0 +1,456 @@
+//! A tree in memory for tests: keeps the rules that `vfs` leaves to the tree, and can be told that a folder is not
+//! listed or that bytes are not here.
+
+use super::ports::{BringError, Bringer, FileContent, Listing, Outcome, Space, TreePort};
+use super::{Options, Ports, Stale, Vfs};
+use crate::env::RealClock;
+use crate::meta::ranges::RangeSet;
+use crate::meta::rows::{Ino, ROOT};
+use crate::tree::{DirEntry, NewNode, NodeType, RenameRequest, Stat, SyncState, TreeError};
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Range;
+use std::sync::Arc;
+use tarn_proto::ids::NodeId;
+use tarn_proto::name::Name;
+use tarn_proto::node::{AttrChange, Attrs, NodeKind};
+use tarn_proto::op::RenameMode;
+
+type Result<T> = std::result::Result<T, TreeError>;
+
+#[derive(Debug, Default)]
+struct Bytes {
+    bytes: Vec<u8>,
+    missing: RangeSet,
+}
+
+/// Bytes of a file, some of which may be missing.
+#[derive(Debug, Default)]
+pub(crate) struct FakeContent(Mutex<Bytes>);
+
+#[derive(Debug)]
+struct Node {
+    kind: NodeKind,
+    attrs: Attrs,
+    entries: BTreeMap<Name, (Ino, u64)>,
+    last_cookie: u64,
+    parent: Ino,
+    names: u32,
+    content: Arc<FakeContent>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    nodes: HashMap<Ino, Node>,
+    refs: HashMap<Ino, u64>,
+    opens: HashMap<Ino, (u32, u32)>,
+    unlisted: HashSet<Ino>,
+    soon: Vec<(Ino, Range<u64>)>,
+    synced: u32,
+    last: u64,
+}
+
+/// The tree.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct FakeTree(Arc<Mutex<State>>);
+
+/// What the bringer does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Network {
+    /// Brings everything at once.
+    Up,
+    /// Is known to be down.
+    Down,
+    /// Never answers.
+    Silent,
+}
+
+/// Brings from nowhere.
+#[derive(Debug)]
+pub(crate) struct FakeBringer {
+    pub tree: FakeTree,
+    pub network: Mutex<Network>,
+}
+
+fn node_of(ino: Ino) -> NodeId {
+    let mut id = [0; 16];
+    id[8..].copy_from_slice(&ino.0.to_be_bytes());
+    NodeId(id)
+}
+
+impl FakeTree {
+    /// Looking this name up panics.
+    pub const PANICS: &str = "panics";
+
+    /// A tree with an empty root.
+    pub fn new() -> Self {
+        let tree = Self::default();
+        tree.0.lock().last = ROOT.0;
+        let new = NewNode { kind: NodeKind::Dir, mode: 0o755, uid: 0, gid: 0 };
+        tree.0.lock().nodes.insert(ROOT, Node::new(new, ROOT));
+        tree
+    }
+
+    /// A file system over it, and what brings for it.
+    pub fn mount(&self, options: Options) -> (Vfs, Arc<FakeBringer>) {
+        let bringer = Arc::new(FakeBringer { tree: self.clone(), network: Mutex::new(Network::Up) });
+        let ports = Ports {
+            tree: Arc::new(self.clone()),
+            bringer: bringer.clone(),
+            clock: Arc::new(RealClock::new()),
+            stale: Arc::new(Stale::default()),
+        };
+        (Vfs::new(ports, options), bringer)
+    }
+
+    /// Forgets bytes of a file.
+    pub fn lose_bytes(&self, ino: Ino, range: Range<u64>) {
+        self.0.lock().nodes[&ino].content.0.lock().missing.insert(range);
+    }
+
+    /// Forgets the listing of a folder.
+    pub fn lose_listing(&self, ino: Ino) {
+        self.0.lock().unlisted.insert(ino);
+    }
+
+    pub fn refs(&self, ino: Ino) -> u64 {
+        self.0.lock().refs.get(&ino).copied().unwrap_or(0)
+    }
+
+    /// Open handles and those that write.
+    pub fn opens(&self, ino: Ino) -> (u32, u32) {
+        self.0.lock().opens.get(&ino).copied().unwrap_or_default()
+    }
+
+    pub fn asked_soon(&self) -> Vec<(Ino, Range<u64>)> {
+        self.0.lock().soon.clone()
+    }
+
+    pub fn sync_count(&self) -> u32 {
+        self.0.lock().synced
+    }
+
+    fn change<T>(&self, ino: Ino, change: impl FnOnce(&mut Bytes) -> T) -> Result<T> {
+        let content = self.0.lock().node(ino)?.content.clone();
+        let changed = change(&mut content.0.lock());
+        Ok(changed)
+    }
+}
+
+impl Node {
+    fn new(new: NewNode, parent: Ino) -> Self {
+        let attrs = Attrs { mode: new.mode, uid: new.uid, gid: new.gid, ..Attrs::default() };
+        let (entries, content) = (BTreeMap::new(), Arc::default());
+        Self { kind: new.kind, attrs, entries, last_cookie: 2, parent, names: 1, content }
+    }
+}
+
+impl State {
+    fn node(&self, ino: Ino) -> Result<&Node> {
+        self.nodes.get(&ino).ok_or(TreeError::NotFound)
+    }
+
+    fn dir(&mut self, ino: Ino) -> Result<&mut Node> {
+        if self.unlisted.contains(&ino) {
+            return Err(TreeError::Unlisted(node_of(ino)));
+        }
+        let node = self.nodes.get_mut(&ino).ok_or(TreeError::NotFound)?;
+        if node.kind.is_dir() { Ok(node) } else { Err(TreeError::NotADirectory) }
+    }
+
+    fn find(&mut self, parent: Ino, name: &Name) -> Result<Option<Ino>> {
+        Ok(self.dir(parent)?.entries.get(name).map(|(ino, _)| *ino))
+    }
+
+    fn enter(&mut self, parent: Ino, name: &Name, ino: Ino) -> Result<()> {
+        let dir = self.dir(parent)?;
+        dir.last_cookie += 1;
+        let cookie = dir.last_cookie;
+        dir.entries.entry(name.clone()).and_modify(|entry| entry.0 = ino).or_insert((ino, cookie));
+        Ok(())
+    }
+
+    fn drop_name(&mut self, ino: Ino) {
+        if let Some(node) = self.nodes.get_mut(&ino) {
+            node.names -= 1;
+        }
+    }
+
+    fn stat(&self, ino: Ino) -> Result<Stat> {
+        let node = self.node(ino)?;
+        let size_bytes = match &node.kind {
+            NodeKind::Symlink { target } => target.len() as u64,
+            _ => node.content.0.lock().bytes.len() as u64,
+        };
+        let dirs = node.entries.values().filter(|(ino, _)| self.nodes[ino].kind.is_dir()).count() as u32;
+        let link_count = if node.kind.is_dir() { 2 + dirs } else { node.names };
+        let (kind, attrs) = (node.kind.clone(), node.attrs.clone());
+        Ok(Stat { ino, kind, attrs, size_bytes, allocated_bytes: size_bytes, link_count })
+    }
+
+    fn check_replace(&mut self, moved: Ino, target: Ino) -> Result<()> {
+        let (from, to) = (self.node(moved)?.kind.is_dir(), self.node(target)?.kind.is_dir());
+        match (from, to) {
+            (true, false) => Err(TreeError::NotADirectory),
+            (false, true) => Err(TreeError::IsADirectory),
+            (true, true) if !self.dir(target)?.entries.is_empty() => Err(TreeError::NotEmpty),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl TreePort for FakeTree {
+    fn lookup(&self, parent: Ino, name: &Name) -> Result<Stat> {
+        assert_ne!(name.as_bytes(), Self::PANICS.as_bytes(), "a planted defect");
+        let mut state = self.0.lock();
+        let ino = state.find(parent, name)?.ok_or(TreeError::NotFound)?;
+        state.stat(ino)
+    }
+
+    fn refer(&self, ino: Ino) {
+        *self.0.lock().refs.entry(ino).or_default() += 1;
+    }
+
+    fn forget(&self, ino: Ino, count: u64) {
+        *self.0.lock().refs.get_mut(&ino).expect("only what was referred is forgotten") -= count;
+    }
+
+    fn stat(&self, ino: Ino) -> Result<Stat> {
+        self.0.lock().stat(ino)
+    }
+
+    fn parent_of(&self, ino: Ino) -> Option<Ino> {
+        self.0.lock().nodes.get(&ino).map(|node| node.parent)
+    }
+
+    fn open_dir(&self, ino: Ino) -> Result<Box<dyn Listing>> {
+        self.0.lock().dir(ino)?;
+        Ok(Box::new(FakeListing { tree: self.clone(), ino }))
+    }
+
+    fn create(&self, parent: Ino, name: &Name, new: NewNode) -> Result<Stat> {
+        let mut state = self.0.lock();
+        if state.find(parent, name)?.is_some() {
+            return Err(TreeError::Exists);
+        }
+        state.last += 1;
+        let ino = Ino(state.last);
+        state.nodes.insert(ino, Node::new(new, parent));
+        state.enter(parent, name, ino)?;
+        state.stat(ino)
+    }
+
+    fn unlink(&self, parent: Ino, name: &Name) -> Result<()> {
+        let mut state = self.0.lock();
+        let ino = state.find(parent, name)?.ok_or(TreeError::NotFound)?;
+        if state.node(ino)?.kind.is_dir() {
+            return Err(TreeError::IsADirectory);
+        }
+        state.dir(parent)?.entries.remove(name);
+        state.drop_name(ino);
+        Ok(())
+    }
+
+    fn rmdir(&self, parent: Ino, name: &Name) -> Result<()> {
+        let mut state = self.0.lock();
+        let ino = state.find(parent, name)?.ok_or(TreeError::NotFound)?;
+        if !state.dir(ino)?.entries.is_empty() {
+            return Err(TreeError::NotEmpty);
+        }
+        state.dir(parent)?.entries.remove(name);
+        state.drop_name(ino);
+        Ok(())
+    }
+
+    fn rename(&self, request: RenameRequest) -> Result<()> {
+        let RenameRequest { parent, name, to_parent, to_name, mode } = request;
+        let mut state = self.0.lock();
+        let moved = state.find(parent, &name)?.ok_or(TreeError::NotFound)?;
+        match (state.find(to_parent, &to_name)?, mode) {
+            (Some(_), RenameMode::NoReplace) => return Err(TreeError::Exists),
+            (None, RenameMode::Exchange) => return Err(TreeError::NotFound),
+            (Some(target), RenameMode::Exchange) => return state.enter(parent, &name, target),
+            (Some(target), _) if target == moved => return Ok(()),
+            (Some(target), RenameMode::Replace) => {
+                state.check_replace(moved, target)?;
+                state.drop_name(target);
+            }
+            (None, _) => {}
+        }
+        state.dir(parent)?.entries.remove(&name);
+        state.enter(to_parent, &to_name, moved)
+    }
+
+    fn link(&self, ino: Ino, parent: Ino, name: &Name) -> Result<Stat> {
+        let mut state = self.0.lock();
+        if state.find(parent, name)?.is_some() {
+            return Err(TreeError::Exists);
+        }
+        state.nodes.get_mut(&ino).ok_or(TreeError::NotFound)?.names += 1;
+        state.enter(parent, name, ino)?;
+        state.stat(ino)
+    }
+
+    fn set_attrs(&self, ino: Ino, change: AttrChange) -> Result<Stat> {
+        let mut state = self.0.lock();
+        change.apply_to(&mut state.nodes.get_mut(&ino).ok_or(TreeError::NotFound)?.attrs);
+        state.stat(ino)
+    }
+
+    fn opened(&self, ino: Ino, write: bool) -> Result<()> {
+        let mut state = self.0.lock();
+        if state.node(ino)?.kind.is_dir() {
+            return Err(TreeError::IsADirectory);
+        }
+        let opens = state.opens.entry(ino).or_default();
+        *opens = (opens.0 + 1, opens.1 + u32::from(write));
+        Ok(())
+    }
+
+    fn closed(&self, ino: Ino, write: bool) {
+        let mut state = self.0.lock();
+        let opens = state.opens.get_mut(&ino).expect("only what was opened is closed");
+        *opens = (opens.0 - 1, opens.1 - u32::from(write));
+    }
+
+    fn content(&self, ino: Ino) -> Result<Arc<dyn FileContent>> {
+        Ok(self.0.lock().node(ino)?.content.clone())
+    }
+
+    fn write(&self, ino: Ino, offset: u64, data: &[u8]) -> Result<Outcome<()>> {
+        self.change(ino, |content| {
+            let (start, end) = (offset as usize, offset as usize + data.len());
+            content.bytes.resize(content.bytes.len().max(end), 0);
+            content.bytes[start..end].copy_from_slice(data);
+            content.missing.remove(offset..end as u64);
+            Outcome::Done(())
+        })
+    }
+
+    fn truncate(&self, ino: Ino, size_bytes: u64) -> Result<Outcome<()>> {
+        self.change(ino, |content| {
+            content.bytes.resize(size_bytes as usize, 0);
+            content.missing.remove(size_bytes..u64::MAX);
+            Outcome::Done(())
+        })
+    }
+
+    fn zero(&self, ino: Ino, range: Range<u64>, size_bytes: Option<u64>) -> Result<Outcome<()>> {
+        self.allocate(ino, range.clone(), size_bytes)?;
+        self.change(ino, |content| {
+            content.bytes[range.start as usize..range.end as usize].fill(0);
+            content.missing.remove(range);
+            Outcome::Done(())
+        })
+    }
+
+    fn allocate(&self, ino: Ino, _: Range<u64>, size_bytes: Option<u64>) -> Result<Outcome<()>> {
+        match size_bytes {
+            Some(size_bytes) => self.truncate(ino, size_bytes),
+            None => Ok(Outcome::Done(())),
+        }
+    }
+
+    fn fsync(&self, _: Ino) -> Result<()> {
+        self.0.lock().synced += 1;
+        Ok(())
+    }
+
+    fn fsync_dir(&self, _: Ino) -> Result<()> {
+        self.0.lock().synced += 1;
+        Ok(())
+    }
+
+    fn sync_state(&self, _: Ino) -> Result<SyncState> {
+        Ok(SyncState::InSync)
+    }
+
+    fn space(&self) -> Result<Space> {
+        let node_count = self.0.lock().nodes.len() as u64;
+        Ok(Space { total_bytes: 1 << 40, free_bytes: 1 << 39, node_count })
+    }
+}
+
+#[derive(Debug)]
+struct FakeListing {
+    tree: FakeTree,
+    ino: Ino,
+}
+
+impl Listing for FakeListing {
+    fn read(&self, after_cookie: u64, max: usize) -> Result<Vec<DirEntry>> {
+        let state = self.tree.0.lock();
+        let rest = state.node(self.ino)?.entries.iter().filter(|(_, (_, cookie))| *cookie > after_cookie);
+        let mut entries: Vec<DirEntry> = rest
+            .map(|(name, &(ino, cookie))| DirEntry {
+                cookie,
+                name: name.clone(),
+                ino,
+                node_type: NodeType::from(&state.nodes[&ino].kind),
+            })
+            .collect();
+        entries.sort_by_key(|entry| entry.cookie);
+        entries.truncate(max);
+        Ok(entries)
+    }
+}
+
+impl FileContent for FakeContent {
+    fn size_bytes(&self) -> u64 {
+        self.0.lock().bytes.len() as u64
+    }
+
+    fn read(&self, offset: u64, buf: &mut [u8]) -> Result<Outcome<usize>> {
+        let content = self.0.lock();
+        let start = (offset as usize).min(content.bytes.len());
+        let end = (start + buf.len()).min(content.bytes.len());
+        let missing = content.missing.within(start as u64..end as u64);
+        if !missing.is_empty() {
+            return Ok(Outcome::Missing(missing));
+        }
+        buf[..end - start].copy_from_slice(&content.bytes[start..end]);
+        Ok(Outcome::Done(end - start))
+    }
+
+    fn missing(&self, range: Range<u64>) -> Vec<Range<u64>> {
+        self.0.lock().missing.within(range)
+    }
+
+    fn present_bytes(&self) -> u64 {
+        let content = self.0.lock();
+        content.bytes.len() as u64 - content.missing.len_bytes()
+    }
+}
+
+impl FakeBringer {
+    async fn reach(&self) -> std::result::Result<(), BringError> {
+        let network = *self.network.lock();
+        match network {
+            Network::Up => Ok(()),
+            Network::Down => Err(BringError::Unreachable),
+            Network::Silent => std::future::pending().await,
+        }
+    }
+}
+
+#[async_trait]
+impl Bringer for FakeBringer {
+    async fn list(&self, node: NodeId) -> std::result::Result<(), BringError> {
+        self.reach().await?;
+        self.tree.0.lock().unlisted.retain(|ino| node_of(*ino) != node);
+        Ok(())
+    }
+
+    async fn bytes(&self, ino: Ino, ranges: &[Range<u64>]) -> std::result::Result<(), BringError> {
+        self.reach().await?;
+        let state = self.tree.0.lock();
+        let mut content = state.nodes[&ino].content.0.lock();
+        ranges.iter().for_each(|range| content.missing.remove(range.clone()));
+        Ok(())
+    }
+
+    fn soon(&self, ino: Ino, ranges: &[Range<u64>]) {
+        self.tree.0.lock().soon.extend(ranges.iter().map(|range| (ino, range.clone())));
+    }
+}
