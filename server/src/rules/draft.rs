@@ -193,13 +193,15 @@ impl<'a> Draft<'a> {
         Ok(children)
     }
 
-    /// Sets a node's state. With `content_new` the content counts as brought by this operation.
+    /// Sets a node's state; what is so already stays the row that it is. With `content_new` the
+    /// content counts as brought by this operation.
     pub(super) fn put_node(&mut self, id: NodeId, state: NodeState, content_new: bool) -> Rule<()> {
-        let before = match self.nodes.get(&id) {
-            Some(slot) => Some(slot),
-            None => self.snapshot.node(id).ok(),
-        };
-        let (content_seq, content_device) = match before {
+        let stored = self.snapshot.node(id).ok();
+        if matches!(stored, Some(NodeSlot::Present(row)) if row.state == state) {
+            self.nodes.remove(&id);
+            return Ok(());
+        }
+        let (content_seq, content_device) = match self.nodes.get(&id).or(stored) {
             Some(NodeSlot::Present(row)) if !content_new => (row.content_seq, row.content_device),
             _ => (self.seq, self.author.device),
         };
@@ -217,8 +219,12 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    /// Makes a place name a node.
+    /// Makes a place name a node; what is so already stays the row that it is.
     pub(super) fn put_entry(&mut self, place: Place, node: NodeId) {
+        if matches!(self.snapshot.entry(&place), Ok(Some(entry)) if entry.node == node) {
+            self.entries.remove(&place);
+            return;
+        }
         self.entries.insert(place, Some(EntryRow { node, seq: self.seq, device: self.author.device }));
     }
 

@@ -1,1 +1,7 @@
-//! Tests of the rules: the table row by row, then random batches.
+//! Tests of the rules over a whole state in memory: the table row by row, what is refused, random batches.
+#![allow(clippy::unwrap_used)]
+
+mod random;
+mod refused;
+mod state;
+mod table;
