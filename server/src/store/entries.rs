@@ -24,7 +24,7 @@ pub struct EntryInterval {
 pub const LOADED: &str = "e.parent, e.name, e.seq_from, e.seq_to, e.node, e.device";
 
 /// Places asked for in one statement.
-const PLACES_MAX: usize = 250;
+const PLACES_MAX: usize = 64;
 
 impl EntryInterval {
     /// Reads the columns of [`LOADED`].
@@ -167,7 +167,7 @@ pub async fn end(conn: &mut Conn, space: SpaceId, ended: &[(Place, u64)]) -> Res
         });
         let arguments = sql::arguments(std::iter::once(space.as_bytes().into()).chain(params))?;
         sqlx::query_with(sqlx::AssertSqlSafe(query), arguments)
-            .persistent(batch.len() == 1)
+            .persistent(batch.len() == 1 || batch.len() == PLACES_MAX)
             .execute(&mut *conn)
             .await?;
     }

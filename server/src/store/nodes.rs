@@ -128,7 +128,7 @@ pub async fn end(conn: &mut Conn, ended: &[(NodeId, u64)]) -> Result<(), StoreEr
         );
         let params = batch.iter().flat_map(|(node, seq)| [node.as_bytes().into(), Param::from(*seq as i64)]);
         sqlx::query_with(sqlx::AssertSqlSafe(query), sql::arguments(params)?)
-            .persistent(batch.len() == 1)
+            .persistent(batch.len() == 1 || batch.len() == sql::IN_LIST_MAX)
             .execute(&mut *conn)
             .await?;
     }

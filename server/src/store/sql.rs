@@ -13,9 +13,10 @@ use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::{AssertSqlSafe, Row as _};
 
 /// Most parameters in one statement (SQLite allows 32,766, PostgreSQL 65,535).
-const PARAMS_MAX: usize = 16_000;
+/// Far fewer are best: SQLite looks each `$n` up by name among all of a statement's parameters.
+const PARAMS_MAX: usize = 352;
 /// Most ids in one `IN (…)` list.
-pub const IN_LIST_MAX: usize = 500;
+pub const IN_LIST_MAX: usize = 128;
 
 /// One bound value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,9 +121,9 @@ async fn insert_all(
     while rows.peek().is_some() {
         let batch: Vec<Vec<Param>> = rows.by_ref().take(per_statement).collect();
         let sql = format!("{head} VALUES {} {tail}", rows_of_placeholders(1, batch.len(), columns));
-        let single = batch.len() == 1;
+        let cached = batch.len() == 1 || batch.len() == per_statement;
         let arguments = arguments(batch.into_iter().flatten())?;
-        let query = sqlx::query_with(AssertSqlSafe(sql), arguments).persistent(single);
+        let query = sqlx::query_with(AssertSqlSafe(sql), arguments).persistent(cached);
         affected += query.execute(&mut *conn).await?.rows_affected();
     }
     Ok(affected)
