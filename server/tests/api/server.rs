@@ -74,6 +74,17 @@ impl Server {
         self.app.take().unwrap().stop().await.unwrap();
     }
 
+    /// Another process's server over the same stores, where the database is made for that.
+    pub async fn second(&self) -> Option<Self> {
+        if self.place.database.starts_with("sqlite") {
+            return None;
+        }
+        let place = Place { dir: tempfile::tempdir().unwrap(), database: self.place.database.clone() };
+        let config = ServeConfig { objects: self.place.config().objects, ..place.config() };
+        let app = App::start(&config, Env::real()).await.unwrap();
+        Some(Self { place, app: Some(app), http: http() })
+    }
+
     pub async fn restart(&mut self) {
         self.app = Some(App::start(&self.place.config(), Env::real()).await.unwrap());
     }

@@ -11,19 +11,18 @@ use std::future::Future;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tarn_server::store::Database;
 
-/// Makes of each function `async fn(Database)` two tests, `sqlite::name` and `postgres::name`.
+/// Makes of each function `async fn(Database)` two tests, `name::holds_on_sqlite` and `name::holds_on_postgres`.
 #[macro_export]
 macro_rules! on_each_database {
-    ($($name:ident),* $(,)?) => {
-        mod sqlite {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() { $crate::support::on_sqlite(super::$name).await; })*
+    ($($name:ident),* $(,)?) => {$(
+        mod $name {
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn holds_on_sqlite() { $crate::support::on_sqlite(super::$name).await; }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn holds_on_postgres() { $crate::support::on_postgres(super::$name).await; }
         }
-        mod postgres {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() { $crate::support::on_postgres(super::$name).await; })*
-        }
-    };
+    )*};
 }
 
 /// Runs a test on a fresh SQLite file.
