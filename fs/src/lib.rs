@@ -5,10 +5,12 @@
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests live in the real world"))]
 
+pub mod content;
 pub mod control;
 pub mod daemon;
 pub mod env;
 pub mod fuse;
+pub mod hydrate;
 pub mod journal;
 pub mod limits;
 pub mod log;

@@ -266,6 +266,19 @@ impl Journal {
         self.shared.materialise_one()
     }
 
+    /// Has the sink describe these contents anew. Not logged: told when their rows are in the database;
+    /// dropped untold if the journal closes before.
+    pub fn describe(&self, contents: &[ContentNo]) -> oneshot::Receiver<()> {
+        let (done, told) = oneshot::channel();
+        let mut queue = self.shared.queue.lock();
+        let mut done = Some(done);
+        for (index, &no) in contents.iter().enumerate() {
+            let done = if index + 1 == contents.len() { done.take() } else { None };
+            self.put(&mut queue, Pending { job: Job::Content(no), lsn: None, bytes: 0, done });
+        }
+        told
+    }
+
     fn append(&self, payload: &[u8], job: impl FnOnce() -> Job) -> Result<Lsn, JournalError> {
         let mut queue = self.admit()?;
         self.append_in(&mut queue, payload, job())

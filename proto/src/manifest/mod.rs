@@ -8,12 +8,14 @@
 //! Never fetches anything: callers hand in the nodes they have and are told which they lack.
 
 mod build;
+mod content_id;
 mod node;
 mod recut;
 mod resolve;
 mod survey;
 
 pub use build::{Built, NodeBytes, build};
+pub use content_id::content_id;
 pub use node::{ManifestNode, NODE_BYTES_MAX, decode_node, encode_node, node_id};
 pub use recut::{Recut, RecutStep};
 pub use resolve::{LocatedChunk, Resolved, resolve};

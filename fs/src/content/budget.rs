@@ -1,0 +1,128 @@
+//! Owns the count of clean bytes on the disk, and the order in which they were used.
+//!
+//! Counts blocks, not bytes. Space is reserved before it is written, so the limit holds at any moment.
+
+use crate::meta::rows::ContentNo;
+use lru::LruCache;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What is evicted at once: an extent of a backing file (by number), or a small content (extent 0).
+pub(super) type Piece = (ContentNo, u64);
+
+/// The budget of clean content.
+#[derive(Debug)]
+pub(super) struct Budget {
+    limit_bytes: AtomicU64,
+    extra_bytes: AtomicU64,
+    count: Mutex<Count>,
+}
+
+#[derive(Debug, Default)]
+struct Count {
+    used_bytes: u64,
+    reserved_bytes: u64,
+    /// Whether everything that an earlier run left was counted.
+    known: bool,
+}
+
+/// Space that was set apart; given back when dropped.
+#[derive(Debug)]
+#[must_use]
+pub struct Reservation {
+    budget: Arc<Budget>,
+    bytes: u64,
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        let mut count = self.budget.count.lock();
+        count.reserved_bytes = count.reserved_bytes.saturating_sub(self.bytes);
+    }
+}
+
+impl Budget {
+    pub(super) fn new(limit_bytes: u64, known: bool) -> Self {
+        let count = Mutex::new(Count { known, ..Count::default() });
+        Self { limit_bytes: limit_bytes.into(), extra_bytes: 0.into(), count }
+    }
+
+    pub(super) fn set_limit(&self, bytes: u64) {
+        self.limit_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_extra(&self, bytes: u64) {
+        self.extra_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_known(&self) {
+        self.count.lock().known = true;
+    }
+
+    pub(super) fn is_known(&self) -> bool {
+        self.count.lock().known
+    }
+
+    pub(super) fn limit_bytes(&self) -> u64 {
+        self.limit_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that count against the limit, without reservations.
+    pub(super) fn used_bytes(&self) -> u64 {
+        self.count.lock().used_bytes + self.extra_bytes.load(Ordering::Relaxed)
+    }
+
+    /// By how much the limit is exceeded if `bytes` more are wanted.
+    pub(super) fn excess(&self, bytes: u64) -> u64 {
+        let count = self.count.lock();
+        let wanted = count.used_bytes + count.reserved_bytes + self.extra_bytes.load(Ordering::Relaxed) + bytes;
+        wanted.saturating_sub(self.limit_bytes())
+    }
+
+    /// Reserves without making room.
+    pub(super) fn try_reserve(self: &Arc<Self>, bytes: u64) -> Option<Reservation> {
+        let mut count = self.count.lock();
+        let wanted = count.used_bytes + count.reserved_bytes + self.extra_bytes.load(Ordering::Relaxed) + bytes;
+        if !count.known || wanted > self.limit_bytes() {
+            return None;
+        }
+        count.reserved_bytes += bytes;
+        Some(Reservation { budget: self.clone(), bytes })
+    }
+
+    /// Replaces a content's share of the count.
+    pub(super) fn recount(&self, before: u64, after: u64) {
+        let mut count = self.count.lock();
+        count.used_bytes = (count.used_bytes + after).saturating_sub(before);
+    }
+}
+
+/// In which order pieces were used.
+#[derive(Debug)]
+pub(super) struct Recency(Mutex<LruCache<Piece, ()>>);
+
+impl Recency {
+    pub(super) fn new() -> Self {
+        Self(Mutex::new(LruCache::unbounded()))
+    }
+
+    /// Says that a piece was used just now.
+    pub(super) fn touch(&self, piece: Piece) {
+        self.0.lock().put(piece, ());
+    }
+
+    /// Adds a piece as the one that was not used for longest, unless it is known.
+    pub(super) fn add_oldest(&self, piece: Piece) {
+        let mut lru = self.0.lock();
+        if !lru.contains(&piece) {
+            lru.put(piece, ());
+            lru.demote(&piece);
+        }
+    }
+
+    /// Takes the piece that was not used for longest.
+    pub(super) fn pop_oldest(&self) -> Option<Piece> {
+        self.0.lock().pop_lru().map(|(piece, ())| piece)
+    }
+}

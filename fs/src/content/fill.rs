@@ -1,0 +1,148 @@
+//! Owns how fetched bytes come in: never over what a program wrote, never without room, never for
+//! another version than the one that the content shows.
+
+use super::EXTENT_BYTES;
+use super::local::LocalContent;
+use super::state::{Body, Home, State, blocks_around};
+use crate::limits::SMALL_CONTENT_BYTES_MAX;
+use crate::meta::ranges::RangeSet;
+use std::io;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tarn_proto::chunk::chunk_id;
+use tarn_proto::ids::VersionId;
+
+/// What became of fetched bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Filled {
+    /// They are here, as far as they were missing.
+    Done,
+    /// There is no room, and none can be made: serve them from memory.
+    Full,
+    /// The content shows another version by now.
+    Stale,
+}
+
+impl LocalContent {
+    /// Takes verified bytes of `version` at `offset`. They are present at once, and durably so after the
+    /// next [`super::Contents::record_presence`].
+    ///
+    /// # Errors
+    /// The disk's or the database's.
+    pub fn fill(&self, version: VersionId, offset: u64, data: &[u8]) -> io::Result<Filled> {
+        let range = offset..offset + data.len() as u64;
+        let around = blocks_around(&range);
+        let Some(_reserved) = self.shared.reserve(around.end - around.start)? else { return Ok(Filled::Full) };
+        let mut guard = self.state.write();
+        let state = &mut *guard;
+        let is_current = state.base.as_ref().is_some_and(|base| base.content.version == version);
+        if !is_current || state.is_removed {
+            return Ok(Filled::Stale);
+        }
+        let limit = state.size_bytes.min(state.base_size());
+        let gaps = state.present.gaps(range.start..range.end.min(limit).max(range.start));
+        if gaps.is_empty() {
+            return Ok(Filled::Done);
+        }
+        let before = state.charge_in(&around);
+        let placed = self.place_gaps(state, offset, data, &gaps);
+        self.shared.budget.recount(before, state.charge_in(&around));
+        placed?;
+        let extents = if matches!(state.body, Body::File(_)) {
+            range.start / EXTENT_BYTES..=(range.end - 1) / EXTENT_BYTES
+        } else {
+            0..=0
+        };
+        extents.for_each(|extent| self.shared.recency.touch((self.no, extent)));
+        self.shared.unrecorded.lock().insert(self.no);
+        Ok(Filled::Done)
+    }
+
+    fn place_gaps(&self, state: &mut State, offset: u64, data: &[u8], gaps: &[Range<u64>]) -> io::Result<()> {
+        if matches!(state.body, Body::Nothing) {
+            if state.size_bytes <= SMALL_CONTENT_BYTES_MAX {
+                return self.fill_slab(state, offset, data);
+            }
+            state.body = Body::File(self.shared.make_backing(self.no, state.size_bytes)?);
+        }
+        for gap in gaps {
+            let piece = &data[(gap.start - offset) as usize..(gap.end - offset) as usize];
+            match &mut state.body {
+                Body::Memory(bytes) => bytes[gap.start as usize..gap.end as usize].copy_from_slice(piece),
+                Body::File(file) => {
+                    file.write_at(piece, gap.start)?;
+                    state.unsynced.insert(gap.clone());
+                }
+                // What is in a slot is there as a whole, or is being replaced.
+                Body::Slab | Body::Nothing => return self.refill_slab(state, offset, data),
+            }
+            state.present.insert(gap.clone());
+        }
+        Ok(())
+    }
+
+    /// Puts a small content into a slot of its own.
+    fn fill_slab(&self, state: &mut State, offset: u64, data: &[u8]) -> io::Result<()> {
+        let slot = self.shared.slab.allocate(state.size_bytes);
+        let length = (data.len() as u64).min(state.size_bytes - offset);
+        if let Err(e) = self.shared.slab.write(slot, &data[..length as usize], offset) {
+            // The write's own error is the one to tell.
+            let _ = self.shared.slab.free(slot);
+            return Err(e);
+        }
+        state.present = RangeSet::of(offset..offset + length);
+        state
+            .set_home(Home { slot, present: state.present.clone(), durable: false, verified: AtomicBool::new(true) })
+            .map_or(Ok(()), |old| self.shared.slab.free(old))
+    }
+
+    /// Completes a small content of which parts are in a slot: in memory, until it is materialised.
+    fn refill_slab(&self, state: &mut State, offset: u64, data: &[u8]) -> io::Result<()> {
+        let mut bytes = vec![0; state.size_bytes as usize];
+        self.read_present(state, &mut bytes, 0)?;
+        let end = state.size_bytes.min(offset + data.len() as u64);
+        for gap in state.present.gaps(offset..end) {
+            bytes[gap.start as usize..gap.end as usize]
+                .copy_from_slice(&data[(gap.start - offset) as usize..(gap.end - offset) as usize]);
+        }
+        state.present.insert(offset..end);
+        state.body = Body::Memory(bytes);
+        Ok(())
+    }
+
+    /// Compares a small content found on the disk with its base's id; what does not match is dropped.
+    pub(super) fn verify(&self) -> io::Result<()> {
+        let mut state = self.state.write();
+        if state.is_unverified() {
+            self.verify_locked(&mut state)?;
+        }
+        Ok(())
+    }
+
+    /// The same with the lock held; whether the bytes may be used.
+    pub(super) fn verify_locked(&self, state: &mut State) -> io::Result<bool> {
+        let mut bytes = vec![0; state.size_bytes as usize];
+        self.read_present(state, &mut bytes, 0)?;
+        let Some(home) = &state.home else { return Ok(false) };
+        let id = state.base.as_ref().and_then(|base| base.content.manifest.entries.first()).map(|entry| entry.id);
+        if state.is_dirty || id == Some(chunk_id(&self.shared.key, &bytes)) {
+            home.verified.store(true, Ordering::Release);
+            return Ok(true);
+        }
+        let before = state.charge();
+        // The slot may belong to another content by now: it is not freed.
+        state.home = None;
+        state.body = Body::Nothing;
+        state.present.clear();
+        self.shared.budget.recount(before, 0);
+        Ok(false)
+    }
+}
+
+impl State {
+    /// Moves to a slot; returns the one before, if there was one that no row names.
+    pub(super) fn set_home(&mut self, home: Home) -> Option<super::slab::Slot> {
+        self.body = Body::Slab;
+        self.home.replace(home).filter(|old| !old.durable).map(|old| old.slot)
+    }
+}

@@ -1,0 +1,216 @@
+//! Owns the way back: from rows and replayed log records to contents.
+//!
+//! Replay may start before the rows' state and must end the same as what was there.
+
+use super::local::{LocalContent, damaged};
+use super::slab::Slot;
+use super::state::{Body, FAR, Home, State};
+use super::store::{Contents, Shared};
+use super::write::zero_in;
+use crate::env::OpenMode;
+use crate::limits::SMALL_CONTENT_BYTES_MAX;
+use crate::meta::ranges::RangeSet;
+use crate::meta::rows::{ContentNo, ContentPlace, ContentRow};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+impl Shared {
+    pub(super) fn load(self: &Arc<Self>, no: ContentNo, row: ContentRow) -> io::Result<Arc<LocalContent>> {
+        if let Some(content) = self.loaded(no) {
+            return Ok(content);
+        }
+        let state = self.state_of(no, row)?;
+        Ok(self.insert(no, state))
+    }
+
+    /// The state that a row speaks of.
+    fn state_of(&self, no: ContentNo, row: ContentRow) -> io::Result<State> {
+        let mut state = State::absent(row.ino, row.size_bytes, row.base.clone());
+        state.is_dirty = row.is_dirty;
+        match row.place {
+            ContentPlace::None if row.size_bytes <= SMALL_CONTENT_BYTES_MAX && row.is_dirty => {
+                state.body = Body::Memory(vec![0; row.size_bytes as usize]);
+                state.take_ranges(row.present, row.dirty);
+            }
+            ContentPlace::None => {}
+            ContentPlace::Slab { offset, capacity_bytes } => {
+                let slot = Slot { offset, capacity_bytes };
+                self.slab.learn(slot);
+                state.take_ranges(row.present, row.dirty);
+                let (present, verified) = (state.present.clone(), AtomicBool::new(false));
+                state.set_home(Home { slot, present, durable: true, verified });
+            }
+            ContentPlace::File => self.load_file(no, row, &mut state)?,
+        }
+        Ok(state)
+    }
+
+    fn load_file(&self, no: ContentNo, row: ContentRow, state: &mut State) -> io::Result<()> {
+        let file = match self.disk.open(&self.backing_path(no), OpenMode::Existing) {
+            // Clean bytes can be fetched again.
+            Err(e) if e.kind() == io::ErrorKind::NotFound && !row.is_dirty => return Ok(()),
+            other => other?,
+        };
+        state.is_named = true;
+        let was_open = row.open_for_writing;
+        state.take_ranges(row.present, row.dirty);
+        if was_open {
+            state.open_for_writing = true;
+            state.note_marked();
+            let base_end = state.base_size().min(state.size_bytes);
+            state.size_bytes = file.len_bytes()?;
+            state.present.insert(base_end..state.size_bytes);
+            state.present.remove(state.size_bytes..FAR);
+            state.dirty = state.present.clone();
+            state.unsynced = state.present.clone();
+            state.is_dirty = true;
+        } else if file.len_bytes()? != state.size_bytes {
+            file.set_len(state.size_bytes)?;
+        }
+        state.body = Body::File(file);
+        Ok(())
+    }
+}
+
+impl State {
+    /// Takes ranges from a row; nothing lies beyond the end, and what is dirty is there.
+    fn take_ranges(&mut self, present: RangeSet, dirty: RangeSet) {
+        (self.present, self.dirty) = (present, dirty);
+        for set in [&mut self.present, &mut self.dirty] {
+            set.remove(self.size_bytes..FAR);
+        }
+        for range in self.dirty.iter() {
+            self.present.insert(range);
+        }
+    }
+}
+
+impl Contents {
+    /// Replays [`super::SmallLog::write`]. Records of contents that have no row any more are passed over.
+    ///
+    /// # Errors
+    /// The disk's, or a record that cannot be.
+    pub fn replay_write(&self, no: ContentNo, offset: u64, data: &[u8]) -> io::Result<()> {
+        let Some(content) = self.replayed(no)? else { return Ok(()) };
+        content.replay(|content, state| {
+            let range = offset..offset + data.len() as u64;
+            if let Body::File(file) = &state.body {
+                file.write_at(data, offset)?;
+                state.logged[0].insert(range.clone());
+            } else {
+                content.memory_for(state, range.end)?[offset as usize..range.end as usize].copy_from_slice(data);
+            }
+            let old_size = state.size_bytes;
+            state.size_bytes = old_size.max(range.end);
+            state.note_written(offset.min(old_size)..range.end);
+            Ok(())
+        })
+    }
+
+    /// Replays [`super::SmallLog::resize`].
+    ///
+    /// # Errors
+    /// The disk's, or a record that cannot be.
+    pub fn replay_resize(&self, no: ContentNo, size_bytes: u64) -> io::Result<()> {
+        let Some(content) = self.replayed(no)? else { return Ok(()) };
+        content.replay(|content, state| {
+            if let Body::File(file) = &state.body {
+                // Bytes that were written later without being logged are in the file already; what was
+                // logged before and is gone now must not stay.
+                let gone: Vec<_> = state.logged.iter().flat_map(|logged| logged.within(size_bytes..FAR)).collect();
+                gone.into_iter().try_for_each(|range| zero_in(file.as_ref(), range))?;
+            } else {
+                let old = content.memory_for(state, size_bytes.min(SMALL_CONTENT_BYTES_MAX + 1))?;
+                old.resize(size_bytes as usize, 0);
+            }
+            state.note_resized(size_bytes);
+            Ok(())
+        })
+    }
+
+    /// Replays a row that was logged, in a unit of work or by [`super::SmallLog::mark_open`].
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn replay_row(&self, no: ContentNo, row: ContentRow) -> io::Result<()> {
+        let Some(content) = self.shared.loaded(no) else { return self.shared.load(no, row).map(drop) };
+        content.replay(|_, state| {
+            let is_file = matches!(state.body, Body::File(_));
+            if is_file && row.place != ContentPlace::File {
+                return Ok(());
+            }
+            if row.is_dirty && row.place != ContentPlace::File && !matches!(state.body, Body::Nothing) {
+                // The bytes are here: from a newer slot, or replayed. The row knows what they mean.
+                (state.ino, state.base) = (row.ino, row.base.clone());
+                state.is_dirty = true;
+                state.dirty = row.dirty.clone();
+                state.dirty.remove(state.size_bytes..FAR);
+                state.dirty.iter().for_each(|range| state.present.insert(range));
+                return Ok(());
+            }
+            let logged = std::mem::take(&mut state.logged);
+            *state = self.shared.state_of(no, row)?;
+            state.logged = logged;
+            Ok(())
+        })
+    }
+
+    /// Ends replay: the sizes of files that were open for writing are those of their files.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn replayed_all(&self) -> io::Result<()> {
+        for content in self.shared.all_loaded() {
+            content.replay(|_, state| {
+                let Body::File(file) = &state.body else { return Ok(()) };
+                let length = file.len_bytes()?;
+                if length < state.size_bytes || !state.open_for_writing {
+                    return file.set_len(state.size_bytes);
+                }
+                let old_size = std::mem::replace(&mut state.size_bytes, length);
+                if length > old_size {
+                    state.note_written(old_size..length);
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    fn replayed(&self, no: ContentNo) -> io::Result<Option<Arc<LocalContent>>> {
+        if let Some(content) = self.shared.loaded(no) {
+            return Ok(Some(content));
+        }
+        self.shared.rows()?.load(no)?.map(|row| self.shared.load(no, row)).transpose()
+    }
+}
+
+impl LocalContent {
+    fn replay(&self, apply: impl FnOnce(&Self, &mut State) -> io::Result<()>) -> io::Result<()> {
+        let mut state = self.state.write();
+        let before = state.charge();
+        let result = apply(self, &mut state);
+        self.shared.budget.recount(before, state.charge());
+        result
+    }
+
+    /// The bytes of a small content, in memory, at least up to `end`.
+    fn memory_for<'a>(&self, state: &'a mut State, end: u64) -> io::Result<&'a mut Vec<u8>> {
+        if end > SMALL_CONTENT_BYTES_MAX {
+            return Err(damaged("a logged write is too large for a small content"));
+        }
+        match state.body {
+            Body::Nothing => state.body = Body::Memory(vec![0; state.size_bytes.min(SMALL_CONTENT_BYTES_MAX) as usize]),
+            _ => self.become_memory(state)?,
+        }
+        match &mut state.body {
+            Body::Memory(bytes) => {
+                let length = bytes.len().max(end as usize);
+                bytes.resize(length, 0);
+                Ok(bytes)
+            }
+            _ => Err(damaged("a small content is not in memory")),
+        }
+    }
+}

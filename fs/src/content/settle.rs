@@ -1,0 +1,193 @@
+//! Owns how a content comes to rest: synced, acknowledged by the server, or moved to another version.
+
+use super::local::LocalContent;
+use super::seams::ContentError;
+use super::state::{Body, FAR, State};
+use super::store::Contents;
+use crate::meta::ranges::RangeSet;
+use crate::meta::rows::{BaseVersion, ContentNo, ContentRow};
+use std::io;
+use std::mem;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// What is left after the server has acknowledged a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acknowledged {
+    /// Nothing was written since: the content is clean.
+    Clean,
+    /// There is more to push. Also when it is not known any more what was written since (the
+    /// snapshot was taken before a restart): the next push finds out.
+    Dirty,
+}
+
+/// Attempts to catch a quiet moment between two writes before writers are kept out.
+const QUIET_TRIES: usize = 3;
+
+impl LocalContent {
+    /// Makes written bytes durable. Of a small content they are in the log: that must be synced as well,
+    /// and for a file that was opened for writing since it was synced.
+    ///
+    /// # Errors
+    /// The disk's. Clean bytes that were not durable yet then count as lost.
+    pub fn sync(&self) -> io::Result<()> {
+        let _one_at_a_time = self.sync_gate.lock();
+        let (file, is_named) = {
+            let mut state = self.state.write();
+            let Body::File(file) = &state.body else { return Ok(()) };
+            let file = file.clone();
+            state.syncing = mem::take(&mut state.unsynced);
+            (file, state.is_named)
+        };
+        let name = || if is_named { Ok(()) } else { self.shared.sync_name(self.no) };
+        let synced = file.sync_data().and_then(|()| name());
+        let mut state = self.state.write();
+        let syncing = mem::take(&mut state.syncing);
+        match &synced {
+            Ok(()) => state.is_named = true,
+            Err(_) => self.lose_unsynced(&mut state, &syncing),
+        }
+        synced
+    }
+
+    fn lose_unsynced(&self, state: &mut State, lost: &RangeSet) {
+        let before = state.charge();
+        for range in lost.iter() {
+            for clean in state.dirty.gaps(range.clone()) {
+                state.present.remove(clean);
+            }
+            for dirty in state.dirty.within(range) {
+                state.unsynced.insert(dirty);
+            }
+        }
+        self.shared.budget.recount(before, state.charge());
+    }
+
+    /// Brings the backing file to rest: synced, size and dirty ranges known. The row that it returns is to
+    /// be logged or committed; the next write marks the file again. Called after the last close.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn settle(&self) -> io::Result<ContentRow> {
+        for _ in 0..QUIET_TRIES {
+            if self.is_settled(&self.state.read()) {
+                break;
+            }
+            self.sync()?;
+        }
+        let mut state = self.state.write();
+        if let Body::File(file) = &state.body
+            && !self.is_settled(&state)
+        {
+            file.sync_data()?;
+            state.unsynced.clear();
+        }
+        state.open_for_writing = false;
+        Ok(state.row())
+    }
+
+    fn is_settled(&self, state: &State) -> bool {
+        !matches!(state.body, Body::File(_))
+            || (state.is_named && state.unsynced.is_empty() && state.syncing.is_empty())
+    }
+
+    /// The server has what the snapshot of this generation was: what was not written since is clean now,
+    /// of the new base; the rest stays dirty against it. [`Contents::make_room`] for
+    /// [`Self::dirty_bytes`] comes first, for clean bytes count against the budget.
+    ///
+    /// # Errors
+    /// The disk's; nothing has changed then.
+    pub fn acknowledged(&self, generation: u64, new_base: BaseVersion) -> io::Result<Acknowledged> {
+        self.sync()?;
+        let mut guard = self.state.write();
+        let state = &mut *guard;
+        let before = state.charge();
+        let since = state.since.iter().position(|since| since.generation == generation);
+        state.base = Some(new_base);
+        if let Some(index) = since {
+            let since = state.since.drain(..=index).next_back();
+            let size_bytes = state.size_bytes;
+            state.is_dirty = since.as_ref().is_some_and(|since| since.resized || !since.written.is_empty());
+            state.dirty = since.map(|since| since.written).unwrap_or_default();
+            state.dirty.remove(size_bytes..FAR);
+        }
+        state.restrict_marked();
+        self.shared.budget.recount(before, state.charge());
+        self.shared.enlist(self.no, state);
+        self.forget_touch();
+        Ok(if state.is_dirty { Acknowledged::Dirty } else { Acknowledged::Clean })
+    }
+}
+
+impl State {
+    /// Limits what recovery counts as there to what both the rows before and a row made now say.
+    fn restrict_marked(&mut self) {
+        if !self.open_for_writing {
+            return;
+        }
+        let before = mem::take(&mut self.marked);
+        self.note_marked();
+        for gap in before.gaps(0..FAR) {
+            self.marked.remove(gap);
+        }
+    }
+
+    fn is_only(&self, kept: &[Range<u64>]) -> bool {
+        let mut outside = self.present.clone();
+        kept.iter().for_each(|range| outside.remove(range.clone()));
+        outside.is_empty()
+    }
+}
+
+impl Contents {
+    /// Moves a clean content to another version: what lies in `kept` is the same in both
+    /// ([`super::unchanged_ranges`]), the rest is dropped. The new row is to be committed with the cut.
+    ///
+    /// # Errors
+    /// `Dirty` if it is dirty, or held; else the disk's or the database's. The content then shows the
+    /// old version still.
+    pub fn rebase(&self, no: ContentNo, new_base: BaseVersion, kept: &[Range<u64>]) -> Result<(), ContentError> {
+        let content = self.shared.get(no)?;
+        let _one_at_a_time = self.shared.evicting.lock();
+        if content.state.read().open_for_writing {
+            content.settle()?;
+        }
+        let is_small = !matches!(content.state.read().body, Body::File(_));
+        let whole = 0..new_base.content.size;
+        let keeps_all = kept.len() == 1 && kept[0] == whole && content.size_bytes() == whole.end;
+        let kept = if is_small && !keeps_all { &[] } else { kept };
+        if content.is_dirty() {
+            return Err(ContentError::Dirty);
+        }
+        self.shared.drop_outside(&content, kept)?;
+        self.switch(&content, new_base, kept)
+    }
+
+    fn switch(
+        &self,
+        content: &Arc<LocalContent>,
+        new_base: BaseVersion,
+        kept: &[Range<u64>],
+    ) -> Result<(), ContentError> {
+        let mut guard = content.state.write();
+        let state = &mut *guard;
+        if matches!(state.body, Body::Memory(_)) && !state.is_dirty && !state.is_only(kept) {
+            // Clean, but not materialised yet: no row names its bytes but those of an older slot.
+            self.shared.retired.lock().extend(state.home.take().map(|home| home.slot));
+            state.body = Body::Nothing;
+            state.present.clear();
+        }
+        if state.is_dirty || content.is_held() || !state.is_only(kept) {
+            return Err(ContentError::Dirty);
+        }
+        if let Body::File(file) = &state.body {
+            file.set_len(new_base.content.size)?;
+        }
+        LocalContent::spoil_snapshots(state);
+        state.since.clear();
+        state.size_bytes = new_base.content.size;
+        state.base = Some(new_base);
+        state.generation += 1;
+        Ok(())
+    }
+}

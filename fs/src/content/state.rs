@@ -1,0 +1,263 @@
+//! Owns the state of one content: which bytes are there, which of them differ from the base, where
+//! they are. Pure bookkeeping; reads and writes nothing.
+
+use super::BLOCK_BYTES;
+use super::slab::Slot;
+use super::snapshot::Freeze;
+use crate::env::DiskFile;
+use crate::meta::ranges::RangeSet;
+use crate::meta::rows::{BaseVersion, ContentPlace, ContentRow, Ino};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+
+/// Beyond the end of any file.
+pub(super) const FAR: u64 = u64::MAX / 2;
+
+/// Where the present bytes are.
+#[derive(Debug)]
+pub(super) enum Body {
+    /// Nothing is present.
+    Nothing,
+    /// A small content in memory; what is dirty is in the log as well.
+    Memory(Vec<u8>),
+    /// A small content in its home slot.
+    Slab,
+    /// A sparse backing file, as long as the content.
+    File(Arc<dyn DiskFile>),
+}
+
+/// The slot that rows name, as far as they may.
+#[derive(Debug)]
+pub(super) struct Home {
+    pub(super) slot: Slot,
+    /// What was there when the slot was written.
+    pub(super) present: RangeSet,
+    /// Whether the slot was synced.
+    pub(super) durable: bool,
+    /// Whether its bytes were compared with the base's id since they were found on the disk.
+    pub(super) verified: AtomicBool,
+}
+
+/// Changes since a snapshot was taken.
+#[derive(Debug)]
+pub(super) struct Since {
+    pub(super) generation: u64,
+    pub(super) written: RangeSet,
+    pub(super) resized: bool,
+}
+
+/// The changing part of a content.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) ino: Ino,
+    pub(super) size_bytes: u64,
+    pub(super) base: Option<BaseVersion>,
+    pub(super) body: Body,
+    pub(super) home: Option<Home>,
+    /// What is there. Contains `dirty`.
+    pub(super) present: RangeSet,
+    pub(super) dirty: RangeSet,
+    pub(super) is_dirty: bool,
+    /// Present bytes of the backing file that were not synced yet, and those being synced right now.
+    pub(super) unsynced: RangeSet,
+    pub(super) syncing: RangeSet,
+    /// What recovery would count as there by the rows that it has; other writes to a file with a base are logged.
+    pub(super) marked: RangeSet,
+    /// Bytes of a backing file that recovery would take from the log: by age, newest first.
+    pub(super) logged: [RangeSet; 3],
+    pub(super) open_for_writing: bool,
+    /// The round in which a small content got its backing file.
+    pub(super) converted_in: Option<u64>,
+    /// Whether the backing file's name was synced.
+    pub(super) is_named: bool,
+    /// Counts changes.
+    pub(super) generation: u64,
+    pub(super) freezes: Vec<Weak<Freeze>>,
+    pub(super) since: Vec<Since>,
+    pub(super) is_removed: bool,
+}
+
+/// Number of bytes in the blocks that clean ranges touch.
+pub(super) fn clean_blocks_bytes(present: &RangeSet, dirty: &RangeSet, window: &Range<u64>) -> u64 {
+    let (mut bytes, mut counted_to) = (0, 0);
+    for part in present.within(window.clone()) {
+        for clean in dirty.gaps(part) {
+            let start = align_down(clean.start).max(counted_to);
+            let end = clean.end.next_multiple_of(BLOCK_BYTES);
+            bytes += end.saturating_sub(start);
+            counted_to = counted_to.max(end);
+        }
+    }
+    bytes
+}
+
+/// The start of the block that holds this byte.
+pub(super) fn align_down(offset: u64) -> u64 {
+    offset / BLOCK_BYTES * BLOCK_BYTES
+}
+
+/// The whole blocks that hold a range.
+pub(super) fn blocks_around(range: &Range<u64>) -> Range<u64> {
+    align_down(range.start)..range.end.next_multiple_of(BLOCK_BYTES)
+}
+
+/// Share of the budget that a row of a content stands for.
+pub(super) fn row_charge_bytes(row: &ContentRow) -> u64 {
+    match row.place {
+        ContentPlace::None => 0,
+        ContentPlace::Slab { .. } if row.is_dirty => 0,
+        ContentPlace::Slab { capacity_bytes, .. } => u64::from(capacity_bytes),
+        ContentPlace::File => clean_blocks_bytes(&row.present, &row.dirty, &(0..FAR)),
+    }
+}
+
+impl State {
+    /// A content of which nothing is there.
+    pub(super) fn absent(ino: Ino, size_bytes: u64, base: Option<BaseVersion>) -> Self {
+        Self {
+            ino,
+            size_bytes,
+            base,
+            body: Body::Nothing,
+            home: None,
+            present: RangeSet::new(),
+            dirty: RangeSet::new(),
+            is_dirty: false,
+            unsynced: RangeSet::new(),
+            syncing: RangeSet::new(),
+            marked: RangeSet::new(),
+            logged: Default::default(),
+            open_for_writing: false,
+            converted_in: None,
+            is_named: false,
+            generation: 0,
+            freezes: Vec::new(),
+            since: Vec::new(),
+            is_removed: false,
+        }
+    }
+
+    /// Share of the budget in a window of whole blocks.
+    pub(super) fn charge_in(&self, window: &Range<u64>) -> u64 {
+        match (&self.body, &self.home) {
+            (Body::File(_), _) => clean_blocks_bytes(&self.present, &self.dirty, window),
+            (Body::Slab, Some(home)) if !self.is_dirty => u64::from(home.slot.capacity_bytes),
+            _ => 0,
+        }
+    }
+
+    /// Share of the budget.
+    pub(super) fn charge(&self) -> u64 {
+        self.charge_in(&(0..FAR))
+    }
+
+    /// Bytes that the base still stands for.
+    pub(super) fn base_size(&self) -> u64 {
+        self.base.as_ref().map_or(0, |base| base.content.size)
+    }
+
+    /// What recovery may count as there if it finds a row made now.
+    pub(super) fn durable_present(&self) -> RangeSet {
+        let mut durable = match (&self.body, &self.home) {
+            (Body::Nothing, _) => return RangeSet::new(),
+            (Body::Memory(_), None) => RangeSet::new(),
+            (Body::Memory(_) | Body::Slab, Some(home)) if home.durable => home.present.clone(),
+            (Body::Memory(_) | Body::Slab, _) => RangeSet::new(),
+            (Body::File(_), _) => self.present.clone(),
+        };
+        if matches!(self.body, Body::File(_)) {
+            self.unsynced.iter().chain(self.syncing.iter()).for_each(|range| durable.remove(range));
+        }
+        durable.remove(self.size_bytes..FAR);
+        if !matches!(self.body, Body::Slab) || self.is_dirty {
+            self.dirty.iter().for_each(|range| durable.insert(range));
+        }
+        durable
+    }
+
+    /// The row as of now.
+    pub(super) fn row(&self) -> ContentRow {
+        let place = match (&self.body, &self.home) {
+            (Body::File(_), _) => ContentPlace::File,
+            (Body::Memory(_) | Body::Slab, Some(home)) if home.durable => {
+                ContentPlace::Slab { offset: home.slot.offset, capacity_bytes: home.slot.capacity_bytes }
+            }
+            _ => ContentPlace::None,
+        };
+        ContentRow {
+            ino: self.ino,
+            size_bytes: self.size_bytes,
+            place,
+            base: self.base.clone(),
+            present: self.durable_present(),
+            dirty: self.dirty.clone(),
+            is_dirty: self.is_dirty,
+            open_for_writing: self.open_for_writing,
+        }
+    }
+
+    /// Whether nothing newer than its row would be lost by forgetting this state.
+    pub(super) fn is_at_rest(&self) -> bool {
+        !self.open_for_writing
+            && !self.is_dirty
+            && self.unsynced.is_empty()
+            && self.syncing.is_empty()
+            && !matches!(self.body, Body::Memory(_))
+            && self.home.as_ref().is_none_or(|home| home.durable)
+            && self.freezes.iter().all(|freeze| freeze.strong_count() == 0)
+    }
+
+    /// Whether a row made in this round may be committed. Small writes that were logged before the content
+    /// got its backing file must not be replayed onto it, so a row that names the file may not come
+    /// before them: two rounds later their records have been left behind.
+    pub(super) fn may_record(&self, round: u64) -> bool {
+        self.converted_in.is_none_or(|converted| converted + 1 < round)
+    }
+
+    /// Notes that `range` was changed by a program and is there now.
+    pub(super) fn note_written(&mut self, range: Range<u64>) {
+        self.present.insert(range.clone());
+        self.dirty.insert(range.clone());
+        if matches!(self.body, Body::File(_)) {
+            self.unsynced.insert(range.clone());
+        }
+        for since in &mut self.since {
+            since.written.insert(range.clone());
+        }
+        self.is_dirty = true;
+        self.generation += 1;
+    }
+
+    /// Notes a new size; bytes between the old and the new one are zeros that are there.
+    pub(super) fn note_resized(&mut self, size_bytes: u64) {
+        let old = std::mem::replace(&mut self.size_bytes, size_bytes);
+        for since in &mut self.since {
+            since.resized = true;
+        }
+        self.is_dirty = true;
+        self.generation += 1;
+        if size_bytes > old {
+            return self.note_written(old..size_bytes);
+        }
+        for set in [&mut self.present, &mut self.dirty, &mut self.unsynced, &mut self.syncing] {
+            set.remove(size_bytes..FAR);
+        }
+    }
+
+    /// Whether a write to this range of a backing file must be in the log to survive kill -9.
+    pub(super) fn must_log(&self, range: &Range<u64>) -> bool {
+        !self.marked.covers(range.clone()) || self.logged.iter().any(|logged| logged.intersects(range.clone()))
+    }
+
+    /// Notes what recovery would count as there, given a row made now.
+    pub(super) fn note_marked(&mut self) {
+        self.marked = self.durable_present();
+        self.marked.insert(self.base_size().min(self.size_bytes)..FAR);
+    }
+
+    /// Whether a whole small content in the slab may be used, or must be compared with its id first.
+    pub(super) fn is_unverified(&self) -> bool {
+        matches!(self.body, Body::Slab) && self.home.as_ref().is_some_and(|home| !home.verified.load(Ordering::Acquire))
+    }
+}

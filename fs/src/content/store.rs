@@ -1,0 +1,357 @@
+//! Owns the store as a whole: which contents are loaded, where the files are, and who is asked for
+//! log and rows.
+
+use super::EXTENT_BYTES;
+use super::budget::{Budget, Recency, Reservation};
+use super::local::LocalContent;
+use super::seams::{ContentError, ContentRows, Options, SmallLog};
+use super::slab::{Slab, Slot};
+use super::state::{Body, FAR, State, row_charge_bytes};
+use crate::env::{Disk, DiskFile, OpenMode};
+use crate::meta::rows::{BaseVersion, ContentNo, ContentPlace, ContentRow, Ino};
+use parking_lot::Mutex;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::{Arc, OnceLock};
+use tarn_proto::chunk::ContentKey;
+
+/// How full the store is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Clean bytes in allocated blocks, and what the owner reported.
+    pub bytes: u64,
+    /// The budget.
+    pub limit_bytes: u64,
+}
+
+type Seams = (Arc<dyn SmallLog>, Arc<dyn ContentRows>);
+
+/// What contents share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) dir: PathBuf,
+    pub(super) key: ContentKey,
+    pub(super) floor_bytes: u64,
+    pub(super) slab: Slab,
+    pub(super) budget: Arc<Budget>,
+    pub(super) recency: Recency,
+    /// Slots that no row will name once everything logged so far is committed.
+    pub(super) retired: Mutex<Vec<Slot>>,
+    /// Contents whose presence grew since their rows were recorded.
+    pub(super) unrecorded: Mutex<BTreeSet<ContentNo>>,
+    /// Bytes that may be written before the disk's free space is looked at again.
+    pub(super) headroom_bytes: AtomicI64,
+    pub(super) evicting: Mutex<()>,
+    /// Counts calls in which rows are handed over.
+    pub(super) rounds: AtomicU64,
+    loaded: Mutex<HashMap<ContentNo, Arc<LocalContent>>>,
+    /// Contents removed while rows of an earlier run come in.
+    removed: Mutex<HashSet<ContentNo>>,
+    seams: OnceLock<Seams>,
+}
+
+/// The content store of one mount.
+#[derive(Debug)]
+pub struct Contents {
+    pub(super) shared: Arc<Shared>,
+}
+
+impl Drop for Contents {
+    fn drop(&mut self) {
+        // Contents point back to what they share.
+        self.shared.loaded.lock().clear();
+    }
+}
+
+impl Shared {
+    fn seams(&self) -> io::Result<&Seams> {
+        self.seams.get().ok_or_else(|| io::Error::other("the content store is not attached yet"))
+    }
+
+    pub(super) fn log(&self) -> io::Result<&dyn SmallLog> {
+        Ok(self.seams()?.0.as_ref())
+    }
+
+    pub(super) fn rows(&self) -> io::Result<&dyn ContentRows> {
+        Ok(self.seams()?.1.as_ref())
+    }
+
+    fn backing_dir(&self, no: ContentNo) -> PathBuf {
+        self.dir.join("contents").join(format!("{:02x}", no.0 & 0xff))
+    }
+
+    pub(super) fn backing_path(&self, no: ContentNo) -> PathBuf {
+        self.backing_dir(no).join(format!("{:016x}", no.0))
+    }
+
+    /// An empty backing file of this size; whatever an earlier run left there is gone.
+    pub(super) fn make_backing(&self, no: ContentNo, size_bytes: u64) -> io::Result<Arc<dyn DiskFile>> {
+        let path = self.backing_path(no);
+        let file = match self.disk.open(&path, OpenMode::Create) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                self.disk.create_dir_all(&self.backing_dir(no))?;
+                self.disk.sync_dir(&self.dir.join("contents"))?;
+                self.disk.open(&path, OpenMode::Create)?
+            }
+            other => other?,
+        };
+        file.set_len(0)?;
+        file.set_len(size_bytes)?;
+        Ok(file)
+    }
+
+    pub(super) fn sync_name(&self, no: ContentNo) -> io::Result<()> {
+        self.disk.sync_dir(&self.backing_dir(no))
+    }
+
+    /// A loaded content, or loads it from its row.
+    pub(super) fn get(self: &Arc<Self>, no: ContentNo) -> Result<Arc<LocalContent>, ContentError> {
+        if let Some(content) = self.loaded(no) {
+            return Ok(content);
+        }
+        let row = self.rows()?.load(no)?.ok_or(ContentError::Unknown(no))?;
+        Ok(self.load(no, row)?)
+    }
+
+    pub(super) fn loaded(&self, no: ContentNo) -> Option<Arc<LocalContent>> {
+        self.loaded.lock().get(&no).cloned()
+    }
+
+    pub(super) fn all_loaded(&self) -> Vec<Arc<LocalContent>> {
+        self.loaded.lock().values().cloned().collect()
+    }
+
+    pub(super) fn insert(self: &Arc<Self>, no: ContentNo, state: State) -> Arc<LocalContent> {
+        let mut loaded = self.loaded.lock();
+        if let Some(content) = loaded.get(&no) {
+            return content.clone();
+        }
+        if !self.budget.is_known() {
+            self.budget.recount(0, state.charge());
+        }
+        self.enlist(no, &state);
+        let content = Arc::new(LocalContent::new(no, self.clone(), state));
+        loaded.insert(no, content.clone());
+        content
+    }
+
+    /// Makes sure that eviction will find what is clean.
+    pub(super) fn enlist(&self, no: ContentNo, state: &State) {
+        match &state.body {
+            Body::File(_) => self.enlist_extents(no, &state.present),
+            Body::Slab => self.recency.add_oldest((no, 0)),
+            Body::Nothing | Body::Memory(_) => {}
+        }
+    }
+
+    fn enlist_extents(&self, no: ContentNo, present: &crate::meta::ranges::RangeSet) {
+        let mut next = 0;
+        for range in present.iter() {
+            let last = (range.end.min(FAR) - 1) / EXTENT_BYTES;
+            for extent in (range.start / EXTENT_BYTES).max(next)..=last {
+                self.recency.add_oldest((no, extent));
+            }
+            next = last + 1;
+        }
+    }
+}
+
+impl Contents {
+    /// Opens the store in a directory. Without an earlier run's slab everything is known at once; else
+    /// nothing clean is kept on the disk until [`Self::inventory_done`].
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn open(disk: Arc<dyn Disk>, dir: &Path, options: Options) -> io::Result<Arc<Self>> {
+        disk.create_dir_all(&dir.join("contents"))?;
+        let path = dir.join("slab");
+        let is_new = matches!(disk.open(&path, OpenMode::Existing), Err(e) if e.kind() == io::ErrorKind::NotFound);
+        let file = disk.open(&path, OpenMode::Create)?;
+        disk.sync_dir(dir)?;
+        // A slab may be empty though backing files exist, so its file says whether this is a first run.
+        let slab = Slab::new(file)?;
+        let shared = Shared {
+            disk,
+            dir: dir.to_owned(),
+            key: options.key,
+            floor_bytes: options.floor_bytes,
+            slab,
+            budget: Arc::new(Budget::new(options.budget_bytes, is_new)),
+            recency: Recency::new(),
+            retired: Mutex::default(),
+            unrecorded: Mutex::default(),
+            headroom_bytes: AtomicI64::new(0),
+            evicting: Mutex::new(()),
+            rounds: AtomicU64::new(0),
+            loaded: Mutex::default(),
+            removed: Mutex::default(),
+            seams: OnceLock::new(),
+        };
+        Ok(Arc::new(Self { shared: Arc::new(shared) }))
+    }
+
+    /// Says who owns log and rows; once, before anything is written.
+    pub fn attach(&self, log: Arc<dyn SmallLog>, rows: Arc<dyn ContentRows>) {
+        // A second call changes nothing.
+        let _ = self.shared.seams.set((log, rows));
+    }
+
+    /// A new, empty content made here. Its row is [`LocalContent::row`].
+    pub fn create(&self, no: ContentNo, ino: Ino) -> Arc<LocalContent> {
+        let state = State { is_dirty: true, body: Body::Memory(Vec::new()), ..State::absent(ino, 0, None) };
+        self.shared.insert(no, state)
+    }
+
+    /// The content of a remote version of which nothing is here yet.
+    pub fn adopt(&self, no: ContentNo, ino: Ino, base: BaseVersion) -> Arc<LocalContent> {
+        self.shared.insert(no, State::absent(ino, base.content.size, Some(base)))
+    }
+
+    /// A content by its number; loads it through [`ContentRows::load`] if need be.
+    ///
+    /// # Errors
+    /// Fails on an unknown one, and when database or disk do.
+    pub fn get(&self, no: ContentNo) -> Result<Arc<LocalContent>, ContentError> {
+        self.shared.get(no)
+    }
+
+    /// A content by its number if it is loaded: no disk, no database.
+    pub fn get_loaded(&self, no: ContentNo) -> Option<Arc<LocalContent>> {
+        self.shared.loaded(no)
+    }
+
+    /// A content from its row; the loaded one if it is loaded.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn load(&self, no: ContentNo, row: ContentRow) -> io::Result<Arc<LocalContent>> {
+        self.shared.load(no, row)
+    }
+
+    /// Removes a content for good. Its row's removal is durable, and nobody will ask for it again.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn remove(&self, no: ContentNo) -> io::Result<()> {
+        let content = match self.shared.get(no) {
+            Ok(content) => content,
+            Err(ContentError::Unknown(_)) => return self.remove_file(no),
+            Err(e) => return Err(io::Error::other(e)),
+        };
+        self.shared.loaded.lock().remove(&no);
+        if !self.shared.budget.is_known() {
+            self.shared.removed.lock().insert(no);
+        }
+        self.shared.unrecorded.lock().remove(&no);
+        let mut state = content.state.write();
+        let before = state.charge();
+        state.is_removed = true;
+        let home = state.home.take();
+        let body = std::mem::replace(&mut state.body, Body::Nothing);
+        state.present.clear();
+        drop(state);
+        if let Some(home) = home {
+            self.shared.slab.free(home.slot)?;
+        }
+        if let Body::File(_) = body {
+            self.remove_file(no)?;
+        }
+        self.shared.budget.recount(before, 0);
+        Ok(())
+    }
+
+    fn remove_file(&self, no: ContentNo) -> io::Result<()> {
+        match self.shared.disk.remove(&self.shared.backing_path(no)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Forgets contents that nobody uses and whose rows say everything. Returns how many stay loaded.
+    pub fn unload_idle(&self) -> usize {
+        let mut loaded = self.shared.loaded.lock();
+        if self.shared.budget.is_known() {
+            let unrecorded = self.shared.unrecorded.lock();
+            loaded.retain(|no, content| {
+                Arc::strong_count(content) > 1
+                    || content.is_held()
+                    || content.is_pinned()
+                    || unrecorded.contains(no)
+                    || content.state.try_read().is_none_or(|state| !state.is_at_rest())
+            });
+        }
+        loaded.len()
+    }
+
+    /// Takes rows that an earlier run left, in any order and number; all, then [`Self::inventory_done`].
+    pub fn inventory<'a>(&self, rows: impl IntoIterator<Item = (ContentNo, &'a ContentRow)>) {
+        for (no, row) in rows {
+            let loaded = self.shared.loaded.lock();
+            if let ContentPlace::Slab { offset, capacity_bytes } = row.place {
+                self.shared.slab.learn(Slot { offset, capacity_bytes });
+            }
+            if loaded.contains_key(&no) || self.shared.removed.lock().contains(&no) {
+                continue;
+            }
+            self.shared.budget.recount(0, row_charge_bytes(row));
+            match row.place {
+                ContentPlace::None => {}
+                ContentPlace::Slab { .. } => self.shared.recency.add_oldest((no, 0)),
+                ContentPlace::File => self.shared.enlist_extents(no, &row.present),
+            }
+        }
+    }
+
+    /// Says that all rows of an earlier run were given: from now on clean content is kept again.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn inventory_done(&self) -> io::Result<()> {
+        self.shared.slab.learned()?;
+        let _loaded = self.shared.loaded.lock();
+        self.shared.removed.lock().clear();
+        self.shared.budget.set_known();
+        Ok(())
+    }
+
+    /// How full the store is.
+    pub fn usage(&self) -> Usage {
+        Usage { bytes: self.shared.budget.used_bytes(), limit_bytes: self.shared.budget.limit_bytes() }
+    }
+
+    /// Says how many bytes log and database have allocated; they count against the budget.
+    pub fn set_extra_bytes(&self, bytes: u64) {
+        self.shared.budget.set_extra(bytes);
+    }
+
+    /// Changes the budget; [`Self::trim`] brings the content below it.
+    pub fn set_limit_bytes(&self, bytes: u64) {
+        self.shared.budget.set_limit(bytes);
+    }
+
+    /// Reserves room for clean content, evicting if need be; `None` when nothing more can be evicted.
+    ///
+    /// # Errors
+    /// The disk's or the database's.
+    pub fn reserve(&self, bytes: u64) -> io::Result<Option<Reservation>> {
+        self.shared.reserve(bytes)
+    }
+
+    /// Allocated bytes of the slab, clean and dirty.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn slab_allocated_bytes(&self) -> io::Result<u64> {
+        self.shared.slab.allocated_bytes()
+    }
+
+    /// Whether the bytes that an unsynced [`SmallLog::mark_open`] speaks of reached the disk. The file
+    /// system moves a file's end only after the bytes before it were written.
+    pub fn made_it(&self, no: ContentNo, row: &ContentRow) -> bool {
+        let open = self.shared.disk.open(&self.shared.backing_path(no), OpenMode::Existing);
+        open.and_then(|file| file.len_bytes()).is_ok_and(|len_bytes| len_bytes >= row.size_bytes)
+    }
+}

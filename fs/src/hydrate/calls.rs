@@ -1,0 +1,232 @@
+//! Owns calls to the server: what goes into one, and what becomes of its answer.
+//!
+//! There is no timer: while few calls are on the wire a request leaves at once, and while there are many,
+//! what is wanted meanwhile gathers for the next.
+
+use super::error::HydrateError;
+use super::flights::{FrameKey, Target};
+use super::hydrator::Shared;
+use crate::content::Filled;
+use crate::remote::{FetchedFrames, RemoteError};
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tarn_proto::api::ChunkRange;
+use tarn_proto::chunk::{ChunkError, ContentKey, Header, decode_frames};
+use tarn_proto::error::ErrorCode;
+use tarn_proto::limits::{FETCH_RANGES_MAX, FRAME_BYTES};
+use tokio::sync::mpsc;
+
+/// Calls on the wire at once, and those of them that may hold prefetches only.
+const CALLS_MAX: usize = 4;
+const PREFETCH_CALLS_MAX: usize = 3;
+/// Plaintext asked for in one call.
+const CALL_BYTES_MAX: usize = 8 << 20;
+/// Answers that may wait to be verified and written.
+const ANSWERS_WAITING: usize = 4;
+
+/// Frames side by side in one chunk that are asked for together.
+type Run = (ChunkRange, Vec<FrameKey>);
+
+/// Sends as many calls as may be on the wire.
+pub(super) fn dispatch(shared: &Arc<Shared>) {
+    loop {
+        let mut table = shared.table.lock();
+        if table.call_count >= CALLS_MAX {
+            return;
+        }
+        let may_prefetch = table.prefetch_call_count < PREFETCH_CALLS_MAX;
+        let mut room = (CALL_BYTES_MAX / FRAME_BYTES).min(FETCH_RANGES_MAX);
+        let boarded = table.board(may_prefetch, || {
+            room = room.saturating_sub(1);
+            room > 0
+        });
+        if boarded.is_empty() {
+            return;
+        }
+        let is_prefetch = boarded.iter().all(|key| table.get(key).is_some_and(|flight| !flight.is_demand));
+        table.call_count += 1;
+        table.prefetch_call_count += usize::from(is_prefetch);
+        drop(table);
+        let shared = shared.clone();
+        shared.runtime.clone().spawn(async move {
+            call(&shared, runs_of(boarded)).await;
+            let mut table = shared.table.lock();
+            table.call_count -= 1;
+            table.prefetch_call_count -= usize::from(is_prefetch);
+            let is_more = table.has_waiting(true);
+            drop(table);
+            if is_more {
+                dispatch(&shared);
+            }
+        });
+    }
+}
+
+/// Joins neighbouring frames.
+fn runs_of(keys: Vec<FrameKey>) -> VecDeque<Run> {
+    let mut runs: VecDeque<Run> = VecDeque::new();
+    for key in keys {
+        match runs.back_mut() {
+            Some((range, members)) if range.id == key.id && range.first_frame + range.frame_count == key.frame => {
+                range.frame_count += 1;
+                members.push(key);
+            }
+            _ => runs.push_back((ChunkRange { id: key.id, first_frame: key.frame, frame_count: 1 }, vec![key])),
+        }
+    }
+    runs
+}
+
+/// Makes one call. Every flight in it has ended or is waiting again when this returns.
+async fn call(shared: &Arc<Shared>, runs: VecDeque<Run>) {
+    let ranges: Vec<_> = runs.iter().map(|(range, _)| *range).collect();
+    let (sink, answers) = mpsc::channel(ANSWERS_WAITING);
+    shared.counters.called();
+    let taker = {
+        let shared = shared.clone();
+        shared.runtime.clone().spawn_blocking(move || take_answers(&shared, runs, answers))
+    };
+    let result = shared.remote.fetch(shared.space, &ranges, sink).await;
+    // A panic while taking answers leaves nothing to put back; those who wait have their deadline.
+    let left = taker.await.unwrap_or_default();
+    if !left.is_empty() {
+        after_failure(shared, left, result).await;
+    }
+}
+
+/// Takes answers in the order asked. Returns what was not answered.
+fn take_answers(shared: &Shared, mut runs: VecDeque<Run>, mut answers: mpsc::Receiver<FetchedFrames>) -> VecDeque<Run> {
+    while let Some(answer) = answers.blocking_recv() {
+        let Some((range, keys)) = runs.pop_front() else { break };
+        take_answer(shared, range, &keys, &answer);
+    }
+    runs
+}
+
+fn take_answer(shared: &Shared, range: ChunkRange, keys: &[FrameKey], answer: &FetchedFrames) {
+    shared.counters.arrived(u64::from(answer.frame_count), (answer.header.len() + answer.frames.len()) as u64);
+    match open(shared, range, keys, answer) {
+        Ok(plain) => {
+            for (index, &key) in keys.iter().enumerate() {
+                let start = index * FRAME_BYTES;
+                deliver(shared, key, &plain.slice(start..plain.len().min(start + FRAME_BYTES)));
+            }
+        }
+        Err(detail) => {
+            tracing::warn!(chunk = %range.id, detail, "what the server sent is not the chunk");
+            shared.counters.damaged();
+            keys.iter().for_each(|&key| shared.table.lock().damaged(key, &detail));
+        }
+    }
+}
+
+/// Verifies an answer and restores its plaintext.
+fn open(shared: &Shared, range: ChunkRange, keys: &[FrameKey], answer: &FetchedFrames) -> Result<Bytes, String> {
+    let is_asked =
+        answer.id == range.id && answer.first_frame == range.first_frame && answer.frame_count as usize == keys.len();
+    if !is_asked {
+        return Err("another range was asked for".to_owned());
+    }
+    let chunk_bytes = keys.first().and_then(|key| shared.table.lock().get(key).map(|flight| flight.chunk_bytes));
+    let Some(chunk_bytes) = chunk_bytes else { return Ok(Bytes::new()) };
+    let key = if chunk_bytes.is_some() { &shared.key } else { &ContentKey::Ordinary };
+    let plain = restore(key, range, answer).map_err(|e| e.to_string())?;
+    match chunk_bytes {
+        Some(expected) if expected != plain.1 => Err(format!("it has {} bytes, not {expected}", plain.1)),
+        _ => Ok(plain.0.into()),
+    }
+}
+
+fn restore(key: &ContentKey, range: ChunkRange, answer: &FetchedFrames) -> Result<(Vec<u8>, u64), ChunkError> {
+    let header = Header::parse(&answer.header)?;
+    if answer.header.len() != header.header_len() {
+        return Err(ChunkError::Trailing(answer.header.len() - header.header_len()));
+    }
+    let plain = decode_frames(key, range.id, &header, range.first_frame, range.frame_count, &answer.frames)?;
+    Ok((plain, header.plain_len() as u64))
+}
+
+/// Gives a frame to all who wait for it.
+fn deliver(shared: &Shared, key: FrameKey, frame: &Bytes) {
+    loop {
+        let (targets, is_demand) = {
+            let mut table = shared.table.lock();
+            (table.take_targets(&key), table.get(&key).is_some_and(|flight| flight.is_demand))
+        };
+        for target in targets {
+            if let Err(e) = place(shared, key, frame, target, is_demand) {
+                return shared.table.lock().end(&key, Err(e));
+            }
+        }
+        if shared.table.lock().land(&key) {
+            return;
+        }
+    }
+}
+
+fn place(shared: &Shared, key: FrameKey, frame: &Bytes, target: Target, is_demand: bool) -> Result<(), HydrateError> {
+    let Target::Content { content, version, offset } = target else {
+        shared.nodes.put(key.id, frame.clone());
+        return Ok(());
+    };
+    let filled = content.fill(version, offset, frame);
+    match filled {
+        Ok(Filled::Done | Filled::Stale) => {}
+        // A reader waits: the disk's trouble is not its own.
+        Ok(Filled::Full) | Err(_) if is_demand => {
+            shared.memory.put(content.no(), version, offset, frame.clone());
+        }
+        Ok(Filled::Full) => {}
+        Err(e) => return Err(e.into()),
+    }
+    Ok(())
+}
+
+/// Decides about what a call left unanswered.
+async fn after_failure(shared: &Arc<Shared>, mut left: VecDeque<Run>, result: Result<(), RemoteError>) {
+    let keys = |runs: &VecDeque<Run>| runs.iter().flat_map(|(_, keys)| keys.clone()).collect::<Vec<_>>();
+    match result {
+        Err(e) if e.is_retryable() => {
+            shared.note_failure();
+            tokio::time::sleep(shared.pause()).await;
+            let mut table = shared.table.lock();
+            for key in keys(&left).into_iter().rev() {
+                // Whoever waited has given up: a later read starts anew.
+                if table.is_wanted(&key) {
+                    table.requeue(key);
+                } else {
+                    table.end(&key, Err(HydrateError::Unreachable));
+                }
+            }
+        }
+        Err(RemoteError::Refused { code: ErrorCode::NotFound, detail }) => {
+            // The first one that was not answered is the one that is not there.
+            let missing = left.pop_front().map(|(_, keys)| keys).unwrap_or_default();
+            let mut table = shared.table.lock();
+            for key in missing {
+                table.end(&key, Err(HydrateError::Refused { code: ErrorCode::NotFound, detail: detail.clone() }));
+            }
+            keys(&left).into_iter().rev().for_each(|key| table.requeue(key));
+        }
+        Err(RemoteError::Refused { code, detail }) => {
+            let mut table = shared.table.lock();
+            for key in keys(&left) {
+                table.end(&key, Err(HydrateError::Refused { code, detail: detail.clone() }));
+            }
+        }
+        Ok(()) | Err(_) => {
+            shared.counters.damaged();
+            let detail = result.err().map_or_else(|| "the answer ended early".to_owned(), |e| e.to_string());
+            let mut table = shared.table.lock();
+            keys(&left).into_iter().for_each(|key| table.damaged(key, &detail));
+        }
+    }
+}
+
+/// How long to wait after this many failures in a row.
+pub(super) fn pause_after(failure_count: u32) -> Duration {
+    let factor = 1u32 << failure_count.min(10);
+    (crate::limits::BACKOFF_MIN * factor).min(crate::limits::BACKOFF_MAX)
+}

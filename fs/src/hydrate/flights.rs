@@ -1,0 +1,190 @@
+//! Owns who waits for what: one flight for each frame that is wanted and not here yet.
+
+use super::error::HydrateError;
+use crate::content::LocalContent;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use tarn_proto::ids::{ChunkId, VersionId};
+use tokio::sync::watch;
+
+/// A frame of a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct FrameKey {
+    pub(super) id: ChunkId,
+    pub(super) frame: u32,
+}
+
+/// Where a frame goes.
+#[derive(Debug, Clone)]
+pub(super) enum Target {
+    /// Into a content that shows this version, at this offset of the file.
+    Content { content: Arc<LocalContent>, version: VersionId, offset: u64 },
+    /// Among the manifest nodes.
+    Node,
+}
+
+impl Target {
+    /// Whether bytes for one are bytes for the other.
+    fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Node, Self::Node) => true,
+            (
+                Self::Content { content, version, offset },
+                Self::Content { content: other, version: other_version, offset: other_offset },
+            ) => Arc::ptr_eq(content, other) && version == other_version && offset == other_offset,
+            _ => false,
+        }
+    }
+}
+
+/// How a flight ended; `None` while it has not.
+pub(super) type Outcome = Option<Result<(), HydrateError>>;
+
+/// One frame on its way.
+#[derive(Debug)]
+pub(super) struct Flight {
+    /// Plaintext bytes of the whole chunk, as the manifest says; `None` for a node.
+    pub(super) chunk_bytes: Option<u64>,
+    targets: Vec<Target>,
+    done: watch::Sender<Outcome>,
+    pub(super) is_demand: bool,
+    /// Whether it is part of a call.
+    is_called: bool,
+    /// Answers that were not the frame.
+    damaged_count: u32,
+}
+
+/// All flights.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    flights: HashMap<FrameKey, Flight>,
+    demand: VecDeque<FrameKey>,
+    prefetch: VecDeque<FrameKey>,
+    /// Calls on the wire.
+    pub(super) call_count: usize,
+    /// Of these, calls that hold only prefetches.
+    pub(super) prefetch_call_count: usize,
+}
+
+/// How often a frame may come damaged before it is given up.
+const DAMAGED_MAX: u32 = 2;
+
+impl Table {
+    /// Joins a frame's flight, or starts one.
+    pub(super) fn join(
+        &mut self,
+        key: FrameKey,
+        chunk_bytes: Option<u64>,
+        target: Target,
+        is_demand: bool,
+    ) -> watch::Receiver<Outcome> {
+        let is_new = !self.flights.contains_key(&key);
+        let flight = self.flights.entry(key).or_insert_with(|| Flight {
+            chunk_bytes,
+            targets: Vec::new(),
+            done: watch::Sender::new(None),
+            is_demand: false,
+            is_called: false,
+            damaged_count: 0,
+        });
+        let is_promoted = is_demand && !flight.is_demand;
+        flight.is_demand |= is_demand;
+        if !flight.targets.iter().any(|known| known.is_same(&target)) {
+            flight.targets.push(target);
+        }
+        let receiver = flight.done.subscribe();
+        if is_promoted && !flight.is_called {
+            self.demand.push_back(key);
+        } else if is_new {
+            self.prefetch.push_back(key);
+        }
+        receiver
+    }
+
+    /// Takes flights for one call, demand first; prefetches only if there is no demand. `take` says whether
+    /// one more fits.
+    pub(super) fn board(&mut self, may_prefetch: bool, mut take: impl FnMut() -> bool) -> Vec<FrameKey> {
+        let mut boarded = Vec::new();
+        let has_demand = self.demand.iter().any(|key| self.flights.get(key).is_some_and(|flight| !flight.is_called));
+        let queue = match () {
+            () if has_demand => &mut self.demand,
+            () if may_prefetch => &mut self.prefetch,
+            () => return boarded,
+        };
+        while let Some(&key) = queue.front() {
+            let flight = self.flights.get_mut(&key).filter(|flight| !flight.is_called);
+            if let Some(flight) = flight {
+                if !take() {
+                    break;
+                }
+                flight.is_called = true;
+                boarded.push(key);
+            }
+            queue.pop_front();
+        }
+        boarded
+    }
+
+    /// What is known of a flight.
+    pub(super) fn get(&self, key: &FrameKey) -> Option<&Flight> {
+        self.flights.get(key)
+    }
+
+    /// Targets that were not served yet.
+    pub(super) fn take_targets(&mut self, key: &FrameKey) -> Vec<Target> {
+        self.flights.get_mut(key).map(|flight| std::mem::take(&mut flight.targets)).unwrap_or_default()
+    }
+
+    /// Ends a flight, unless somebody joined with a target that was not served. `false`: serve again.
+    pub(super) fn land(&mut self, key: &FrameKey) -> bool {
+        let is_served = self.flights.get(key).is_none_or(|flight| flight.targets.is_empty());
+        if is_served {
+            self.end(key, Ok(()));
+        }
+        is_served
+    }
+
+    /// Ends a flight, well or not.
+    pub(super) fn end(&mut self, key: &FrameKey, outcome: Result<(), HydrateError>) {
+        if let Some(flight) = self.flights.remove(key) {
+            flight.done.send_replace(Some(outcome));
+        }
+    }
+
+    /// Puts a flight back into its queue.
+    pub(super) fn requeue(&mut self, key: FrameKey) {
+        if let Some(flight) = self.flights.get_mut(&key) {
+            flight.is_called = false;
+            if flight.is_demand { self.demand.push_front(key) } else { self.prefetch.push_front(key) }
+        }
+    }
+
+    /// Takes note of a damaged answer: tries once more, then gives up.
+    pub(super) fn damaged(&mut self, key: FrameKey, detail: &str) {
+        let Some(flight) = self.flights.get_mut(&key) else { return };
+        flight.damaged_count += 1;
+        if flight.damaged_count < DAMAGED_MAX {
+            return self.requeue(key);
+        }
+        self.end(&key, Err(HydrateError::Damaged { chunk: key.id, detail: detail.to_owned() }));
+    }
+
+    /// Drops prefetches that nobody waits for any more; whether the flight is still wanted.
+    pub(super) fn is_wanted(&self, key: &FrameKey) -> bool {
+        self.flights.get(key).is_some_and(|flight| flight.done.receiver_count() > 0)
+    }
+
+    /// Ends everything that is not on the wire.
+    pub(super) fn fail_waiting(&mut self, error: &HydrateError) {
+        let waiting: Vec<_> =
+            self.flights.iter().filter(|(_, flight)| !flight.is_called).map(|(&key, _)| key).collect();
+        waiting.iter().for_each(|key| self.end(key, Err(error.clone())));
+        self.demand.clear();
+        self.prefetch.clear();
+    }
+
+    /// Whether anything waits to be called.
+    pub(super) fn has_waiting(&self, may_prefetch: bool) -> bool {
+        !self.demand.is_empty() || (may_prefetch && !self.prefetch.is_empty())
+    }
+}

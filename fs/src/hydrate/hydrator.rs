@@ -1,0 +1,317 @@
+//! Owns [`Hydrator`]: what the rest of the client asks for.
+
+use super::calls::{self, pause_after};
+use super::counters::{CounterValues, Counters};
+use super::error::HydrateError;
+use super::flights::{FrameKey, Outcome, Table, Target};
+use super::memory::Memory;
+use super::nodes::Nodes;
+use crate::content::{LocalContent, Read};
+use crate::meta::rows::BaseVersion;
+use crate::remote::Remote;
+use parking_lot::Mutex;
+use std::io;
+use std::num::NonZeroUsize;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+use tarn_proto::chunk::ContentKey;
+use tarn_proto::ids::SpaceId;
+use tarn_proto::limits::FRAME_BYTES;
+use tarn_proto::manifest::{LocatedChunk, Manifest, resolve};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, watch};
+
+/// Who wants bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Priority {
+    /// Somebody waits.
+    Demand,
+    /// Somebody will probably want them.
+    Prefetch,
+}
+
+/// Bounds of a hydrator.
+#[derive(Debug, Clone)]
+pub struct HydrateOptions {
+    /// How long a reader waits without a byte arriving.
+    pub timeout: Duration,
+    /// Memory for bytes that the disk has no room for.
+    pub memory_bytes: usize,
+    /// What chunk ids depend on.
+    pub key: ContentKey,
+}
+
+impl Default for HydrateOptions {
+    fn default() -> Self {
+        Self { timeout: crate::limits::READ_TIMEOUT_DEFAULT, memory_bytes: 64 << 20, key: ContentKey::Ordinary }
+    }
+}
+
+/// Manifest nodes kept at hand: 12 KiB each.
+const NODES_MAX: NonZeroUsize = NonZeroUsize::new(1024).expect("not zero");
+/// Bytes of a file whose flights are in the table at once.
+const SLICE_BYTES: u64 = 32 << 20;
+/// Attempts to see a range whole: each one that fails was overtaken by an eviction or another version.
+const ROUNDS_MAX: u32 = 8;
+
+/// What a hydrator's tasks share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) remote: Arc<dyn Remote>,
+    pub(super) space: SpaceId,
+    pub(super) key: ContentKey,
+    pub(super) runtime: Handle,
+    pub(super) table: Mutex<Table>,
+    pub(super) nodes: Nodes,
+    pub(super) memory: Memory,
+    pub(super) counters: Counters,
+    timeout: Duration,
+    is_online: AtomicBool,
+    went_offline: Notify,
+    failure_count: AtomicU32,
+}
+
+/// Brings bytes of one space. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Hydrator {
+    shared: Arc<Shared>,
+}
+
+impl Shared {
+    pub(super) fn note_failure(&self) {
+        self.failure_count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn pause(&self) -> Duration {
+        pause_after(self.failure_count.load(Ordering::Relaxed).saturating_sub(1))
+    }
+}
+
+impl Hydrator {
+    /// A hydrator whose tasks run on `runtime`.
+    pub fn new(remote: Arc<dyn Remote>, space: SpaceId, runtime: Handle, options: HydrateOptions) -> Self {
+        let shared = Shared {
+            remote,
+            space,
+            key: options.key,
+            runtime,
+            table: Mutex::default(),
+            nodes: Nodes::new(NODES_MAX),
+            memory: Memory::new(options.memory_bytes),
+            counters: Counters::default(),
+            timeout: options.timeout,
+            is_online: AtomicBool::new(true),
+            went_offline: Notify::new(),
+            failure_count: AtomicU32::new(0),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Says whether the server can be reached, as far as known. Offline, whoever wants bytes is told at once.
+    pub fn set_online(&self, is_online: bool) {
+        self.shared.is_online.store(is_online, Ordering::Release);
+        self.shared.failure_count.store(0, Ordering::Relaxed);
+        if !is_online {
+            self.shared.table.lock().fail_waiting(&HydrateError::Offline);
+            self.shared.went_offline.notify_waiters();
+        }
+    }
+
+    /// What was fetched so far.
+    pub fn counters(&self) -> CounterValues {
+        self.shared.counters.values()
+    }
+
+    /// Reads a content: what [`Self::need`] has just brought is there, on the disk or in memory.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn read_through(&self, content: &LocalContent, offset: u64, len: usize) -> io::Result<Read> {
+        self.shared.memory.read_through(content, offset, len)
+    }
+
+    /// Brings ranges of a content. Dropping the future takes nothing back: bytes on the wire still arrive.
+    ///
+    /// # Errors
+    /// See [`HydrateError`].
+    pub async fn need(
+        &self,
+        content: &Arc<LocalContent>,
+        ranges: &[Range<u64>],
+        priority: Priority,
+    ) -> Result<(), HydrateError> {
+        for range in ranges {
+            self.need_range(content, range.clone(), priority).await?;
+        }
+        Ok(())
+    }
+
+    async fn need_range(
+        &self,
+        content: &Arc<LocalContent>,
+        range: Range<u64>,
+        priority: Priority,
+    ) -> Result<(), HydrateError> {
+        let mut at = range.start;
+        let end = range.end.min(content.size_bytes());
+        while at < end {
+            let slice = at..end.min(at + SLICE_BYTES);
+            at = slice.end;
+            self.need_slice(content, slice, priority).await?;
+        }
+        Ok(())
+    }
+
+    async fn need_slice(
+        &self,
+        content: &Arc<LocalContent>,
+        slice: Range<u64>,
+        priority: Priority,
+    ) -> Result<(), HydrateError> {
+        for _ in 0..ROUNDS_MAX {
+            let Some(base) = content.base() else {
+                return if content.missing(slice).is_empty() { Ok(()) } else { Err(HydrateError::NoVersion) };
+            };
+            let missing = self.missing(content, &base, slice.clone());
+            if missing.is_empty() {
+                return Ok(());
+            }
+            self.check_online()?;
+            let mut flights = Vec::new();
+            for gap in missing {
+                for chunk in self.chunks(&base.content.manifest, gap.clone(), priority).await? {
+                    self.join_frames(content, &base, &chunk, &gap, priority, &mut flights);
+                }
+            }
+            calls::dispatch(&self.shared);
+            self.wait_all(flights).await?;
+            if priority == Priority::Prefetch {
+                return Ok(());
+            }
+        }
+        Err(HydrateError::Unreachable)
+    }
+
+    /// What is neither on the disk nor in memory.
+    fn missing(&self, content: &LocalContent, base: &BaseVersion, range: Range<u64>) -> Vec<Range<u64>> {
+        let gaps = content.missing(range).into_iter();
+        gaps.flat_map(|gap| self.shared.memory.gaps(content.no(), base.content.version, gap)).collect()
+    }
+
+    fn check_online(&self) -> Result<(), HydrateError> {
+        if self.shared.is_online.load(Ordering::Acquire) { Ok(()) } else { Err(HydrateError::Offline) }
+    }
+
+    fn join_frames(
+        &self,
+        content: &Arc<LocalContent>,
+        base: &BaseVersion,
+        chunk: &LocatedChunk,
+        gap: &Range<u64>,
+        priority: Priority,
+        flights: &mut Vec<watch::Receiver<Outcome>>,
+    ) {
+        let frame_bytes = FRAME_BYTES as u64;
+        let start = gap.start.max(chunk.offset) - chunk.offset;
+        let end = gap.end.min(chunk.range().end) - chunk.offset;
+        let mut table = self.shared.table.lock();
+        for frame in start / frame_bytes..end.div_ceil(frame_bytes) {
+            let key = FrameKey { id: chunk.entry.id, frame: frame as u32 };
+            let offset = chunk.offset + frame * frame_bytes;
+            let target = Target::Content { content: content.clone(), version: base.content.version, offset };
+            flights.push(table.join(key, Some(chunk.entry.length), target, priority == Priority::Demand));
+        }
+    }
+
+    /// Waits for flights; every one that lands starts the time anew.
+    async fn wait_all(&self, flights: Vec<watch::Receiver<Outcome>>) -> Result<(), HydrateError> {
+        for mut flight in flights {
+            let offline = self.shared.went_offline.notified();
+            let outcome = tokio::select! {
+                outcome = tokio::time::timeout(self.shared.timeout, flight.wait_for(Option::is_some)) => outcome,
+                () = offline => return Err(HydrateError::Offline),
+            };
+            let outcome = outcome.map_err(|_| HydrateError::Unreachable)?;
+            // A flight that vanishes without an outcome lost its task.
+            let outcome = outcome.map_err(|_| HydrateError::Unreachable)?.clone();
+            outcome.unwrap_or(Err(HydrateError::Unreachable))?;
+            self.shared.failure_count.store(0, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// The chunks that hold a range of a version; fetches manifest nodes that are not at hand.
+    ///
+    /// # Errors
+    /// See [`HydrateError`].
+    pub async fn chunks(
+        &self,
+        manifest: &Manifest,
+        range: Range<u64>,
+        priority: Priority,
+    ) -> Result<Vec<LocatedChunk>, HydrateError> {
+        let mut fetched = std::collections::HashMap::new();
+        loop {
+            let lookup = |id: &_| fetched.get(id).cloned().or_else(|| self.shared.nodes.get(id));
+            let resolved =
+                resolve(manifest, range.clone(), lookup).map_err(|e| HydrateError::Manifest(e.to_string()))?;
+            if resolved.missing.is_empty() {
+                return Ok(resolved.chunks);
+            }
+            self.check_online()?;
+            let flights = {
+                let mut table = self.shared.table.lock();
+                let join = |&id: &_| {
+                    let key = FrameKey { id, frame: 0 };
+                    table.join(key, None, Target::Node, priority == Priority::Demand)
+                };
+                resolved.missing.iter().map(join).collect()
+            };
+            calls::dispatch(&self.shared);
+            self.wait_all(flights).await?;
+            for id in resolved.missing {
+                // One that was pushed out of the cache already is asked for again.
+                fetched.extend(self.shared.nodes.get(&id).map(|bytes| (id, bytes)));
+            }
+        }
+    }
+
+    /// All chunks of a version, for [`crate::content::Snapshot::plan_upload`] and for re-binding.
+    ///
+    /// # Errors
+    /// See [`HydrateError`].
+    pub async fn all_chunks(&self, base: Option<&BaseVersion>) -> Result<Vec<LocatedChunk>, HydrateError> {
+        let Some(base) = base else { return Ok(Vec::new()) };
+        self.chunks(&base.content.manifest, 0..base.content.size, Priority::Demand).await
+    }
+
+    /// Fetches ranges in the background, behind everything that is waited for. Returns at once.
+    pub fn prefetch(&self, content: &Arc<LocalContent>, ranges: Vec<Range<u64>>) {
+        if ranges.iter().all(|range| content.missing(range.clone()).is_empty()) {
+            return;
+        }
+        let (this, content) = (self.clone(), content.clone());
+        self.shared.runtime.spawn(async move {
+            if let Err(e) = this.need(&content, &ranges, Priority::Prefetch).await {
+                tracing::debug!(error = %e, "nothing was fetched ahead");
+            }
+        });
+    }
+
+    /// Fetches whole small files of one folder in the background, many to a call. Returns at once.
+    pub fn siblings(&self, contents: Vec<Arc<LocalContent>>) {
+        let this = self.clone();
+        self.shared.runtime.spawn(async move {
+            let wanted = contents.iter().map(|content| {
+                let this = &this;
+                async move { this.need_range(content, 0..content.size_bytes(), Priority::Prefetch).await }
+            });
+            let failed = futures_util::future::join_all(wanted).await.into_iter().filter(Result::is_err).count();
+            if failed > 0 {
+                tracing::debug!(failed, "siblings were not fetched ahead");
+            }
+        });
+    }
+}
