@@ -58,7 +58,7 @@ impl Materialiser {
                 Job::Remote(work) => unit.apply_remote(work)?,
                 Job::Stage(changes) => unit.stage(changes)?,
                 Job::DiscardStaged => unit.discard_staged()?,
-                Job::Rows(_) | Job::Content(_) => {}
+                Job::Rows(_) | Job::Content(_) | Job::Contents(_) => {}
             }
         }
         unit.apply_rows(folded.rows())?;
@@ -74,6 +74,7 @@ fn fold(batch: &[Pending]) -> Folded<'_> {
             Job::Rows(rows) => folded.add(rows),
             Job::Remote(work) => folded.add(&work.rows),
             Job::Content(no) => folded.touch(*no),
+            Job::Contents(numbers) => numbers.iter().for_each(|&no| folded.touch(no)),
             Job::Stage(_) | Job::DiscardStaged => {}
         }
     }

@@ -12,6 +12,7 @@ mod materialise;
 mod queue;
 mod record;
 mod recover;
+mod runner;
 mod sink;
 mod state_lock;
 mod unit;

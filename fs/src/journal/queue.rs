@@ -14,6 +14,8 @@ pub(super) enum Job {
     Rows(Vec<RowChange>),
     /// A small content was written or resized.
     Content(ContentNo),
+    /// The rows of contents are wanted, though nothing was logged.
+    Contents(Vec<ContentNo>),
     /// What came from the server.
     Remote(Box<RemoteWork>),
     /// Rows of a pull, kept aside.
@@ -46,6 +48,8 @@ pub(super) struct Queue {
     /// Somebody waits for everything to be written: do not gather.
     pub(super) hurry_count: usize,
     pub(super) is_closing: bool,
+    /// The materialiser's thread is gone for good; only the log still takes anything.
+    pub(super) is_dead: bool,
 }
 
 impl Queue {
@@ -56,16 +60,9 @@ impl Queue {
         self.jobs.push_back(pending);
     }
 
-    /// Takes the next batch.
-    pub(super) fn take(&mut self, count_max: usize, bytes_max: usize) -> Vec<Pending> {
-        let mut bytes = 0;
-        let fits = |pending: &&Pending| {
-            bytes += pending.bytes;
-            bytes <= bytes_max
-        };
-        let count = self.jobs.iter().take(count_max).take_while(fits).count();
-        let count = count.max(1).min(self.jobs.len());
-        self.jobs.drain(..count).collect()
+    /// Takes everything: a batch holds all that was logged before it was taken (the sink counts on it).
+    pub(super) fn take(&mut self) -> Vec<Pending> {
+        std::mem::take(&mut self.jobs).into()
     }
 
     /// Notes that a batch is in the database.

@@ -15,7 +15,8 @@ pub trait ContentSink: Send {
     /// Makes the present bytes of these small contents durable outside the log and gives the rows that
     /// then describe them. `touched` are all contents that records of the batch wrote, resized or
     /// described, and did not remove. What is left out keeps the row that the batch itself brings,
-    /// or none. May be called again with the same ones if anything fails.
+    /// or none. A batch holds everything that was logged before it was taken, so replay never starts
+    /// before a record that was there when an earlier call of this began. May be called again with the same ones if anything fails.
     ///
     /// # Errors
     /// The batch is tried again later; nothing is lost.

@@ -1,4 +1,4 @@
-//! Owns [`Journal`]: taking units of work, and the thread that materialises them.
+//! Owns [`Journal`]: taking units of work, and waiting for them.
 //!
 //! Lock order: `queue`, then the log's own. `materialiser` is never taken under `queue`.
 
@@ -6,21 +6,18 @@ use super::error::{Health, JournalError};
 use super::materialise::Materialiser;
 use super::queue::{Job, Pending, Queue};
 use super::record;
+use super::runner::{GATHER_BYTES_MAX, Shared};
 use super::{JournalOptions, Materialise};
 use crate::env::Env;
-use crate::limits;
 use crate::log::{Log, Lsn};
 use crate::meta::rows::{ContentNo, RowChange};
 use crate::meta::{Readers, RemoteWork};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 use tarn_proto::change::Change;
 use tokio::sync::{oneshot, watch};
 
-const BATCH_JOBS_MAX: usize = 20_000;
-const BATCH_BYTES_MAX: usize = 16 << 20;
 /// What a job takes beside its bytes.
 const JOB_BYTES: usize = 64;
 /// Times the bound on what is pending that those who did not wait for room may fill.
@@ -33,27 +30,6 @@ const STAGED_ROW_BYTES: usize = 400;
 pub struct Journal {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-struct Shared {
-    env: Env,
-    options: JournalOptions,
-    log: Log,
-    readers: Readers,
-    queue: Mutex<Queue>,
-    /// Something for the materialiser: a job, hurry, closing.
-    wake: Condvar,
-    /// Something for those who wait: a batch is done, or failed.
-    progress: Condvar,
-    materialiser: Mutex<Materialiser>,
-    materialised: watch::Sender<Lsn>,
-    health: watch::Sender<Health>,
-}
-
-impl std::fmt::Debug for Shared {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Journal").field("materialised", &*self.materialised.borrow()).finish_non_exhaustive()
-    }
 }
 
 impl Journal {
@@ -81,7 +57,7 @@ impl Journal {
             Materialise::Thread => {
                 let shared = shared.clone();
                 let builder = std::thread::Builder::new().name("materialiser".to_owned());
-                Some(builder.spawn(move || shared.run()).map_err(JournalError::Content)?)
+                Some(builder.spawn(move || shared.run_guarded()).map_err(JournalError::Content)?)
             }
         };
         Ok(Self { shared, thread: Mutex::new(thread) })
@@ -175,6 +151,17 @@ impl Journal {
         self.put_unlogged(Job::DiscardStaged, 0)
     }
 
+    /// Has the sink asked for the rows of these contents, and waits until they are durable, with all
+    /// that was logged before. To be called with no lock held.
+    ///
+    /// # Errors
+    /// `Stalled` when a try fails (it may be done later all the same), or `Closed`.
+    pub fn record_contents(&self, numbers: &[ContentNo]) -> Result<(), JournalError> {
+        self.wait_room()?;
+        let _told = self.put_unlogged(Job::Contents(numbers.to_vec()), JOB_BYTES);
+        self.drain()
+    }
+
     /// Gives everything up to `lsn` to the kernel: it then survives the end of this process.
     ///
     /// # Errors
@@ -249,7 +236,9 @@ impl Journal {
         self.shared.wake.notify_all();
         let mut result = Ok(());
         while queue.done_count < goal && result.is_ok() {
-            self.shared.progress.wait(&mut queue);
+            if !queue.is_dead {
+                self.shared.progress.wait(&mut queue);
+            }
             if queue.done_count < goal {
                 result = self.shared.stalled();
             }
@@ -312,7 +301,7 @@ impl Journal {
     fn put(&self, queue: &mut Queue, pending: Pending) {
         let was_idle = queue.jobs.is_empty();
         queue.put(pending);
-        if was_idle || queue.bytes > BATCH_BYTES_MAX {
+        if was_idle || queue.bytes > GATHER_BYTES_MAX {
             self.shared.wake.notify_all();
         }
     }
@@ -323,112 +312,13 @@ impl Drop for Journal {
         self.shared.queue.lock().is_closing = true;
         self.shared.wake.notify_all();
         self.shared.progress.notify_all();
-        if let Some(thread) = self.thread.lock().take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the materialiser panicked; the log keeps what it did not write");
+        if let Some(thread) = self.thread.lock().take() {
+            // Panics were reported where they were caught.
+            let _ = thread.join();
         }
     }
 }
 
 fn malformed(detail: String) -> JournalError {
     JournalError::Record { lsn: 0, detail }
-}
-
-impl Shared {
-    /// The materialiser's thread. At the end it writes what is pending, unless it cannot: the log has it.
-    fn run(&self) {
-        loop {
-            if !self.wait_for_work() {
-                return;
-            }
-            if self.materialise_one().is_err() && !self.back_off() {
-                return;
-            }
-        }
-    }
-
-    /// Waits for something to write, and a little longer for more; false at the end.
-    fn wait_for_work(&self) -> bool {
-        let mut queue = self.queue.lock();
-        while queue.jobs.is_empty() && !queue.is_closing {
-            self.wake.wait(&mut queue);
-        }
-        let deadline = self.env.clock.monotonic() + self.options.gather;
-        while queue.hurry_count == 0 && !queue.is_closing && queue.bytes < BATCH_BYTES_MAX {
-            let left = deadline.saturating_sub(self.env.clock.monotonic());
-            if left.is_zero() || self.wake.wait_for(&mut queue, left).timed_out() {
-                break;
-            }
-        }
-        !queue.jobs.is_empty()
-    }
-
-    /// Waits before the next try; false if there is none because the journal closes.
-    fn back_off(&self) -> bool {
-        let tries = if let Health::Failing { tries, .. } = &*self.health.borrow() { *tries } else { 0 };
-        let wait = limits::BACKOFF_MIN.saturating_mul(1 << tries.min(8)).min(limits::BACKOFF_MAX);
-        let deadline = self.env.clock.monotonic() + wait;
-        let mut queue = self.queue.lock();
-        while !queue.is_closing {
-            let left: Duration = deadline.saturating_sub(self.env.clock.monotonic());
-            if left.is_zero() || self.wake.wait_for(&mut queue, left).timed_out() {
-                break;
-            }
-        }
-        !queue.is_closing
-    }
-
-    fn materialise_one(&self) -> Result<bool, JournalError> {
-        let mut materialiser = self.materialiser.lock();
-        let batch = self.queue.lock().take(BATCH_JOBS_MAX, BATCH_BYTES_MAX);
-        if batch.is_empty() {
-            return Ok(false);
-        }
-        match materialiser.apply(&batch, Some(&self.log)) {
-            Ok(upto) => {
-                self.settle(batch, upto);
-                Ok(true)
-            }
-            Err(e) => {
-                self.put_back(batch, &e);
-                Err(e)
-            }
-        }
-    }
-
-    fn settle(&self, batch: Vec<Pending>, upto: Lsn) {
-        if let Err(e) = self.log.truncate_before(upto.next()) {
-            tracing::warn!(error = %e, "a segment of the local log could not be freed");
-        }
-        self.materialised.send_if_modified(|old| std::mem::replace(old, upto) != upto);
-        self.health.send_if_modified(|health| std::mem::replace(health, Health::Good) != Health::Good);
-        self.queue.lock().settle(&batch);
-        self.progress.notify_all();
-        for done in batch.into_iter().filter_map(|pending| pending.done) {
-            // Whoever asked may have gone.
-            let _ = done.send(());
-        }
-    }
-
-    fn put_back(&self, batch: Vec<Pending>, error: &JournalError) {
-        let mut queue = self.queue.lock();
-        for pending in batch.into_iter().rev() {
-            queue.jobs.push_front(pending);
-        }
-        self.health.send_modify(|health| {
-            let tries = if let Health::Failing { tries, .. } = health { *tries + 1 } else { 1 };
-            *health = Health::Failing { tries, detail: error.to_string() };
-        });
-        tracing::warn!(%error, "the local database cannot be written; trying again");
-        drop(queue);
-        self.progress.notify_all();
-    }
-
-    fn stalled(&self) -> Result<(), JournalError> {
-        match &*self.health.borrow() {
-            Health::Good => Ok(()),
-            Health::Failing { detail, .. } => Err(JournalError::Stalled(detail.clone())),
-        }
-    }
 }

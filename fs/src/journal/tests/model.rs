@@ -40,6 +40,7 @@ pub struct MemSink {
     pub slots: Arc<Mutex<Vec<Vec<u8>>>>,
     pub backing: Arc<Mutex<BTreeMap<ContentNo, u64>>>,
     pub fail_count: Arc<Mutex<u32>>,
+    pub panics: Arc<Mutex<bool>>,
 }
 
 impl MemSink {
@@ -59,6 +60,7 @@ impl MemSink {
             slots: self.slots.clone(),
             backing: Arc::new(Mutex::new(backing)),
             fail_count: Arc::default(),
+            panics: Arc::default(),
         }
     }
 }
@@ -84,6 +86,7 @@ pub fn write(bytes: &mut Vec<u8>, offset: u64, data: &[u8]) {
 
 impl ContentSink for MemSink {
     fn materialise(&mut self, touched: &[ContentNo]) -> io::Result<Vec<(ContentNo, ContentRow)>> {
+        assert!(!*self.panics.lock(), "as it was told to");
         let mut fail_count = self.fail_count.lock();
         if *fail_count > 0 {
             *fail_count -= 1;

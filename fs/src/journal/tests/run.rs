@@ -21,7 +21,8 @@ fn put(ticket: u64) -> Vec<RowChange> {
 }
 
 fn tickets(journal: &Journal) -> Vec<u64> {
-    load(&journal.readers(), &Bytes::new()).queue
+    let queue = journal.readers().get().unwrap().queue_all().unwrap();
+    queue.into_iter().map(|(ticket, _)| ticket.0).collect()
 }
 
 #[test]
@@ -173,6 +174,34 @@ fn a_content_removed_in_the_batch_is_not_brought_back() {
     journal.commit(vec![RowChange::Content(ContentNo(1), None)], Vec::new()).unwrap();
     journal.drain().unwrap();
     assert!(journal.readers().get().unwrap().contents_all().unwrap().is_empty());
+}
+
+#[test]
+fn rows_of_contents_are_recorded_on_request_and_not_of_removed_ones() {
+    let (_disk, _dir, opened) = fresh(Materialise::Thread);
+    let Opened { journal, sink, .. } = &opened;
+    sink.live.lock().insert(ContentNo(3), b"fetched".to_vec());
+    journal.record_contents(&[ContentNo(3), ContentNo(4)]).unwrap();
+    let rows = journal.readers().get().unwrap().contents_all().unwrap();
+    assert_eq!(rows.iter().map(|(no, row)| (no.0, row.size_bytes)).collect::<Vec<_>>(), [(3, 7)]);
+}
+
+#[test]
+fn a_sink_that_panics_loses_nothing_and_hangs_nobody() {
+    let (disk, dir, opened) = fresh(Materialise::Thread);
+    let Opened { journal, sink, .. } = &opened;
+    *sink.panics.lock() = true;
+    journal.commit(put(1), Vec::new()).unwrap();
+    journal.commit(vec![RowChange::Content(ContentNo(1), None)], Vec::new()).unwrap();
+    journal.write_small(ContentNo(2), 0, b"bytes").unwrap();
+    assert!(matches!(journal.drain(), Err(JournalError::Stalled(_))));
+    assert!(matches!(journal.drain(), Err(JournalError::Stalled(_))), "nor the next one");
+    let lsn = journal.commit(put(2), Vec::new()).unwrap();
+    journal.flush(lsn).unwrap();
+    *sink.panics.lock() = false;
+    drop(opened.journal);
+    let again = open(&disk, dir.path(), &opened.sink, Materialise::Manual).unwrap();
+    assert_eq!(tickets(&again.journal), [1, 2]);
 }
 
 #[test]
