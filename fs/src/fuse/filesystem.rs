@@ -197,12 +197,13 @@ impl Filesystem for Mounted {
         handle: FileHandle,
         offset: u64,
         data: &[u8],
-        _: WriteFlags,
+        flags: WriteFlags,
         _: OpenFlags,
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        self.runner.write(req, reply, handle.0, offset, data);
+        let from_map = flags.contains(WriteFlags::FUSE_WRITE_CACHE);
+        self.runner.write(req, reply, (handle.0, offset), data, from_map);
     }
 
     fn flush(&self, req: &Request, _: INodeNo, handle: FileHandle, _: LockOwner, reply: ReplyEmpty) {

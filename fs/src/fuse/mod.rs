@@ -7,7 +7,6 @@
 //! Start reading at `filesystem`.
 
 mod attr;
-mod dead;
 mod errno;
 mod filesystem;
 mod init;
@@ -21,7 +20,6 @@ mod signals;
 #[cfg(test)]
 mod tests;
 
-pub use dead::clear_dead;
 use errno::errno;
 pub use notifier::KernelNotifier;
 pub use session::{MountOptions, Session, mount};

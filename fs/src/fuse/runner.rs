@@ -70,16 +70,16 @@ impl Runner {
     }
 
     /// Writes and replies, copying the data only if it must wait.
-    pub fn write(&self, request: &Request, reply: ReplyWrite, handle: u64, offset: u64, data: &[u8]) {
+    pub fn write(&self, request: &Request, reply: ReplyWrite, to: (u64, u64), data: &[u8], from_map: bool) {
         let caller = caller(request);
         let span = span("write", caller);
         // The kernel sends at most 1 MiB at once.
         let count = data.len() as u32;
-        match span.in_scope(|| guarded(|| self.vfs.write(caller, handle, offset, data))) {
+        match span.in_scope(|| guarded(|| self.vfs.write(caller, to.0, to.1, data, from_map))) {
             Err(Stop::Wait(what)) => {
                 let data = data.to_vec();
                 self.later(span, caller, what, reply, move |vfs, caller| {
-                    vfs.write(caller, handle, offset, &data).map(|()| count)
+                    vfs.write(caller, to.0, to.1, &data, from_map).map(|()| count)
                 });
             }
             answer => respond(reply, answer.map(|()| count)),

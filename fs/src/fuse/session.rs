@@ -1,9 +1,10 @@
 //! Owns a standing mount: how it is made, ended, and how its end is noticed.
 
 use super::filesystem::Mounted;
+use super::mounts::gone;
 use super::notifier::KernelNotifier;
 use super::runner::Runner;
-use super::{dead, mounts};
+use crate::env::mounts::{FS_TYPE, mounted_at, unmount};
 use crate::vfs::Vfs;
 use fuser::{Config, MountOption, SessionACL};
 use std::io;
@@ -16,7 +17,6 @@ use tokio::sync::watch;
 
 /// Worker threads. Calls are short and never wait, so a few are enough.
 const THREADS: usize = 4;
-const SUBTYPE: &str = "tarn";
 
 /// How to mount. What is shown is decided by [`crate::vfs::Options`].
 #[derive(Debug, Clone)]
@@ -82,7 +82,7 @@ impl Session {
     /// # Errors
     /// `ResourceBusy` while programs use it.
     pub fn unmount(&self) -> io::Result<()> {
-        dead::remove(&self.mountpoint)
+        unmount(&self.mountpoint, false)
     }
 
     /// Takes the mount out of the tree at once, though programs may still use it.
@@ -90,7 +90,7 @@ impl Session {
     /// # Errors
     /// What the kernel says.
     pub fn detach(&self) -> io::Result<()> {
-        dead::detach(&self.mountpoint)
+        unmount(&self.mountpoint, true)
     }
 
     /// Returns once the mount is gone from the tree, by whomever and however. Cancel-safe.
@@ -118,7 +118,7 @@ fn config(vfs: &Vfs, options: &MountOptions) -> Config {
     config.mount_options = vec![
         MountOption::FSName(options.source.replace(',', "_")),
         // Not `Subtype`: fuser drops that on a direct mount, while the kernel takes it among the options.
-        MountOption::CUSTOM(format!("subtype={SUBTYPE}")),
+        MountOption::CUSTOM(format!("subtype={}", FS_TYPE.trim_start_matches("fuse."))),
         // The kernel checks permissions by the attributes it has, better and faster than could be done here.
         MountOption::DefaultPermissions,
         // Times of reading are not kept.
@@ -133,13 +133,12 @@ fn config(vfs: &Vfs, options: &MountOptions) -> Config {
     config
 }
 
-/// Reports the end of a mount that is taken out of the tree while programs use it: the kernel keeps such a
-/// session, and the daemon would never know.
+/// Reports that the mount is gone from the tree.
 fn watch_table(mountpoint: &Path, ends: watch::Sender<bool>, runtime: &Handle) {
-    let Some(device) = mounts::device_of(mountpoint) else { return };
+    let Ok(Some(mount)) = mounted_at(mountpoint) else { return };
     runtime.spawn(async move {
         tokio::select! {
-            outcome = mounts::gone(&device) => match outcome {
+            outcome = gone(mount.id) => match outcome {
                 Ok(()) => { ends.send_replace(true); }
                 Err(error) => tracing::warn!(%error, "the table of mounts cannot be watched"),
             },

@@ -353,16 +353,3 @@ fn the_table_of_mounts_tells_that_it_is_remote() {
     let line = table.lines().find(|line| line.contains(mount.folder.path().to_str().unwrap())).unwrap();
     assert!(line.contains(" fuse.tarn tarn:anna@example.org "), "{line}");
 }
-
-#[test]
-fn what_a_dead_daemon_left_is_cleared() {
-    if !rustix::process::getuid().is_root() {
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    assert!(!clear_dead(folder.path()).unwrap());
-    let script = "exec 5<>/dev/fuse; mount -i -t fuse -o fd=5,rootmode=40000,user_id=0,group_id=0 dead \"$0\"";
-    assert!(Command::new("bash").args(["-c", script]).arg(folder.path()).status().unwrap().success());
-    assert!(clear_dead(folder.path()).unwrap());
-    fs::write(folder.path().join("f"), b"x").unwrap();
-}

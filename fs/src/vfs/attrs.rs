@@ -1,6 +1,5 @@
 //! Owns the calls on attributes: getattr, setattr, access, and the rules of setuid and setgid bits.
 
-use super::files::done;
 use super::{Answer, Caller, Shown, Stop, Vfs, VfsError};
 use crate::meta::rows::Ino;
 use crate::tree::{Stat, TreeError};
@@ -65,7 +64,7 @@ impl Vfs {
         if let Some(time) = set.atime {
             self.set_atime(ino, self.time_of(time));
         }
-        let stat = if change.is_empty() { stat } else { self.tree.set_attrs(ino, change)? };
+        let stat = if change.is_empty() { stat } else { self.tree.set_attrs(ino, &change)? };
         Ok(self.show(stat))
     }
 
@@ -121,7 +120,7 @@ impl Vfs {
         {
             return Err(TreeError::Invalid.into());
         }
-        done(ino, self.tree.truncate(ino, size_bytes)?)?;
+        self.tree.truncate(ino, size_bytes)?;
         self.drop_privileges_on_write(caller, ino)
     }
 
@@ -132,7 +131,7 @@ impl Vfs {
         drop_privileges(&attrs, attrs.mode, caller.keeps_setid(), &mut change);
         if !change.is_empty() {
             change.ctime = Some(self.clock.wall());
-            self.tree.set_attrs(ino, change)?;
+            self.tree.set_attrs(ino, &change)?;
         }
         Ok(())
     }

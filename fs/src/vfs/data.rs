@@ -1,8 +1,9 @@
 //! Owns the calls on bytes: read, write, lseek, fallocate, copy_file_range.
 
-use super::files::{OpenFile, done};
-use super::ports::{FileContent, Outcome};
-use super::{Answer, Caller, Stop, Vfs, VfsError};
+use super::files::OpenFile;
+use super::ports::{FileContent, Found};
+use super::{Answer, Caller, Stop, Vfs, VfsError, WaitFor};
+use crate::meta::rows::Ino;
 use crate::tree::TreeError;
 use std::ops::Range;
 use tarn_proto::limits::FILE_BYTES_MAX;
@@ -42,14 +43,6 @@ impl Reading {
     }
 }
 
-/// What `fallocate` is to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Allocation {
-    Allocate,
-    Zero,
-    Punch,
-}
-
 impl Vfs {
     /// Reads into `buf`; fewer bytes than it holds only at the end of the file.
     ///
@@ -58,13 +51,16 @@ impl Vfs {
     pub fn read(&self, handle: u64, offset: u64, buf: &mut [u8]) -> Answer<usize> {
         let file = self.file(handle)?;
         let content = self.content(&file)?;
-        let outcome = content.read(offset, buf)?;
-        let end = match &outcome {
-            Outcome::Done(count) => offset + *count as u64,
-            Outcome::Missing(_) => offset.saturating_add(buf.len() as u64).min(content.size_bytes()),
+        let found = content.read(offset, buf)?;
+        let end = match &found {
+            Found::Bytes(count) => offset + *count as u64,
+            Found::Missing(_) => offset.saturating_add(buf.len() as u64).min(content.size_bytes()),
         };
         self.read_ahead(&file, content.as_ref(), offset..end);
-        done(file.ino, outcome)
+        match found {
+            Found::Bytes(count) => Ok(count),
+            Found::Missing(ranges) => Err(Stop::Wait(WaitFor::Bytes { ino: file.ino, ranges })),
+        }
     }
 
     /// Asks for what the next reads will want. Where all is here this is one lock of the handle.
@@ -76,17 +72,22 @@ impl Vfs {
         }
     }
 
-    /// Writes all of `data`.
+    /// Writes all of `data`. A handle that appends writes at the end wherever the caller believes that is, but for
+    /// what comes from a map (`from_map`): that has its place, and its handle is the kernel's guess.
     ///
     /// # Errors
-    /// `BadHandle`, `FileTooLarge`; else as the tree says. Waits where the tree needs bytes around the range first.
-    pub fn write(&self, caller: Caller, handle: u64, offset: u64, data: &[u8]) -> Answer<()> {
+    /// `BadHandle`, `FileTooLarge`; else as the tree says.
+    pub fn write(&self, caller: Caller, handle: u64, offset: u64, data: &[u8], from_map: bool) -> Answer<()> {
         let file = self.file(handle)?;
         if !file.flags.write {
             return Err(VfsError::BadHandle.into());
         }
         range_of(offset, data.len() as u64)?;
-        done(file.ino, self.tree.write(file.ino, offset, data)?)?;
+        if file.flags.append && !from_map {
+            self.tree.append(file.ino, data)?;
+        } else {
+            self.tree.write(file.ino, offset, data)?;
+        }
         self.drop_privileges_on_write(caller, file.ino)?;
         if file.flags.sync {
             self.tree.fsync(file.ino)?;
@@ -119,26 +120,17 @@ impl Vfs {
         if !file.flags.write {
             return Err(VfsError::BadHandle.into());
         }
-        let keep_size = mode & libc::FALLOC_FL_KEEP_SIZE != 0;
-        let what = match mode & !libc::FALLOC_FL_KEEP_SIZE {
-            0 => Allocation::Allocate,
-            libc::FALLOC_FL_ZERO_RANGE => Allocation::Zero,
-            libc::FALLOC_FL_PUNCH_HOLE if keep_size => Allocation::Punch,
-            _ => return Err(TreeError::NotSupported.into()),
-        };
         let range = range_of(offset, len_bytes)?;
         if range.is_empty() {
             return Err(TreeError::Invalid.into());
         }
-        let size_bytes = self.tree.stat(file.ino)?.size_bytes;
-        let grown = (!keep_size && range.end > size_bytes).then_some(range.end);
-        let inside = range.start.min(size_bytes)..range.end.min(grown.unwrap_or(size_bytes));
-        let outcome = match what {
-            Allocation::Allocate => self.tree.allocate(file.ino, range, grown),
-            Allocation::Zero | Allocation::Punch if inside.is_empty() => Ok(Outcome::Done(())),
-            Allocation::Zero | Allocation::Punch => self.tree.zero(file.ino, inside, grown),
-        };
-        done(file.ino, outcome?)?;
+        let keep_size = mode & libc::FALLOC_FL_KEEP_SIZE != 0;
+        match mode & !libc::FALLOC_FL_KEEP_SIZE {
+            0 => self.tree.allocate(file.ino, range, keep_size)?,
+            libc::FALLOC_FL_ZERO_RANGE => self.tree.zero(file.ino, range, keep_size)?,
+            libc::FALLOC_FL_PUNCH_HOLE if keep_size => self.tree.punch(file.ino, range)?,
+            _ => return Err(TreeError::NotSupported.into()),
+        }
         self.drop_privileges_on_write(caller, file.ino)
     }
 
@@ -147,12 +139,11 @@ impl Vfs {
     /// # Errors
     /// Of the first byte; later ones end the copy early. Waits for what is not here.
     pub fn copy_file_range(&self, caller: Caller, from: (u64, u64), to: (u64, u64), len_bytes: u64) -> Answer<u64> {
-        let source = self.file(from.0)?;
         let mut buf = vec![0; COPY_STEP_BYTES.min(len_bytes as usize)];
         let mut copied = 0;
         while copied < len_bytes.min(COPY_BYTES_MAX) {
             let want = (len_bytes - copied).min(buf.len() as u64) as usize;
-            match self.copy_step(caller, &source, from.1 + copied, (to.0, to.1 + copied), &mut buf[..want]) {
+            match self.copy_step(caller, from.0, from.1 + copied, (to.0, to.1 + copied), &mut buf[..want]) {
                 Ok(0) => break,
                 Ok(count) => copied += count,
                 Err(_) if copied > 0 => break,
@@ -162,16 +153,16 @@ impl Vfs {
         Ok(copied)
     }
 
-    fn copy_step(&self, caller: Caller, source: &OpenFile, offset: u64, to: (u64, u64), buf: &mut [u8]) -> Answer<u64> {
-        let count = done(source.ino, self.content(source)?.read(offset, buf)?)?;
+    fn copy_step(&self, caller: Caller, from: u64, offset: u64, to: (u64, u64), buf: &mut [u8]) -> Answer<u64> {
+        let count = self.read(from, offset, buf)?;
         if count > 0 {
-            self.write(caller, to.0, to.1, &buf[..count])?;
+            self.write(caller, to.0, to.1, &buf[..count], false)?;
         }
         Ok(count as u64)
     }
 
     /// How much of a file is here, in a word.
-    pub(super) fn presence(&self, ino: crate::meta::rows::Ino) -> Answer<&'static str> {
+    pub(super) fn presence(&self, ino: Ino) -> Answer<&'static str> {
         let content = self.tree.content(ino)?;
         Ok(match (content.present_bytes(), content.size_bytes()) {
             (0, size) if size > 0 => "online-only",

@@ -1,7 +1,7 @@
 //! A tree in memory for tests: keeps the rules that `vfs` leaves to the tree, and can be told that a folder is not
 //! listed or that bytes are not here.
 
-use super::ports::{BringError, Bringer, FileContent, Listing, Outcome, Space, TreePort};
+use super::ports::{BringError, Bringer, FileContent, Found, Listing, Space, TreePort};
 use super::{Options, Ports, Stale, Vfs};
 use crate::env::RealClock;
 use crate::meta::ranges::RangeSet;
@@ -263,8 +263,8 @@ impl TreePort for FakeTree {
         Ok(())
     }
 
-    fn rename(&self, request: RenameRequest) -> Result<()> {
-        let RenameRequest { parent, name, to_parent, to_name, mode } = request;
+    fn rename(&self, request: &RenameRequest) -> Result<()> {
+        let RenameRequest { parent, name, to_parent, to_name, mode } = request.clone();
         let mut state = self.0.lock();
         let moved = state.find(parent, &name)?.ok_or(TreeError::NotFound)?;
         match (state.find(to_parent, &to_name)?, mode) {
@@ -292,7 +292,7 @@ impl TreePort for FakeTree {
         state.stat(ino)
     }
 
-    fn set_attrs(&self, ino: Ino, change: AttrChange) -> Result<Stat> {
+    fn set_attrs(&self, ino: Ino, change: &AttrChange) -> Result<Stat> {
         let mut state = self.0.lock();
         change.apply_to(&mut state.nodes.get_mut(&ino).ok_or(TreeError::NotFound)?.attrs);
         state.stat(ino)
@@ -318,38 +318,45 @@ impl TreePort for FakeTree {
         Ok(self.0.lock().node(ino)?.content.clone())
     }
 
-    fn write(&self, ino: Ino, offset: u64, data: &[u8]) -> Result<Outcome<()>> {
+    fn write(&self, ino: Ino, offset: u64, data: &[u8]) -> Result<()> {
         self.change(ino, |content| {
             let (start, end) = (offset as usize, offset as usize + data.len());
             content.bytes.resize(content.bytes.len().max(end), 0);
             content.bytes[start..end].copy_from_slice(data);
             content.missing.remove(offset..end as u64);
-            Outcome::Done(())
         })
     }
 
-    fn truncate(&self, ino: Ino, size_bytes: u64) -> Result<Outcome<()>> {
+    fn append(&self, ino: Ino, data: &[u8]) -> Result<()> {
+        self.change(ino, |content| content.bytes.extend_from_slice(data))
+    }
+
+    fn truncate(&self, ino: Ino, size_bytes: u64) -> Result<()> {
         self.change(ino, |content| {
             content.bytes.resize(size_bytes as usize, 0);
             content.missing.remove(size_bytes..u64::MAX);
-            Outcome::Done(())
         })
     }
 
-    fn zero(&self, ino: Ino, range: Range<u64>, size_bytes: Option<u64>) -> Result<Outcome<()>> {
-        self.allocate(ino, range.clone(), size_bytes)?;
+    fn punch(&self, ino: Ino, range: Range<u64>) -> Result<()> {
         self.change(ino, |content| {
-            content.bytes[range.start as usize..range.end as usize].fill(0);
+            let end = (range.end as usize).min(content.bytes.len());
+            let start = (range.start as usize).min(end);
+            content.bytes[start..end].fill(0);
             content.missing.remove(range);
-            Outcome::Done(())
         })
     }
 
-    fn allocate(&self, ino: Ino, _: Range<u64>, size_bytes: Option<u64>) -> Result<Outcome<()>> {
-        match size_bytes {
-            Some(size_bytes) => self.truncate(ino, size_bytes),
-            None => Ok(Outcome::Done(())),
-        }
+    fn zero(&self, ino: Ino, range: Range<u64>, keep_size: bool) -> Result<()> {
+        self.allocate(ino, range.clone(), keep_size)?;
+        self.punch(ino, range)
+    }
+
+    fn allocate(&self, ino: Ino, range: Range<u64>, keep_size: bool) -> Result<()> {
+        self.change(ino, |content| {
+            let grown = if keep_size { 0 } else { range.end as usize };
+            content.bytes.resize(content.bytes.len().max(grown), 0);
+        })
     }
 
     fn fsync(&self, _: Ino) -> Result<()> {
@@ -401,16 +408,16 @@ impl FileContent for FakeContent {
         self.0.lock().bytes.len() as u64
     }
 
-    fn read(&self, offset: u64, buf: &mut [u8]) -> Result<Outcome<usize>> {
+    fn read(&self, offset: u64, buf: &mut [u8]) -> Result<Found> {
         let content = self.0.lock();
         let start = (offset as usize).min(content.bytes.len());
         let end = (start + buf.len()).min(content.bytes.len());
         let missing = content.missing.within(start as u64..end as u64);
         if !missing.is_empty() {
-            return Ok(Outcome::Missing(missing));
+            return Ok(Found::Missing(missing));
         }
         buf[..end - start].copy_from_slice(&content.bytes[start..end]);
-        Ok(Outcome::Done(end - start))
+        Ok(Found::Bytes(end - start))
     }
 
     fn missing(&self, range: Range<u64>) -> Vec<Range<u64>> {

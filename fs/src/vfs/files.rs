@@ -1,8 +1,8 @@
 //! Owns the calls on open files: open, create, flush, release, fsync.
 
 use super::data::Reading;
-use super::ports::{FileContent, Outcome};
-use super::{Answer, Caller, Shown, Stop, Vfs, VfsError, WaitFor};
+use super::ports::FileContent;
+use super::{Answer, Caller, Shown, Stop, Vfs, VfsError};
 use crate::meta::rows::Ino;
 use crate::tree::TreeError;
 use parking_lot::Mutex;
@@ -16,6 +16,8 @@ pub struct OpenFlags {
     pub read: bool,
     /// For writing.
     pub write: bool,
+    /// Each write goes to the end.
+    pub append: bool,
     /// What is written is durable when the call returns.
     pub sync: bool,
     /// Past the page cache.
@@ -33,6 +35,7 @@ impl From<i32> for OpenFlags {
         Self {
             read: access != libc::O_WRONLY,
             write: access != libc::O_RDONLY,
+            append: has(libc::O_APPEND),
             sync: has(libc::O_DSYNC),
             direct: has(libc::O_DIRECT),
             truncate: has(libc::O_TRUNC),
@@ -41,8 +44,7 @@ impl From<i32> for OpenFlags {
     }
 }
 
-/// An open file. (`O_APPEND` needs nothing here: the kernel gives each append its offset under its own lock of
-/// the inode, and an open file's size changes by nobody but the kernel's callers.)
+/// An open file.
 #[derive(Debug)]
 pub struct OpenFile {
     /// Which inode.
@@ -178,15 +180,7 @@ impl Vfs {
     }
 
     fn empty(&self, caller: Caller, ino: Ino) -> Answer<()> {
-        done(ino, self.tree.truncate(ino, 0)?)?;
+        self.tree.truncate(ino, 0)?;
         self.drop_privileges_on_write(caller, ino)
-    }
-}
-
-/// Waits for the bytes that a call found missing.
-pub(super) fn done<T>(ino: Ino, outcome: Outcome<T>) -> Answer<T> {
-    match outcome {
-        Outcome::Done(value) => Ok(value),
-        Outcome::Missing(ranges) => Err(Stop::Wait(WaitFor::Bytes { ino, ranges })),
     }
 }

@@ -97,7 +97,7 @@ impl Vfs {
             to_name: checked(to.1)?,
             mode: flags.mode()?,
         };
-        Ok(self.tree.rename(request)?)
+        Ok(self.tree.rename(&request)?)
     }
 
     /// Refuses on a read-only mount.

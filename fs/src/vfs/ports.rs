@@ -11,12 +11,12 @@ use tarn_proto::ids::NodeId;
 use tarn_proto::name::Name;
 use tarn_proto::node::AttrChange;
 
-/// What a call on bytes came to.
+/// What a read found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome<T> {
-    /// It is done.
-    Done(T),
-    /// Nothing was done: these bytes must be here first.
+pub enum Found {
+    /// So many bytes; fewer than asked only at the end of the file.
+    Bytes(usize),
+    /// These are not here; nothing was read.
     Missing(Vec<Range<u64>>),
 }
 
@@ -42,11 +42,11 @@ pub trait TreePort: Send + Sync + Debug {
     /// Removes an empty directory.
     fn rmdir(&self, parent: Ino, name: &Name) -> Result<(), TreeError>;
     /// Moves a name.
-    fn rename(&self, request: RenameRequest) -> Result<(), TreeError>;
+    fn rename(&self, request: &RenameRequest) -> Result<(), TreeError>;
     /// Adds a name.
     fn link(&self, ino: Ino, parent: Ino, name: &Name) -> Result<Stat, TreeError>;
     /// Changes attributes.
-    fn set_attrs(&self, ino: Ino, change: AttrChange) -> Result<Stat, TreeError>;
+    fn set_attrs(&self, ino: Ino, change: &AttrChange) -> Result<Stat, TreeError>;
     /// Counts an open handle: its inode and version stay.
     fn opened(&self, ino: Ino, write: bool) -> Result<(), TreeError>;
     /// Takes that back.
@@ -54,13 +54,17 @@ pub trait TreePort: Send + Sync + Debug {
     /// A file's content. The same one as long as a handle is open.
     fn content(&self, ino: Ino) -> Result<Arc<dyn FileContent>, TreeError>;
     /// Writes; survives kill -9 when it returns.
-    fn write(&self, ino: Ino, offset: u64, data: &[u8]) -> Result<Outcome<()>, TreeError>;
+    fn write(&self, ino: Ino, offset: u64, data: &[u8]) -> Result<(), TreeError>;
+    /// Writes at the end, wherever that is by then.
+    fn append(&self, ino: Ino, data: &[u8]) -> Result<(), TreeError>;
     /// Sets the size.
-    fn truncate(&self, ino: Ino, size_bytes: u64) -> Result<Outcome<()>, TreeError>;
-    /// Makes a range read as zeros; `size_bytes` grows the file to it first.
-    fn zero(&self, ino: Ino, range: Range<u64>, size_bytes: Option<u64>) -> Result<Outcome<()>, TreeError>;
-    /// Reserves space for a range without changing what it reads as; `size_bytes` grows the file to it.
-    fn allocate(&self, ino: Ino, range: Range<u64>, size_bytes: Option<u64>) -> Result<Outcome<()>, TreeError>;
+    fn truncate(&self, ino: Ino, size_bytes: u64) -> Result<(), TreeError>;
+    /// Makes the part of a range that lies in the file read as zeros, and frees it.
+    fn punch(&self, ino: Ino, range: Range<u64>) -> Result<(), TreeError>;
+    /// Makes a range read as zeros; the file grows to hold it unless `keep_size`.
+    fn zero(&self, ino: Ino, range: Range<u64>, keep_size: bool) -> Result<(), TreeError>;
+    /// Reserves space for a range, which reads as before; the file grows to hold it unless `keep_size`.
+    fn allocate(&self, ino: Ino, range: Range<u64>, keep_size: bool) -> Result<(), TreeError>;
     /// Makes a file durable.
     fn fsync(&self, ino: Ino) -> Result<(), TreeError>;
     /// Makes a directory durable.
@@ -85,11 +89,11 @@ pub trait Listing: Send + Sync + Debug {
 pub trait FileContent: Send + Sync + Debug {
     /// Size in bytes.
     fn size_bytes(&self) -> u64;
-    /// Reads up to `buf.len()` bytes at `offset`; fewer only at the end of the file.
+    /// Reads into `buf` from `offset` on.
     ///
     /// # Errors
     /// The tree's.
-    fn read(&self, offset: u64, buf: &mut [u8]) -> Result<Outcome<usize>, TreeError>;
+    fn read(&self, offset: u64, buf: &mut [u8]) -> Result<Found, TreeError>;
     /// Which parts of a range are not here.
     fn missing(&self, range: Range<u64>) -> Vec<Range<u64>>;
     /// How many bytes are here.

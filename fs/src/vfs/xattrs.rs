@@ -83,7 +83,7 @@ impl Vfs {
     fn change_xattr(&self, ino: Ino, name: &str, value: Option<ByteString>) -> Answer<()> {
         let mut change = AttrChange { ctime: Some(self.clock.wall()), ..AttrChange::default() };
         change.xattrs.insert(name.into(), value);
-        self.tree.set_attrs(ino, change)?;
+        self.tree.set_attrs(ino, &change)?;
         Ok(())
     }
 
