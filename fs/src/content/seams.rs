@@ -26,7 +26,7 @@ pub trait SmallLog: Send + Sync + Debug {
     fn resize(&self, no: ContentNo, size_bytes: u64) -> io::Result<()>;
     /// Appends the row of a backing file that is about to be written. With `durable` it survives
     /// power loss when this returns: an older row says something about the file that stops being true.
-    /// Without, the record counts as unsynced: recovery stops before it if [`super::Contents::made_it`]
+    /// Without, the record counts as unsynced: recovery stops before it if [`super::Contents::backing_has`]
     /// says that its bytes did not reach the disk.
     ///
     /// # Errors

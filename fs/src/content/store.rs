@@ -350,8 +350,8 @@ impl Contents {
 
     /// Whether the bytes that an unsynced [`SmallLog::mark_open`] speaks of reached the disk. The file
     /// system moves a file's end only after the bytes before it were written.
-    pub fn made_it(&self, no: ContentNo, row: &ContentRow) -> bool {
+    pub fn backing_has(&self, no: ContentNo, size_bytes: u64) -> bool {
         let open = self.shared.disk.open(&self.shared.backing_path(no), OpenMode::Existing);
-        open.and_then(|file| file.len_bytes()).is_ok_and(|len_bytes| len_bytes >= row.size_bytes)
+        open.and_then(|file| file.len_bytes()).is_ok_and(|len_bytes| len_bytes >= size_bytes)
     }
 }

@@ -229,7 +229,7 @@ impl LocalContent {
             }
             Err(e.into())
         };
-        // The file's end must not move before its bytes are written: `made_it` goes by it.
+        // The file's end must not move before its bytes are written: `backing_has` goes by it.
         let length = if bytes.is_empty() { state.size_bytes } else { 0 };
         let made = self.shared.make_backing(self.no, length).and_then(|file| file.write_at(&bytes, 0).map(|()| file));
         let file = match made {
@@ -319,7 +319,7 @@ impl LocalContent {
     fn resize_file(&self, file: &Arc<dyn DiskFile>, state: &mut State, size_bytes: u64) -> Result<(), ContentError> {
         let is_shorter = size_bytes < state.size_bytes;
         if !is_shorter && !state.is_named {
-            // `made_it` goes by the file's end, which must not overtake the bytes before it.
+            // `backing_has` goes by the file's end, which must not overtake the bytes before it.
             file.sync_data()?;
         }
         file.set_len(size_bytes)?;

@@ -32,6 +32,7 @@ fn of_tree(error: &TreeError) -> Errno {
         TreeError::NotSupported => Errno::EOPNOTSUPP,
         TreeError::NoAttribute => Errno::NO_XATTR,
         TreeError::TooLarge => Errno::E2BIG,
+        TreeError::FileTooLarge => Errno::EFBIG,
         TreeError::ReadOnly => Errno::EROFS,
         TreeError::Unlisted(_) => Errno::ENETUNREACH,
         TreeError::Disk(error) => of_disk(error),

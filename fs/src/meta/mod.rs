@@ -8,6 +8,7 @@ mod codec;
 mod error;
 mod local;
 pub mod ranges;
+mod read_listing;
 mod read_local;
 mod read_remote;
 mod readers;
@@ -21,6 +22,7 @@ mod writer;
 mod tests;
 
 pub use error::MetaError;
+pub use read_listing::ChildRow;
 pub use read_remote::{ConflictRecord, RemoteEntry, RemoteNode};
 pub use readers::{Reader, Readers};
 pub use schema::{Check, FILE_NAME};

@@ -56,6 +56,16 @@ impl Reader {
         })
     }
 
+    /// All local entries (for start-up).
+    ///
+    /// # Errors
+    /// What the database says; a malformed row.
+    pub fn local_entries_all(&self) -> Result<Vec<(Ino, Name, EntryRow)>> {
+        self.all("select parent, name, ino, ticket from local_entry", [], |row| {
+            Ok((ino_at(row, 0)?, name_at("local_entry", row, 1)?, entry_at(row, 2)?))
+        })
+    }
+
     /// The local names of an inode.
     ///
     /// # Errors

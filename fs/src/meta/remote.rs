@@ -31,7 +31,8 @@ fn live_table(table: &str) -> String {
 /// Applies a unit of remote work, but for its local rows.
 pub(super) fn apply(db: &Connection, work: &RemoteWork) -> Result<()> {
     if work.staged != Staged::Leave {
-        swap_staged(db, work.staged == Staged::Replace)?;
+        let upto = work.cursor.as_ref().map_or(u64::MAX >> 1, |(_, cursor)| cursor.seq);
+        swap_staged(db, work.staged == Staged::Replace, upto)?;
     }
     apply_changes(db, &work.changes, Target::Live)?;
     for &(node, seq) in &work.listed {
@@ -157,14 +158,15 @@ impl<'a> Listings<'a> {
     }
 }
 
-fn swap_staged(db: &Connection, replace: bool) -> Result<()> {
+/// Rows beyond the cut (answers to what this device did meanwhile) are newer than the staged ones and stay.
+fn swap_staged(db: &Connection, replace: bool, upto: u64) -> Result<()> {
     if replace {
         db.execute_batch("delete from listed")?;
     }
     for (table, key, columns, set) in TABLES {
         let live = live_table(table);
         if replace {
-            db.execute_batch(&format!("delete from {live}"))?;
+            db.execute(&format!("delete from {live} where seq <= ?1"), [to_i(upto)])?;
         }
         let unlisted = if table == "entry" && !replace {
             " and not exists(select 1 from listed l where l.node = s.parent and l.seq >= s.seq)"

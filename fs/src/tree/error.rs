@@ -36,6 +36,9 @@ pub enum TreeError {
     /// There is no such extended attribute.
     #[error("no such attribute")]
     NoAttribute,
+    /// Larger than a file may be.
+    #[error("file too large")]
+    FileTooLarge,
     /// The value or name of an extended attribute is too long.
     #[error("too large")]
     TooLarge,

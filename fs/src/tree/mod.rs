@@ -1,11 +1,123 @@
 //! Owns what programs see: the remote state and the queue laid over each other. Knows no kernel and no network.
+//!
+//! One lock guards the state; no call waits for anything but the local disk. Every change is a list of
+//! rows: computed, logged, then applied in memory (`work`). Start reading at `state`, then `edit`
+//! (what programs do), `send` (what becomes of it) and `absorb` (what comes from the server).
 
+mod absorb;
+mod assemble;
+mod attrs;
+mod content;
+mod core;
+mod cut;
+mod edit;
 mod error;
+mod load;
+mod names;
 mod notify;
+mod open;
+mod ops;
+mod pending;
+mod release;
+mod rename;
+mod rescue;
+mod rows_port;
+mod send;
+mod settle;
+mod sink;
+mod state;
+#[cfg(test)]
+mod tests;
 mod types;
+mod view;
+mod work;
 
+pub use assemble::{OpenError, Opened};
+pub use core::Identity;
 pub use error::TreeError;
+pub use names::is_tool_owned;
 pub use notify::{Invalidation, Notifier};
+pub use send::Prepared;
 pub use types::{
     DirEntry, NewNode, NodeType, QueueItem, QueueKey, QueueTotals, Readiness, RenameRequest, Stat, SyncState, Unlisted,
 };
+pub use view::DirHandle;
+
+use self::core::Core;
+use load::Session;
+use parking_lot::{Mutex, RwLock};
+use state::State;
+use std::sync::{Arc, OnceLock};
+use tokio::sync::Notify;
+
+/// What programs see of one device's tree.
+#[derive(Debug)]
+pub struct Tree {
+    core: Core,
+    identity: RwLock<Identity>,
+    state: Mutex<State>,
+    notifier: OnceLock<Arc<dyn Notifier>>,
+    changed: Arc<Notify>,
+    append_turns: [Mutex<()>; content::APPEND_TURNS],
+}
+
+impl Tree {
+    /// Runs `work` under the lock; what it found the kernel must forget is sent after the lock is gone.
+    fn with<T>(&self, work: impl FnOnce(&mut Session<'_>) -> T) -> T {
+        let mut state = self.state.lock();
+        let mut session = Session { state: &mut state, core: &self.core, invalidations: Vec::new() };
+        let result = work(&mut session);
+        let invalidations = std::mem::take(&mut session.invalidations);
+        drop(state);
+        if !invalidations.is_empty()
+            && let Some(notifier) = self.notifier.get()
+        {
+            notifier.invalidate(invalidations);
+        }
+        result
+    }
+
+    /// A call that only looks.
+    fn look<T>(&self, work: impl FnOnce(&mut Session<'_>) -> Result<T, TreeError>) -> Result<T, TreeError> {
+        self.with(work)
+    }
+
+    /// A call that may change something: what it logged survives the end of this process when this
+    /// returns, and the sync engine is woken if the queue changed.
+    fn edit<T>(&self, work: impl FnOnce(&mut Session<'_>) -> Result<T, TreeError>) -> Result<T, TreeError> {
+        self.core.journal.wait_room()?;
+        let (result, before, after) = self.with(|session| {
+            let before = (session.core.journal.last(), session.state.queue.generation);
+            let result = work(session);
+            (result, before, (session.core.journal.last(), session.state.queue.generation))
+        });
+        if before.0 != after.0 {
+            self.core.journal.flush(after.0)?;
+        }
+        if before.1 != after.1 {
+            self.poke();
+        }
+        result
+    }
+
+    /// Wakes whoever waits for the queue.
+    fn poke(&self) {
+        self.changed.notify_one();
+    }
+
+    /// Poked whenever the queue changes, or a file becomes ready to be sent.
+    pub fn changed(&self) -> Arc<Notify> {
+        self.changed.clone()
+    }
+
+    /// Says who takes invalidations to the kernel; once.
+    pub fn set_notifier(&self, notifier: Arc<dyn Notifier>) {
+        // A second notifier changes nothing: a tree belongs to one mount.
+        let _ = self.notifier.set(notifier);
+    }
+
+    /// Who this device is.
+    pub fn identity(&self) -> Identity {
+        self.identity.read().clone()
+    }
+}

@@ -1,0 +1,231 @@
+//! Owns taking in what the server said: rows go into one unit of work with what follows from them
+//! locally, and the kernel is told exactly what changed. A local row that hides a remote one stays.
+
+use super::error::TreeError;
+use super::load::Session;
+use super::notify::Invalidation;
+use crate::log::Lsn;
+use crate::meta::RemoteWork;
+use crate::meta::rows::{Ino, InodeRow, ROOT, RowChange, Ticket};
+use std::sync::Arc;
+use tarn_proto::change::{Change, Row};
+use tarn_proto::ids::NodeId;
+use tarn_proto::name::Name;
+use tarn_proto::node::{Attrs, FileVersion, NodeState};
+
+type Result<T> = std::result::Result<T, TreeError>;
+
+/// What an inode looked like to the kernel.
+type Looks = Option<(Attrs, u64)>;
+
+impl Session<'_> {
+    /// Applies remote work in the database, in memory, and to the kernel. `names` are local names that
+    /// its rows change beside those that the changes name.
+    pub(super) fn absorb(&mut self, mut work: RemoteWork, mut names: Vec<(Ino, Name)>) -> Result<Lsn> {
+        self.show_versions(&mut work, &mut names)?;
+        names.extend(self.local_names(&work.changes)?);
+        names.sort();
+        names.dedup();
+        let before = self.shown_names(names)?;
+        let changed = self.changed_inodes(&work);
+        let looks: Vec<(Ino, Looks)> = changed.iter().map(|&ino| (ino, self.looks(ino))).collect();
+        let position = self.core.journal.submit_remote(work.clone())?;
+        self.state.pending.add(&work.changes, position);
+        self.apply_rows(std::mem::take(&mut work.rows), position)?;
+        self.apply_nodes(&work.changes)?;
+        for (parent, name, old) in before {
+            let change = self.refresh_name(parent, &name, old)?;
+            if let Some(invalidation) = Self::invalidation(parent, &name, change) {
+                self.invalidations.push(invalidation);
+                self.note_new_name(parent);
+            }
+            for ino in [change.old, change.new].into_iter().flatten().filter(|_| change.old != change.new) {
+                self.invalidations.push(Invalidation::Attributes(ino));
+                self.release_if_idle(ino);
+            }
+        }
+        for (ino, old) in looks {
+            self.invalidate_looks(ino, old);
+        }
+        Ok(position)
+    }
+
+    /// A folder whose names changed has new times, and the kernel must not serve its old listing.
+    fn note_new_name(&mut self, parent: Ino) {
+        let now = self.core.env.clock.wall();
+        if let Some(inode) = self.state.inodes.get_mut(&parent) {
+            inode.times = Some(now);
+        }
+        self.invalidations.push(Invalidation::Content(parent));
+    }
+
+    fn shown_names(&mut self, names: Vec<(Ino, Name)>) -> Result<Vec<(Ino, Name, Option<Ino>)>> {
+        let mut shown = Vec::with_capacity(names.len());
+        for (parent, name) in names {
+            let old = match self.shown(parent, &name) {
+                Err(TreeError::NotFound) => continue,
+                other => other?,
+            };
+            shown.push((parent, name, old));
+        }
+        Ok(shown)
+    }
+
+    /// The changed entries, as far as their folders have inodes here.
+    fn local_names(&mut self, changes: &[Change]) -> Result<Vec<(Ino, Name)>> {
+        let mut names = Vec::new();
+        for change in changes {
+            if let Row::Entry { parent, name, .. } = &change.row
+                && let Some(parent) = self.known_ino(*parent)?
+            {
+                names.push((parent, name.clone()));
+            }
+        }
+        Ok(names)
+    }
+
+    fn changed_inodes(&self, work: &RemoteWork) -> Vec<Ino> {
+        let nodes = work.changes.iter().filter_map(|change| match &change.row {
+            Row::Node { node, .. } => self.state.by_node.get(node).copied(),
+            _ => None,
+        });
+        let rows =
+            work.rows.iter().filter_map(|row| if let RowChange::Inode(ino, _) = row { Some(*ino) } else { None });
+        let mut inos: Vec<Ino> = nodes.chain(rows).collect();
+        inos.sort_unstable();
+        inos.dedup();
+        inos
+    }
+
+    fn looks(&self, ino: Ino) -> Looks {
+        let inode = self.state.inodes.get(&ino)?;
+        let remote = inode.remote.as_ref().and_then(|remote| Some(remote.file.as_ref()?.content.size));
+        let size = inode.content.as_ref().map(|content| content.size_bytes()).or(remote).unwrap_or(0);
+        Some((inode.attrs()?, size))
+    }
+
+    fn invalidate_looks(&mut self, ino: Ino, old: Looks) {
+        let known = self.state.inodes.get(&ino).is_some_and(|inode| inode.kernel_refs > 0);
+        if known && self.looks(ino) != old {
+            self.invalidations.push(Invalidation::Attributes(ino));
+        }
+    }
+
+    /// Brings inodes in memory to their nodes' new remote states.
+    fn apply_nodes(&mut self, changes: &[Change]) -> Result<()> {
+        for change in changes {
+            let Row::Node { node, .. } = &change.row else { continue };
+            let Some(&ino) = self.state.by_node.get(node) else { continue };
+            let state = self.remote_node(*node)?.or_else(|| self.shown_root(ino));
+            if let Some(inode) = self.state.inodes.get_mut(&ino) {
+                inode.remote.clone_from(&state);
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings one inode to what the rows say, after they were replaced as a whole.
+    pub(super) fn reload_node(&mut self, ino: Ino, remote: Option<Arc<NodeState>>) -> Result<()> {
+        let old = self.looks(ino);
+        if let Some(file) = remote.as_ref().and_then(|state| state.file.as_ref()) {
+            let (mut work, mut names) = (RemoteWork::default(), Vec::new());
+            self.show_version(ino, file, &mut work, &mut names)?;
+            if !work.rows.is_empty() {
+                self.absorb(work, names)?;
+            }
+        }
+        let remote = remote.or_else(|| self.shown_root(ino));
+        if let Ok(inode) = self.inode(ino) {
+            inode.remote = remote;
+        }
+        self.invalidate_looks(ino, old);
+        Ok(())
+    }
+
+    /// The root stays a folder even while no row speaks of it.
+    fn shown_root(&self, ino: Ino) -> Option<Arc<NodeState>> {
+        self.state.inodes.get(&ino).filter(|_| ino == ROOT)?.remote.clone()
+    }
+
+    /// What files that get a new version do about it.
+    fn show_versions(&mut self, work: &mut RemoteWork, names: &mut Vec<(Ino, Name)>) -> Result<()> {
+        let files: Vec<(NodeId, FileVersion)> = work.changes.iter().filter_map(changed_file).collect();
+        for (node, file) in files {
+            if let Some(ino) = self.known_ino(node)? {
+                self.show_version(ino, &file, work, names)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A clean file that nobody has open drops the bytes of its old version. One that is open keeps them: it
+    /// becomes an orphan, and a new inode shows the new version. What has something queued waits for the answer.
+    fn show_version(
+        &mut self,
+        ino: Ino,
+        file: &FileVersion,
+        work: &mut RemoteWork,
+        names: &mut Vec<(Ino, Name)>,
+    ) -> Result<()> {
+        let row = self.inode(ino)?.row();
+        let Some(content) = self.local_content(ino)? else {
+            let shown = self.remote_of(ino)?.and_then(|remote| Some(remote.file.as_ref()?.content.content_id));
+            if shown != Some(file.content.content_id) {
+                self.invalidations.push(Invalidation::Content(ino));
+            }
+            return Ok(());
+        };
+        let base = content.base();
+        let same = base
+            .as_ref()
+            .is_some_and(|base| base.content.version == file.content.version && base.vector == file.vector);
+        let waits = work.rows.iter().all(|row| !matches!(row, RowChange::Queue(_, None)));
+        if same || content.is_dirty() || (waits && self.state.queue.of_ino(ino).next().is_some()) {
+            return Ok(());
+        }
+        if self.inode(ino)?.opens > 0 {
+            return self.split(ino, row, work, names);
+        }
+        if base.is_none_or(|base| base.content.content_id != file.content.content_id) {
+            self.invalidations.push(Invalidation::Content(ino));
+        }
+        work.rows.push(RowChange::Content(content.no(), None));
+        work.rows.push(RowChange::Inode(ino, Some(InodeRow { content: None, ..row })));
+        Ok(())
+    }
+
+    fn split(&mut self, ino: Ino, row: InodeRow, work: &mut RemoteWork, names: &mut Vec<(Ino, Name)>) -> Result<()> {
+        names.extend(self.links(ino)?);
+        let local = self.local_node(ino, Ticket(0))?;
+        let fresh = self.state.next_ino();
+        let shown = InodeRow { node: row.node, local: None, content: None, pinned: row.pinned };
+        work.rows.push(RowChange::Inode(ino, Some(InodeRow { node: None, local: Some(local), ..row })));
+        work.rows.push(RowChange::Inode(fresh, Some(shown)));
+        Ok(())
+    }
+
+    /// What a node's row says of its content after these changes.
+    pub(super) fn version_in(changes: &[Change], node: NodeId) -> Option<FileVersion> {
+        let states = changes.iter().filter_map(changed_file);
+        states.filter(|(changed, _)| *changed == node).map(|(_, file)| file).next_back()
+    }
+
+    /// A node's remote state as `Arc`, after changes that are not applied yet.
+    pub(super) fn exists_after(&self, changes: &[Change], node: NodeId) -> Result<bool> {
+        let mut rows = changes.iter().rev().filter_map(|change| match &change.row {
+            Row::Node { node: changed, state } if *changed == node => Some(state.is_some()),
+            _ => None,
+        });
+        match rows.next() {
+            Some(exists) => Ok(exists),
+            None => Ok(self.remote_node(node)?.is_some()),
+        }
+    }
+}
+
+fn changed_file(change: &Change) -> Option<(NodeId, FileVersion)> {
+    match &change.row {
+        Row::Node { node, state: Some(state) } => Some((*node, state.file.clone()?)),
+        _ => None,
+    }
+}

@@ -1,0 +1,84 @@
+//! Owns putting journal, contents and tree together over one state folder, recovery included.
+
+use super::core::Identity;
+use super::open::Parts;
+use super::rows_port::ContentPort;
+use super::sink::TreeSink;
+use super::{Tree, TreeError};
+use crate::content::{Contents, Options};
+use crate::env::Env;
+use crate::journal::{Journal, JournalError, JournalOptions, Recovered};
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+/// Why a state folder could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Database or log.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The content store.
+    #[error("the local content store: {0}")]
+    Content(#[from] std::io::Error),
+    /// The tree.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+}
+
+/// An open state folder.
+#[derive(Debug)]
+pub struct Opened {
+    /// What programs see.
+    pub tree: Arc<Tree>,
+    /// The contents below it.
+    pub contents: Arc<Contents>,
+    /// The journal below both.
+    pub journal: Arc<Journal>,
+    /// What recovery found.
+    pub recovered: Recovered,
+}
+
+impl Tree {
+    /// Opens a state folder, whose [`crate::journal::StateLock`] the caller holds: recovers what an earlier run left, and
+    /// gives the tree with what it stands on.
+    ///
+    /// # Errors
+    /// A damaged or too new database or log, another account's state, or what the disk says.
+    pub fn assemble(
+        env: &Env,
+        dir: &Path,
+        journal: JournalOptions,
+        contents: Options,
+        identity: Identity,
+    ) -> Result<Opened, OpenError> {
+        let prepared = Journal::prepare(env, dir, journal)?;
+        let contents = Contents::open(env.disk.clone(), dir, contents)?;
+        let port = Arc::new(ContentPort { readers: prepared.readers(), journal: OnceLock::new() });
+        contents.attach(port.clone(), port.clone());
+        let (journal, recovered) = prepared.recover(Box::new(TreeSink::new(contents.clone())))?;
+        contents.replayed_all()?;
+        let journal = Arc::new(journal);
+        // It is set here for the first time, and here alone.
+        let _ = port.journal.set(journal.clone());
+        let parts = Parts {
+            env: env.clone(),
+            journal: journal.clone(),
+            marks: recovered.marks,
+            contents: contents.clone(),
+            identity,
+        };
+        let tree = Self::open(parts)?;
+        Ok(Opened { tree, contents, journal, recovered })
+    }
+
+    /// Tells the content store what an earlier run left; it keeps no new clean bytes before. Reads the
+    /// rows of all contents: to be called in the background after the mount answers.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn take_inventory(&self) -> Result<(), TreeError> {
+        let rows = self.core.reader()?.contents_all()?;
+        self.core.contents.inventory(rows.iter().map(|(no, row)| (*no, row)));
+        Ok(self.core.contents.inventory_done()?)
+    }
+}

@@ -1,0 +1,230 @@
+//! Owns the calls that change a file's bytes: each makes sure that the server will be told, then lets
+//! the content do it. No content is written under the tree's lock.
+
+use super::Tree;
+use super::error::TreeError;
+use super::load::Session;
+use super::work::Work;
+use crate::content::{ContentError, LocalContent, WriteEffect};
+use crate::meta::rows::{BaseVersion, Ino, InodeRow, LocalOp, RowChange};
+use std::ops::Range;
+use std::sync::Arc;
+use tarn_proto::node::AttrChange;
+
+/// Locks for appends; inodes share them.
+pub(super) const APPEND_TURNS: usize = 16;
+
+type Result<T> = std::result::Result<T, TreeError>;
+
+impl Session<'_> {
+    /// A file's content; one that is not here yet is adopted from the remote version, with no bytes.
+    pub(super) fn content(&mut self, ino: Ino) -> Result<Arc<LocalContent>> {
+        let inode = self.inode(ino)?;
+        if inode.is_dir() {
+            return Err(TreeError::IsADirectory);
+        }
+        if !inode.kind().is_some_and(tarn_proto::node::NodeKind::is_file) {
+            return Err(TreeError::Invalid);
+        }
+        if let Some(content) = self.local_content(ino)? {
+            return Ok(content);
+        }
+        let no = self.state.next_content();
+        let remote = self.remote_of(ino)?;
+        let content = match remote.as_ref().and_then(|remote| remote.file.as_ref()) {
+            Some(file) => {
+                let base = BaseVersion { content: file.content.clone(), vector: file.vector.clone() };
+                self.core.contents.adopt(no, ino, base)
+            }
+            None => self.core.contents.create(no, ino),
+        };
+        let mut work = Work::default();
+        let row = InodeRow { content: Some(no), ..self.inode(ino)?.row() };
+        work.rows.push(RowChange::Content(no, Some(content.row())));
+        work.inode(ino, row);
+        self.commit(work)?;
+        self.inode(ino)?.content = Some(content.clone());
+        Ok(content)
+    }
+
+    /// Makes sure that an unsent operation will carry what is about to be written, and keeps the time.
+    fn begin_write(&mut self, ino: Ino) -> Result<Arc<LocalContent>> {
+        let content = self.content(ino)?;
+        if !self.has_open_content_op(ino) {
+            self.queue_write(ino)?;
+        }
+        let (now, wall) = (self.core.env.clock.monotonic(), self.core.env.clock.wall());
+        let inode = self.inode(ino)?;
+        inode.last_write = now;
+        inode.times = Some(wall);
+        Ok(content)
+    }
+
+    /// Queues what was written since an operation was sent, unless a later one carries it already.
+    pub(super) fn requeue_dirty(&mut self, ino: Ino) -> Result<()> {
+        if self.has_open_content_op(ino) { Ok(()) } else { self.queue_write(ino) }
+    }
+
+    fn has_open_content_op(&self, ino: Ino) -> bool {
+        let mut ops = self.state.queue.of_ino(ino).rev();
+        ops.any(|(_, queued)| {
+            queued.op.op.content_of() == Some(ino) && queued.op.frozen.is_none() && queued.prepared.is_none()
+        })
+    }
+
+    fn queue_write(&mut self, ino: Ino) -> Result<()> {
+        // An orphan has nothing to be sent to; its bytes go with its last handle.
+        if self.inode(ino)?.node.is_none() {
+            return Ok(());
+        }
+        let Some((parent, name)) = self.links(ino)?.into_iter().next() else { return Ok(()) };
+        let ticket = self.state.next_ticket();
+        let mut work = Work::default();
+        let op = LocalOp::Write { ino, parent, name, attrs: AttrChange::default(), over: None };
+        self.enqueue(&mut work, ticket, op);
+        let local = self.local_node(ino, ticket)?;
+        let row = InodeRow { local: Some(local), ..self.inode(ino)?.row() };
+        work.inode(ino, row);
+        self.commit(work).map(drop)
+    }
+}
+
+/// How a change of content fails.
+fn content_error(error: ContentError) -> TreeError {
+    match error {
+        ContentError::Io(e) => TreeError::Disk(e),
+        ContentError::NoSpace => TreeError::Disk(std::io::ErrorKind::StorageFull.into()),
+        ContentError::TooLarge => TreeError::FileTooLarge,
+        other @ (ContentError::Unknown(_) | ContentError::Dirty) => TreeError::Database(other.to_string()),
+    }
+}
+
+impl Tree {
+    /// A file's content, for reading.
+    ///
+    /// # Errors
+    /// `NotFound`, `IsADirectory`, `Invalid` for special files, `Disk`.
+    pub fn content(&self, ino: Ino) -> Result<Arc<LocalContent>> {
+        self.edit(|session| session.content(ino))
+    }
+
+    /// Writes bytes; they survive the end of this process when this returns.
+    ///
+    /// # Errors
+    /// `Disk` (full, broken), `FileTooLarge`.
+    pub fn write(&self, ino: Ino, offset: u64, data: &[u8]) -> Result<WriteEffect> {
+        self.change_content(ino, |content| content.write(offset, data))
+    }
+
+    /// Writes bytes at the end, wherever that is by then; returns where they stand.
+    ///
+    /// # Errors
+    /// As [`Tree::write`].
+    pub fn append(&self, ino: Ino, data: &[u8]) -> Result<u64> {
+        // Appends of one file take turns; other writers may come between, as POSIX lets them.
+        let _turn = self.append_turns[(ino.0 % APPEND_TURNS as u64) as usize].lock();
+        let mut at = 0;
+        self.change_content(ino, |content| {
+            at = content.size_bytes();
+            content.write(at, data)
+        })?;
+        Ok(at)
+    }
+
+    /// Sets the size.
+    ///
+    /// # Errors
+    /// As [`Tree::write`].
+    pub fn truncate(&self, ino: Ino, size_bytes: u64) -> Result<WriteEffect> {
+        self.change_content(ino, |content| content.truncate(size_bytes))
+    }
+
+    /// Makes a range read as zeros and frees its blocks.
+    ///
+    /// # Errors
+    /// As [`Tree::write`].
+    pub fn punch(&self, ino: Ino, range: Range<u64>) -> Result<WriteEffect> {
+        self.change_content(ino, |content| content.punch(range))
+    }
+
+    /// Makes a range read as zeros, growing the file unless `keep_size`.
+    ///
+    /// # Errors
+    /// As [`Tree::write`].
+    pub fn zero(&self, ino: Ino, range: Range<u64>, keep_size: bool) -> Result<WriteEffect> {
+        self.change_content(ino, |content| content.zero(range, keep_size))
+    }
+
+    /// Allocates space for a range, growing the file unless `keep_size`.
+    ///
+    /// # Errors
+    /// As [`Tree::write`].
+    pub fn allocate(&self, ino: Ino, range: Range<u64>, keep_size: bool) -> Result<WriteEffect> {
+        self.change_content(ino, |content| content.allocate(range, keep_size))
+    }
+
+    fn change_content(
+        &self,
+        ino: Ino,
+        change: impl FnOnce(&LocalContent) -> std::result::Result<WriteEffect, ContentError>,
+    ) -> Result<WriteEffect> {
+        let content = self.edit(|session| session.begin_write(ino))?;
+        change(&content).map_err(content_error)
+    }
+
+    /// Makes a file's bytes, attributes and name durable.
+    ///
+    /// # Errors
+    /// `Disk`.
+    pub fn fsync(&self, ino: Ino) -> Result<()> {
+        let content = self.edit(|session| {
+            session.record_times(ino)?;
+            session.local_content(ino)
+        })?;
+        if let Some(content) = content {
+            content.sync()?;
+        }
+        self.sync_log()
+    }
+
+    /// Makes all tree operations durable.
+    ///
+    /// # Errors
+    /// `Disk`.
+    pub fn sync_log(&self) -> Result<()> {
+        Ok(self.core.journal.sync(self.core.journal.last())?)
+    }
+
+    /// Counts an open handle.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn opened(&self, ino: Ino, writes: bool) -> Result<()> {
+        self.look(|session| {
+            let inode = session.inode(ino)?;
+            inode.opens += 1;
+            inode.writers += u32::from(writes);
+            Ok(())
+        })
+    }
+
+    /// Ends an open handle. With the last one that writes, what was written can be sent.
+    ///
+    /// # Errors
+    /// `Disk` when the file's times could not be recorded.
+    pub fn closed(&self, ino: Ino, writes: bool) -> Result<()> {
+        let closed = self.edit(|session| {
+            let inode = session.inode(ino)?;
+            inode.opens = inode.opens.saturating_sub(1);
+            inode.writers = inode.writers.saturating_sub(u32::from(writes));
+            let last_writer = writes && inode.writers == 0;
+            let recorded = if last_writer { session.record_times(ino) } else { Ok(()) };
+            session.release_if_idle(ino);
+            recorded
+        });
+        if writes {
+            self.poke();
+        }
+        closed
+    }
+}

@@ -1,0 +1,249 @@
+//! Owns applying what others did: a consistent cut of the journal, a listed folder, a full pull.
+
+use super::Tree;
+use super::error::TreeError;
+use super::load::Session;
+use crate::meta::rows::{EntryRow, Ino, InodeRow, ROOT, RowChange, Ticket};
+use crate::meta::{RemoteWork, Staged};
+use std::collections::HashSet;
+use tarn_proto::api::ChildrenResponse;
+use tarn_proto::change::{Change, Cursor, Row};
+use tarn_proto::ids::NodeId;
+use tarn_proto::name::Name;
+
+type Result<T> = std::result::Result<T, TreeError>;
+
+impl Session<'_> {
+    /// Folders in or below which something is queued, up to the root.
+    fn busy_dirs(&mut self) -> Result<HashSet<Ino>> {
+        let mut starts: Vec<Ino> = self.state.overlay.parents().chain(self.state.queue.dirs()).collect();
+        starts.sort_unstable();
+        starts.dedup();
+        let mut busy = HashSet::new();
+        for start in starts {
+            let mut at = Some(start);
+            while let Some(here) = at {
+                if !busy.insert(here) || here == ROOT {
+                    break;
+                }
+                at = match self.parent(here) {
+                    Err(TreeError::NotFound) => None,
+                    other => other?,
+                };
+            }
+        }
+        Ok(busy)
+    }
+
+    /// Keeps folders that others removed, or moved below themselves, while something queued here needs them:
+    /// a local row holds each in its place until the server has answered.
+    fn protect(&mut self, work: &mut RemoteWork) -> Result<Vec<(Ino, Name)>> {
+        let Some(ticket) = self.state.queue.last_ticket() else { return Ok(Vec::new()) };
+        let entries: Vec<(NodeId, Name, Option<NodeId>)> = work.changes.iter().filter_map(entry_of).collect();
+        let busy = self.busy_dirs()?;
+        let mut names = Vec::new();
+        for (parent, name, new) in &entries {
+            let Some(parent) = self.known_ino(*parent)? else { continue };
+            let Some(child) = self.shown(parent, name)?.filter(|child| busy.contains(child)) else { continue };
+            let node = self.inode(child)?.node;
+            let stays = *new == node;
+            let moves = entries.iter().any(|(_, _, moved)| moved.is_some() && *moved == node);
+            if !stays && (!moves || self.would_close_cycle(child, node, &entries)?) {
+                self.hold_entry(work, (parent, name), child, ticket)?;
+                names.push((parent, name.clone()));
+            }
+        }
+        Ok(names)
+    }
+
+    fn would_close_cycle(
+        &mut self,
+        dir: Ino,
+        node: Option<NodeId>,
+        entries: &[(NodeId, Name, Option<NodeId>)],
+    ) -> Result<bool> {
+        for (parent, _, moved) in entries {
+            if moved.is_some()
+                && *moved == node
+                && let Some(parent) = self.known_ino(*parent)?
+                && self.is_below(parent, dir)?
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn hold_entry(
+        &mut self,
+        work: &mut RemoteWork,
+        (parent, name): (Ino, &Name),
+        child: Ino,
+        ticket: Ticket,
+    ) -> Result<()> {
+        let local = self.local_node(child, ticket)?;
+        let row = InodeRow { local: Some(local), ..self.inode(child)?.row() };
+        let node = row.node;
+        work.rows.push(RowChange::Inode(child, Some(row)));
+        work.rows.push(RowChange::Entry(parent, name.clone(), Some(EntryRow { ino: Some(child), ticket })));
+        // Its new place, if it has one, must not show it a second time.
+        let elsewhere: Vec<_> =
+            work.changes.iter().filter_map(entry_of).filter(|(_, _, n)| n.is_some() && *n == node).collect();
+        for (other, other_name, _) in elsewhere {
+            if let Some(other) = self.known_ino(other)? {
+                work.rows.push(RowChange::Entry(other, other_name, Some(EntryRow { ino: None, ticket })));
+            }
+        }
+        Ok(())
+    }
+
+    /// Entries that a new listing no longer has, as changes.
+    fn vanished(&mut self, node: NodeId, listing: &HashSet<Name>, seq: u64) -> Result<Vec<Change>> {
+        let known = self.core.reader()?.remote_children(node)?;
+        let mut names: HashSet<Name> = known.into_iter().filter(|row| row.seq <= seq).map(|row| row.name).collect();
+        for (name, row) in self.state.pending.entries_of(node).filter(|(_, row)| row.seq <= seq) {
+            if row.value.is_some() {
+                names.insert(name.clone())
+            } else {
+                names.remove(name)
+            };
+        }
+        let gone = names.difference(listing).cloned();
+        Ok(gone.map(|name| Change { seq, row: Row::Entry { parent: node, name, node: None } }).collect())
+    }
+
+    /// Compares every loaded listing with the rows, after they were replaced as a whole.
+    fn reload_listings(&mut self) -> Result<()> {
+        let loaded: Vec<Ino> =
+            self.state.inodes.iter().filter(|(_, inode)| inode.dir.is_some()).map(|(ino, _)| *ino).collect();
+        self.reload_nodes()?;
+        for ino in loaded {
+            let Some(old) = self.state.inodes.get_mut(&ino).and_then(|inode| inode.dir.take()) else { continue };
+            let mut names: Vec<Name> = old.iter().map(|(name, _)| name.clone()).collect();
+            let before = old.clone();
+            if let Some(inode) = self.state.inodes.get_mut(&ino) {
+                inode.dir = Some(old);
+            }
+            names.extend(self.effective_names(ino)?);
+            names.sort();
+            names.dedup();
+            for name in names {
+                let change = self.refresh_name(ino, &name, before.get(&name).map(|child| child.ino))?;
+                self.invalidations.extend(Self::invalidation(ino, &name, change));
+            }
+        }
+        Ok(())
+    }
+
+    fn effective_names(&mut self, ino: Ino) -> Result<Vec<Name>> {
+        let Some(node) = self.inode(ino)?.node else { return Ok(Vec::new()) };
+        Ok(self.core.reader()?.remote_children(node)?.into_iter().map(|row| row.name).collect())
+    }
+
+    fn reload_nodes(&mut self) -> Result<()> {
+        let nodes: Vec<(NodeId, Ino)> = self.state.by_node.iter().map(|(node, ino)| (*node, *ino)).collect();
+        let mut changes = Vec::new();
+        for (node, ino) in nodes {
+            let remote = self.remote_node(node)?;
+            let inode = self.inode(ino)?;
+            if inode.remote != remote {
+                changes.push((node, ino, remote));
+            }
+        }
+        for (_, ino, remote) in changes {
+            self.reload_node(ino, remote)?;
+        }
+        Ok(())
+    }
+}
+
+fn entry_of(change: &Change) -> Option<(NodeId, Name, Option<NodeId>)> {
+    match &change.row {
+        Row::Entry { parent, name, node } => Some((*parent, name.clone(), *node)),
+        _ => None,
+    }
+}
+
+impl Tree {
+    /// Where this device stands; `None` until the first full pull is complete.
+    pub fn cursor(&self) -> Option<Cursor> {
+        self.with(|session| session.state.cursor)
+    }
+
+    /// Applies a cut: all changes up to `upto`, with the cursor, as one unit of work.
+    ///
+    /// # Errors
+    /// What the disk and the database say; nothing was applied then.
+    pub fn apply_cut(&self, changes: Vec<Change>, upto: Cursor) -> Result<()> {
+        self.edit(|session| {
+            let mut work = RemoteWork { changes, cursor: Some((self.identity().space, upto)), ..RemoteWork::default() };
+            let names = session.protect(&mut work)?;
+            session.absorb(work, names)?;
+            session.state.cursor = Some(upto);
+            session.tidy();
+            Ok(())
+        })
+    }
+
+    /// Starts a full pull: what was staged before is forgotten.
+    ///
+    /// # Errors
+    /// `Database` if the journal closes.
+    pub async fn begin_load(&self) -> Result<()> {
+        let done = self.core.journal.discard_staged();
+        done.await.map_err(|_| TreeError::Database("the journal is closed".to_owned()))
+    }
+
+    /// Keeps a page of a full pull aside.
+    ///
+    /// # Errors
+    /// `Database` if the journal closes.
+    pub async fn load_page(&self, changes: Vec<Change>) -> Result<()> {
+        let done = self.core.journal.stage(changes);
+        done.await.map_err(|_| TreeError::Database("the journal is closed".to_owned()))
+    }
+
+    /// Puts the staged rows in the place of all that was known of the server; what is queued stays.
+    ///
+    /// # Errors
+    /// What the disk and the database say.
+    pub async fn finish_load(&self, upto: Cursor) -> Result<()> {
+        let work = RemoteWork {
+            staged: Staged::Replace,
+            cursor: Some((self.identity().space, upto)),
+            ..RemoteWork::default()
+        };
+        let position = self.core.journal.submit_remote(work)?;
+        self.core.journal.wait_materialised(position).await?;
+        self.edit(|session| {
+            session.tidy();
+            session.state.cursor = Some(upto);
+            session.reload_listings()
+        })
+    }
+
+    /// Takes in a folder as the server listed it (all pages joined).
+    ///
+    /// # Errors
+    /// What the disk and the database say.
+    pub fn list_folder(&self, node: NodeId, listing: ChildrenResponse) -> Result<()> {
+        self.edit(|session| {
+            let names: HashSet<Name> = listing.children.iter().map(|child| child.name.clone()).collect();
+            let mut changes = session.vanished(node, &names, listing.seq)?;
+            changes
+                .push(Change { seq: listing.node_seq, row: Row::Node { node, state: Some(Box::new(listing.node)) } });
+            for child in listing.children {
+                let (name, state) = (child.name, Some(Box::new(child.state)));
+                changes.push(Change { seq: child.node_seq, row: Row::Node { node: child.node, state } });
+                changes.push(Change {
+                    seq: child.entry_seq,
+                    row: Row::Entry { parent: node, name, node: Some(child.node) },
+                });
+            }
+            let work = RemoteWork { changes, listed: vec![(node, listing.seq)], ..RemoteWork::default() };
+            session.absorb(work, Vec::new())?;
+            session.state.listed.insert(node);
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,249 @@
+//! Owns the calls that make and remove names: each checks, queues what the server must do, and shows it at once.
+//!
+//! What has not been sent yet may still change: a file that was never sent and goes again leaves no
+//! trace, and one that takes over a published file's name becomes that file's next version.
+
+use super::Tree;
+use super::error::TreeError;
+use super::load::Session;
+use super::types::{NewNode, Stat};
+use super::work::Work;
+use crate::meta::rows::{EntryRow, Ino, InodeRow, LocalNode, LocalOp, ROOT, Ticket};
+use tarn_proto::ids::NodeId;
+use tarn_proto::name::Name;
+use tarn_proto::node::{Attrs, NodeKind};
+use tarn_proto::op::Seen;
+use tarn_proto::version::VersionVector;
+
+type Result<T> = std::result::Result<T, TreeError>;
+
+impl Session<'_> {
+    /// What an operation on a node says that its author saw.
+    pub(super) fn seen(&mut self, ino: Ino) -> Result<Seen> {
+        let node = self.inode(ino)?.node.ok_or(TreeError::NotFound)?;
+        Ok(Seen { node, vector: self.seen_vector(ino)? })
+    }
+
+    /// The vector of the content that programs see: the one it was made from, or shows.
+    pub(super) fn seen_vector(&mut self, ino: Ino) -> Result<VersionVector> {
+        if let Some(content) = self.local_content(ino)?
+            && let Some(base) = content.base()
+        {
+            return Ok(base.vector.clone());
+        }
+        let remote = self.remote_of(ino)?;
+        Ok(remote.as_ref().and_then(|r| r.file.as_ref()).map(|file| file.vector.clone()).unwrap_or_default())
+    }
+
+    /// The operation that brings a node to the server, while it has not been sent and nothing else is queued for it.
+    pub(super) fn unsent_create(&self, ino: Ino) -> Option<Ticket> {
+        let mut ops = self.state.queue.of_ino(ino);
+        let (ticket, queued) = ops.next()?;
+        let alone = ops.next().is_none();
+        let create = matches!(queued.op.op, LocalOp::Create { .. });
+        (alone && create && queued.op.frozen.is_none()).then_some(ticket)
+    }
+
+    /// What stays at a place when the operation `except` is taken out of the queue.
+    pub(super) fn rest_of_place(&self, parent: Ino, name: &Name, except: &[Ticket]) -> Option<EntryRow> {
+        let mut others = self.state.queue.of_place(parent, name).rev();
+        let (ticket, queued) = others.find(|(ticket, _)| !except.contains(ticket))?;
+        queued.op.op.frees(parent, name).then_some(EntryRow { ino: None, ticket })
+    }
+
+    /// Refuses a directory that has no name any more.
+    pub(super) fn live_dir(&mut self, ino: Ino) -> Result<()> {
+        if !self.inode(ino)?.is_dir() {
+            return Err(TreeError::NotADirectory);
+        }
+        if ino != ROOT && self.links(ino)?.is_empty() { Err(TreeError::NotFound) } else { Ok(()) }
+    }
+
+    /// A directory's times change with its names.
+    pub(super) fn touch(&mut self, ino: Ino) -> Result<()> {
+        let now = self.core.env.clock.wall();
+        self.inode(ino)?.times = Some(now);
+        Ok(())
+    }
+
+    fn create(&mut self, parent: Ino, name: &Name, new: NewNode) -> Result<Ino> {
+        self.live_dir(parent)?;
+        if self.child(parent, name)?.is_some() {
+            return Err(TreeError::Exists);
+        }
+        let (ino, ticket) = (self.state.next_ino(), self.state.next_ticket());
+        let now = self.core.env.clock.wall();
+        let mut attrs = Attrs { mode: new.mode, uid: new.uid, gid: new.gid, ..Attrs::default() };
+        (attrs.mtime, attrs.ctime, attrs.btime) = (now, now, now);
+        let mut work = Work::default();
+        let node = match self.revived(parent, name, &new.kind)? {
+            Some((unlink, old, node)) => {
+                self.queue_revival(&mut work, (parent, name), (unlink, old), (ino, ticket, &attrs)).map(|()| node)?
+            }
+            None => {
+                self.enqueue(&mut work, ticket, LocalOp::Create { ino, parent, name: name.clone() });
+                NodeId(self.core.env.rng.id())
+            }
+        };
+        let content = new.kind.is_file().then(|| self.state.next_content());
+        if let Some(no) = content {
+            let fresh = self.core.contents.create(no, ino);
+            work.rows.push(crate::meta::rows::RowChange::Content(no, Some(fresh.row())));
+        }
+        let local = Some(LocalNode { kind: new.kind, attrs, ticket });
+        work.inode(ino, InodeRow { node: Some(node), local, content, pinned: false });
+        work.entry(parent, name, Some(ino), ticket);
+        self.commit(work)?;
+        self.adopt_fresh(ino, content)?;
+        self.touch(parent)?;
+        Ok(ino)
+    }
+
+    fn adopt_fresh(&mut self, ino: Ino, content: Option<crate::meta::rows::ContentNo>) -> Result<()> {
+        let loaded = content.and_then(|no| self.core.contents.get_loaded(no));
+        let inode = self.inode(ino)?;
+        inode.content = loaded;
+        Ok(())
+    }
+
+    /// A file that was unlinked here, not sent yet, and whose name is taken again: the same file's next version.
+    fn revived(&mut self, parent: Ino, name: &Name, kind: &NodeKind) -> Result<Option<(Ticket, Ino, NodeId)>> {
+        let last = self.state.queue.of_place(parent, name).next_back();
+        let Some((ticket, queued)) = last else { return Ok(None) };
+        let LocalOp::Unlink { ino, seen, .. } = &queued.op.op else { return Ok(None) };
+        let (ino, node, sent) = (*ino, seen.node, queued.op.frozen.is_some());
+        let only = self.state.queue.of_ino(ino).count() == 1;
+        if sent || !only || !kind.is_file() || !self.links(ino)?.is_empty() {
+            return Ok(None);
+        }
+        let file = self.inode(ino)?.kind().is_some_and(NodeKind::is_file);
+        let published = self.inode(ino)?.remote.is_some();
+        Ok((file && published).then_some((ticket, ino, node)))
+    }
+
+    fn queue_revival(
+        &mut self,
+        work: &mut Work,
+        (parent, name): (Ino, &Name),
+        (unlink, old): (Ticket, Ino),
+        (ino, ticket, attrs): (Ino, Ticket, &Attrs),
+    ) -> Result<()> {
+        let over = self.seen_vector(old)?;
+        let change = self.full_change(old, attrs)?;
+        work.dequeue(unlink);
+        let orphan = InodeRow { node: None, ..self.kept_row(old)? };
+        work.inode(old, orphan);
+        let op = LocalOp::Write { ino, parent, name: name.clone(), attrs: change, over: Some(over) };
+        self.enqueue(work, ticket, op);
+        Ok(())
+    }
+
+    /// An inode's row with all that it shows made local, for when its node is taken from it.
+    pub(super) fn kept_row(&mut self, ino: Ino) -> Result<InodeRow> {
+        let local = self.local_node(ino, Ticket(0))?;
+        let inode = self.inode(ino)?;
+        Ok(InodeRow { local: Some(local), ..inode.row() })
+    }
+
+    fn unlink(&mut self, parent: Ino, name: &Name, want_dir: bool) -> Result<()> {
+        let ino = self.child(parent, name)?.ok_or(TreeError::NotFound)?;
+        match (self.inode(ino)?.is_dir(), want_dir) {
+            (true, false) => return Err(TreeError::IsADirectory),
+            (false, true) => return Err(TreeError::NotADirectory),
+            (true, true) if self.dir(ino)?.len() > 0 => return Err(TreeError::NotEmpty),
+            _ => {}
+        }
+        let last = self.links(ino)?.len() == 1;
+        let mut work = Work::default();
+        let dropped = if last { self.drop_unsent(&mut work, ino, !want_dir) } else { Vec::new() };
+        let cancelled = last && self.unsent_create(ino).is_some_and(|create| dropped.contains(&create));
+        if cancelled {
+            let rest = self.rest_of_place(parent, name, &dropped);
+            work.entry_row(parent, name, rest);
+        } else {
+            let (ticket, seen) = (self.state.next_ticket(), self.seen(ino)?);
+            self.enqueue(&mut work, ticket, LocalOp::Unlink { parent, name: name.clone(), ino, seen });
+            work.entry(parent, name, None, ticket);
+        }
+        self.commit(work)?;
+        let now = self.core.env.clock.wall();
+        self.inode(ino)?.times.get_or_insert(now);
+        self.touch(parent)?;
+        self.release_if_idle(ino);
+        Ok(())
+    }
+
+    /// Takes out of the queue what need not be sent for a node that goes: its creation if nothing of it
+    /// was ever sent, unsent contents and attributes otherwise.
+    pub(super) fn drop_unsent(&mut self, work: &mut Work, ino: Ino, is_file: bool) -> Vec<Ticket> {
+        let busy_dir = !is_file && self.state.queue.touches_dir(ino);
+        let create = self.unsent_create(ino).filter(|_| !busy_dir);
+        let moot = |op: &LocalOp| matches!(op, LocalOp::Write { .. } | LocalOp::SetAttr { .. });
+        let ops = self.state.queue.of_ino(ino);
+        let unsent =
+            ops.filter(|(_, queued)| queued.op.frozen.is_none() && moot(&queued.op.op)).map(|(ticket, _)| ticket);
+        let dropped: Vec<Ticket> = unsent.chain(create).collect();
+        for &ticket in &dropped {
+            work.dequeue(ticket);
+        }
+        dropped
+    }
+
+    fn link(&mut self, ino: Ino, parent: Ino, name: &Name) -> Result<()> {
+        self.live_dir(parent)?;
+        if self.inode(ino)?.is_dir() {
+            return Err(TreeError::NotPermitted);
+        }
+        if self.inode(ino)?.node.is_none() || self.links(ino)?.is_empty() {
+            return Err(TreeError::NotFound);
+        }
+        if self.child(parent, name)?.is_some() {
+            return Err(TreeError::Exists);
+        }
+        let (ticket, mut work) = (self.state.next_ticket(), Work::default());
+        self.enqueue(&mut work, ticket, LocalOp::Link { ino, parent, name: name.clone() });
+        work.entry(parent, name, Some(ino), ticket);
+        self.commit(work)?;
+        self.touch(parent)
+    }
+}
+
+impl Tree {
+    /// Makes a node of any kind.
+    ///
+    /// # Errors
+    /// `Exists`, `NotFound` (the folder is gone), `NotADirectory`, `Unlisted`, `Disk`.
+    pub fn create(&self, parent: Ino, name: &Name, new: NewNode) -> Result<Stat> {
+        self.edit(|session| {
+            let ino = session.create(parent, name, new)?;
+            session.stat(ino)
+        })
+    }
+
+    /// Removes a name of anything but a directory.
+    ///
+    /// # Errors
+    /// `NotFound`, `IsADirectory`, `Unlisted`, `Disk`.
+    pub fn unlink(&self, parent: Ino, name: &Name) -> Result<()> {
+        self.edit(|session| session.unlink(parent, name, false))
+    }
+
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    /// `NotFound`, `NotADirectory`, `NotEmpty`, `Unlisted`, `Disk`.
+    pub fn rmdir(&self, parent: Ino, name: &Name) -> Result<()> {
+        self.edit(|session| session.unlink(parent, name, true))
+    }
+
+    /// Gives a node one more name.
+    ///
+    /// # Errors
+    /// `Exists`, `NotFound`, `NotADirectory`, `NotPermitted` for a directory, `Unlisted`, `Disk`.
+    pub fn link(&self, ino: Ino, parent: Ino, name: &Name) -> Result<Stat> {
+        self.edit(|session| {
+            session.link(ino, parent, name)?;
+            session.stat(ino)
+        })
+    }
+}

@@ -1,0 +1,80 @@
+//! Owns letting go: of inodes that nobody uses, of nodes that are gone, of their bytes.
+
+use super::Tree;
+use super::load::Session;
+use super::work::Work;
+use crate::meta::rows::{Ino, ROOT};
+
+/// Inodes beyond this are swept for idle ones.
+const INODES_SWEEP: usize = 200_000;
+
+impl Session<'_> {
+    /// Forgets an inode that nobody uses; removes it for good when it has no name and nothing is queued for it.
+    pub(super) fn release_if_idle(&mut self, ino: Ino) {
+        let Some(inode) = self.state.inodes.get(&ino) else { return };
+        let busy_dir = inode.dir.as_ref().is_some_and(|dir| dir.handles > 0);
+        if ino == ROOT || inode.kernel_refs > 0 || inode.opens > 0 || busy_dir {
+            return;
+        }
+        let nameless = inode.node.is_none() || inode.links.as_ref().is_some_and(Vec::is_empty);
+        if nameless {
+            self.remove_for_good(ino);
+        } else if inode.touched <= self.core.journal.materialised() && inode.times.is_none() {
+            self.unload(ino);
+        }
+    }
+
+    fn remove_for_good(&mut self, ino: Ino) {
+        if self.state.queue.of_ino(ino).next().is_some() {
+            return; // what is queued still needs it; the answer releases it
+        }
+        let Some(inode) = self.state.inodes.get(&ino) else { return };
+        let mut work = Work::default();
+        work.rows.push(crate::meta::rows::RowChange::Inode(ino, None));
+        if let Some(no) = inode.content_no {
+            work.forget_content(no);
+        }
+        if let Err(error) = self.commit(work) {
+            tracing::warn!(%error, ino = ino.0, "an unused inode could not be removed; the next start does it");
+        }
+    }
+
+    fn unload(&mut self, ino: Ino) {
+        if let Some(node) = self.state.inodes.remove(&ino).and_then(|inode| inode.node)
+            && self.state.by_node.get(&node) == Some(&ino)
+        {
+            self.state.by_node.remove(&node);
+        }
+    }
+
+    /// Forgets what the database knows by now.
+    pub(super) fn tidy(&mut self) {
+        let materialised = self.core.journal.materialised();
+        self.state.pending.materialised(materialised);
+        self.state.gone.retain(|_, position| *position > materialised);
+        if self.state.inodes.len() > INODES_SWEEP {
+            let inos: Vec<Ino> = self.state.inodes.keys().copied().collect();
+            for ino in inos {
+                self.release_if_idle(ino);
+            }
+        }
+    }
+}
+
+impl Tree {
+    /// The kernel forgot an inode `count` times.
+    pub fn forget(&self, ino: Ino, count: u64) {
+        self.with(|session| {
+            if let Some(inode) = session.state.inodes.get_mut(&ino) {
+                inode.kernel_refs = inode.kernel_refs.saturating_sub(count);
+            }
+            session.release_if_idle(ino);
+        });
+    }
+
+    /// Housekeeping, to be called now and then: frees memory.
+    pub fn tidy(&self) {
+        self.with(|session| session.tidy());
+        self.core.contents.unload_idle();
+    }
+}

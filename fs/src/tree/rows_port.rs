@@ -1,0 +1,60 @@
+//! Owns what the content store asks of the journal: its log, and the recording of its rows. Exists before
+//! the journal does, because recovery needs contents first.
+
+use crate::content::{ContentRows, SmallLog};
+use crate::journal::{Journal, JournalError};
+use crate::meta::Readers;
+use crate::meta::rows::{ContentNo, ContentRow, RowChange};
+use std::io;
+use std::sync::{Arc, OnceLock};
+
+/// The journal as contents see it.
+#[derive(Debug)]
+pub(super) struct ContentPort {
+    pub readers: Readers,
+    pub journal: OnceLock<Arc<Journal>>,
+}
+
+fn io_error(error: JournalError) -> io::Error {
+    let kind = if error.is_full() { io::ErrorKind::StorageFull } else { io::ErrorKind::Other };
+    io::Error::new(kind, error)
+}
+
+impl ContentPort {
+    fn journal(&self) -> io::Result<&Journal> {
+        self.journal.get().map(Arc::as_ref).ok_or_else(|| io::Error::other("the journal is not open yet"))
+    }
+}
+
+impl SmallLog for ContentPort {
+    fn admit(&self) -> io::Result<()> {
+        self.journal()?.wait_room().map_err(io_error)
+    }
+
+    fn write(&self, no: ContentNo, offset: u64, data: &[u8]) -> io::Result<()> {
+        let journal = self.journal()?;
+        journal.write_small(no, offset, data).and_then(|lsn| journal.flush(lsn)).map_err(io_error)
+    }
+
+    fn resize(&self, no: ContentNo, size_bytes: u64) -> io::Result<()> {
+        let journal = self.journal()?;
+        journal.resize_small(no, size_bytes).and_then(|lsn| journal.flush(lsn)).map_err(io_error)
+    }
+
+    fn mark_open(&self, no: ContentNo, row: &ContentRow, durable: bool) -> io::Result<()> {
+        let journal = self.journal()?;
+        let unsynced = if durable { Vec::new() } else { vec![(no, row.size_bytes)] };
+        let lsn = journal.commit(vec![RowChange::Content(no, Some(row.clone()))], unsynced).map_err(io_error)?;
+        if durable { journal.sync(lsn) } else { journal.flush(lsn) }.map_err(io_error)
+    }
+}
+
+impl ContentRows for ContentPort {
+    fn load(&self, no: ContentNo) -> io::Result<Option<ContentRow>> {
+        self.readers.get().and_then(|reader| reader.content(no)).map_err(io::Error::other)
+    }
+
+    fn record(&self, numbers: &[ContentNo]) -> io::Result<()> {
+        self.journal()?.record_contents(numbers).map_err(io_error)
+    }
+}

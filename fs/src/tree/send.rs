@@ -1,0 +1,383 @@
+//! Owns what becomes of queued operations: their order as the sync engine sees it, the freeze point of
+//! their contents, and their final form for the server.
+//!
+//! A frozen operation never changes again: the server may have it. It is durable, with its counter,
+//! before anybody sends it.
+
+use super::Tree;
+use super::error::TreeError;
+use super::load::Session;
+use super::names::{conflict_name, is_tool_owned};
+use super::state::Queued;
+use super::types::{QueueItem, Readiness};
+use super::work::Work;
+use crate::content::{LocalContent, Snapshot};
+use crate::meta::rows::{Ino, LocalOp, QueuedOp, ROOT, RowChange, Ticket};
+use std::collections::HashMap;
+use std::sync::Arc;
+use tarn_proto::ids::{NodeId, VersionId};
+use tarn_proto::name::Name;
+use tarn_proto::node::{AttrChange, Content};
+use tarn_proto::op::{OpKind, Operation, Place, RenameMode, Seen};
+use tarn_proto::version::VersionVector;
+
+type Result<T> = std::result::Result<T, TreeError>;
+
+/// The freeze point of an operation's content.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Which operation.
+    pub ticket: Ticket,
+    /// The content.
+    pub content: Arc<LocalContent>,
+    /// Its bytes as they were at this moment.
+    pub snapshot: Snapshot,
+}
+
+/// Vectors that contents will have once operations earlier in the same batch are applied.
+type Expected = HashMap<Ino, VersionVector>;
+
+impl Session<'_> {
+    fn item(&mut self, ticket: Ticket, queued: &Queued) -> Result<QueueItem> {
+        let op = &queued.op.op;
+        let content_of = match op.content_of() {
+            Some(ino) if self.inode(ino)?.kind().is_some_and(tarn_proto::node::NodeKind::is_file) => Some(ino),
+            _ => None,
+        };
+        let content = content_of.map(|ino| self.local_content(ino)).transpose()?.flatten();
+        Ok(QueueItem {
+            ticket,
+            content_of,
+            content_bytes: content.map_or(0, |content| content.size_bytes()),
+            readiness: self.readiness(ticket, queued, content_of)?,
+            frozen: queued.op.frozen.is_some(),
+            keys: op.keys(),
+            above: self.above(op)?,
+            ordered_tree: self.ordered_tree(op)?,
+        })
+    }
+
+    fn readiness(&mut self, ticket: Ticket, queued: &Queued, content_of: Option<Ino>) -> Result<Readiness> {
+        if queued.op.frozen.is_some() {
+            return Ok(Readiness::Ready);
+        }
+        let touches_content = |op: &LocalOp| op.content_of().is_some();
+        for ino in queued.op.op.inodes() {
+            let mut earlier = self.state.queue.of_ino(ino).take_while(|(other, _)| *other < ticket);
+            let sent = |other: &Queued| other.op.frozen.is_some() || other.prepared.is_some();
+            if earlier.any(|(_, other)| sent(other) && touches_content(&other.op.op)) {
+                return Ok(Readiness::InFlight);
+            }
+        }
+        let now = self.core.env.clock.monotonic();
+        let Some(ino) = content_of else { return Ok(Readiness::Ready) };
+        let inode = self.inode(ino)?;
+        if inode.writers == 0 {
+            return Ok(Readiness::Ready);
+        }
+        Ok(Readiness::Open { quiet: now.saturating_sub(inode.last_write), age: now.saturating_sub(queued.since) })
+    }
+
+    /// The directories above what an operation touches, up to the root.
+    fn above(&mut self, op: &LocalOp) -> Result<Vec<Ino>> {
+        let mut above = Vec::new();
+        for (parent, _) in op.places() {
+            let mut at = Some(parent);
+            while let Some(here) = at.filter(|here| !above.contains(here)) {
+                above.push(here);
+                at = if here == ROOT { None } else { self.parent(here)? };
+            }
+        }
+        Ok(above)
+    }
+
+    /// The nearest folder above an operation that holds `.git`: inside, nothing overtakes.
+    fn ordered_tree(&mut self, op: &LocalOp) -> Result<Option<Ino>> {
+        let Some((mut at, _)) = op.places().next() else { return Ok(None) };
+        let git = Name::new(b".git".as_slice()).map_err(|_| TreeError::Invalid)?;
+        for _ in 0..tarn_proto::limits::DEPTH_MAX {
+            if self.inode(at)?.dir.as_ref().is_some_and(|dir| dir.get(&git).is_some()) {
+                return Ok(Some(at));
+            }
+            if at == ROOT {
+                return Ok(None);
+            }
+            match self.parent(at)? {
+                Some(parent) => at = parent,
+                None => return Ok(None),
+            }
+        }
+        Ok(None)
+    }
+
+    fn prepare(&mut self, ticket: Ticket) -> Result<Option<Prepared>> {
+        let Some(queued) = self.state.queue.ops.get(&ticket) else { return Ok(None) };
+        let frozen = queued.op.frozen.is_some();
+        let Some(ino) = queued.op.op.content_of() else { return Ok(None) };
+        if !self.inode(ino)?.kind().is_some_and(tarn_proto::node::NodeKind::is_file) {
+            return Ok(None);
+        }
+        let content = self.content(ino)?;
+        if !frozen && self.drop_unchanged(ticket, ino, &content)? {
+            return Ok(None);
+        }
+        let snapshot = content.snapshot()?;
+        if let Some(queued) = self.state.queue.ops.get_mut(&ticket) {
+            queued.prepared = Some(snapshot.generation());
+        }
+        Ok(Some(Prepared { ticket, content, snapshot }))
+    }
+
+    pub(super) fn unprepare(&mut self, ticket: Ticket) {
+        if let Some(queued) = self.state.queue.ops.get_mut(&ticket) {
+            queued.prepared = None;
+        }
+    }
+
+    /// A write whose bytes are all on the server by now only brings attributes.
+    fn drop_unchanged(&mut self, ticket: Ticket, ino: Ino, content: &LocalContent) -> Result<bool> {
+        let Some(queued) = self.state.queue.ops.get(&ticket) else { return Ok(true) };
+        let LocalOp::Write { over: None, attrs, .. } = &queued.op.op else { return Ok(false) };
+        if content.is_dirty() {
+            return Ok(false);
+        }
+        let mut queued: QueuedOp = queued.op.clone();
+        let attrs = self.written_attrs(ino, attrs.clone())?;
+        queued.op = LocalOp::SetAttr { ino, attrs };
+        let mut work = Work::default();
+        work.rows.push(RowChange::Queue(ticket, Some(queued)));
+        self.commit(work)?;
+        Ok(true)
+    }
+
+    fn written_attrs(&mut self, ino: Ino, attrs: AttrChange) -> Result<AttrChange> {
+        let now = self.inode(ino)?.attrs().ok_or(TreeError::NotFound)?;
+        Ok(AttrChange { mtime: Some(now.mtime), ctime: Some(now.ctime), ..attrs })
+    }
+
+    fn freeze_one(
+        &mut self,
+        ticket: Ticket,
+        content: Option<Content>,
+        expected: &mut Expected,
+        tree: &Tree,
+    ) -> Result<Option<(Operation, RowChange)>> {
+        let Some(queued) = self.state.queue.ops.get(&ticket) else { return Ok(None) };
+        let mut queued = queued.op.clone();
+        if let Some(operation) = &queued.frozen {
+            return Ok(Some((operation.clone(), RowChange::Counter(operation.counter))));
+        }
+        self.state.counters.operation += 1;
+        let counter = self.state.counters.operation;
+        let kind = self.wire_kind(&queued.op, content, expected)?;
+        let alt_name = self.alt_name(&queued, tree)?;
+        let operation = Operation { counter, time: queued.time, alt_name, kind };
+        self.expect(&queued.op, &operation, expected, tree);
+        queued.frozen = Some(operation.clone());
+        Ok(Some((operation, RowChange::Queue(ticket, Some(queued)))))
+    }
+
+    /// Notes which vector the content of a file will have after an operation.
+    fn expect(&self, op: &LocalOp, operation: &Operation, expected: &mut Expected, tree: &Tree) {
+        let base = match &operation.kind {
+            OpKind::Create { content: Some(_), .. } => VersionVector::default(),
+            OpKind::Write { base, .. } => base.clone(),
+            _ => return,
+        };
+        if let Some(ino) = op.content_of() {
+            expected.insert(ino, base.with(tree.identity().device, operation.counter));
+        }
+    }
+
+    fn node_of(&mut self, ino: Ino) -> Result<NodeId> {
+        self.inode(ino)?.node.ok_or(TreeError::NotFound)
+    }
+
+    fn place(&mut self, parent: Ino, name: &Name) -> Result<Place> {
+        Ok(Place { parent: self.node_of(parent)?, name: name.clone() })
+    }
+
+    /// What was seen, with the vector that the content has by the time the operation is looked at.
+    fn seen_then(&mut self, ino: Ino, seen: &Seen, expected: &Expected) -> Seen {
+        let vector = match expected.get(&ino) {
+            Some(vector) => vector.clone(),
+            // The content may have been acknowledged since; a vector only grows by what was here.
+            None => self.seen_vector(ino).map_or_else(|_| seen.vector.clone(), |now| now.joined(&seen.vector)),
+        };
+        Seen { node: seen.node, vector }
+    }
+
+    fn wire_kind(&mut self, op: &LocalOp, content: Option<Content>, expected: &Expected) -> Result<OpKind> {
+        Ok(match op {
+            LocalOp::Create { ino, parent, name } => {
+                let (node, place) = (self.node_of(*ino)?, self.place(*parent, name)?);
+                let inode = self.inode(*ino)?;
+                let kind = inode.kind().cloned().ok_or(TreeError::NotFound)?;
+                let attrs = inode.attrs().ok_or(TreeError::NotFound)?;
+                let content =
+                    if kind.is_file() { Some(content.map_or_else(|| self.empty_content(), Ok)?) } else { None };
+                OpKind::Create { node, place, kind, attrs, content }
+            }
+            LocalOp::Write { ino, parent, name, attrs, over } => {
+                let (node, place) = (self.node_of(*ino)?, self.place(*parent, name)?);
+                let base = match (expected.get(ino), over) {
+                    (Some(vector), _) => vector.clone(),
+                    (None, Some(over)) => over.clone(),
+                    (None, None) => self.seen_vector(*ino)?,
+                };
+                let attrs = self.written_attrs(*ino, attrs.clone())?;
+                let content = content.map_or_else(|| self.empty_content(), Ok)?;
+                OpKind::Write { node, place, base, content, attrs }
+            }
+            LocalOp::SetAttr { ino, attrs } => OpKind::SetAttr { node: self.node_of(*ino)?, attrs: attrs.clone() },
+            LocalOp::Link { ino, parent, name } => {
+                OpKind::Link { node: self.node_of(*ino)?, place: self.place(*parent, name)? }
+            }
+            LocalOp::Unlink { parent, name, ino, seen } => {
+                OpKind::Unlink { place: self.place(*parent, name)?, seen: self.seen_then(*ino, seen, expected) }
+            }
+            LocalOp::Rename { ino, parent, name, to_parent, to_name, seen, displaced, mode } => OpKind::Rename {
+                from: self.place(*parent, name)?,
+                to: self.place(*to_parent, to_name)?,
+                seen: self.seen_then(*ino, seen, expected),
+                displaced: displaced.as_ref().map(|(ino, seen)| self.seen_then(*ino, seen, expected)),
+                mode: *mode,
+            },
+        })
+    }
+
+    fn empty_content(&self) -> Result<Content> {
+        let manifest = tarn_proto::manifest::Manifest::default();
+        let content_id = tarn_proto::chunk::content_id(&tarn_proto::chunk::ContentKey::Ordinary, &[]);
+        Ok(Content { version: VersionId(self.core.env.rng.id()), size: 0, content_id, manifest })
+    }
+
+    /// The name to take if the wanted one is taken; none for a write in a tree that belongs to a tool.
+    fn alt_name(&mut self, queued: &QueuedOp, tree: &Tree) -> Result<Option<Name>> {
+        let (parent, name) = match &queued.op {
+            LocalOp::Create { parent, name, .. } | LocalOp::Link { parent, name, .. } => (*parent, name),
+            LocalOp::Write { parent, name, .. } => {
+                if self.lies_in_tool_tree(*parent)? {
+                    return Ok(None);
+                }
+                (*parent, name)
+            }
+            LocalOp::Rename { to_parent, to_name, mode, .. } if *mode != RenameMode::Exchange => (*to_parent, to_name),
+            LocalOp::Rename { .. } | LocalOp::SetAttr { .. } | LocalOp::Unlink { .. } => return Ok(None),
+        };
+        let _ = parent;
+        let device = tree.identity().device_name;
+        Ok(Some(conflict_name(name, &device, queued.time, queued.name_tries)))
+    }
+
+    fn lies_in_tool_tree(&mut self, dir: Ino) -> Result<bool> {
+        let path = self.path(dir)?.unwrap_or_default();
+        let names: Vec<Name> = path.split(|&c| c == b'/').filter_map(|part| Name::new(part).ok()).collect();
+        Ok(is_tool_owned(&names))
+    }
+}
+
+impl Tree {
+    /// The front of the queue, in order.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn queue(&self, max: usize) -> Result<Vec<QueueItem>> {
+        self.look(|session| {
+            let front: Vec<(Ticket, Queued)> =
+                session.state.queue.ops.iter().take(max).map(|(ticket, queued)| (*ticket, queued.clone())).collect();
+            front.iter().map(|(ticket, queued)| session.item(*ticket, queued)).collect()
+        })
+    }
+
+    /// The last operation queued so far: what `wait` waits for.
+    pub fn last_ticket(&self) -> Option<Ticket> {
+        self.with(|session| session.state.queue.last_ticket())
+    }
+
+    /// The first operation still queued.
+    pub fn first_ticket(&self) -> Option<Ticket> {
+        self.with(|session| session.state.queue.ops.keys().next().copied())
+    }
+
+    /// Takes the freeze point of an operation's content. `None`: it brings none, or is gone. A frozen one
+    /// may be prepared again, for [`Tree::refreeze_with_content`].
+    ///
+    /// # Errors
+    /// What the disk and the database say.
+    pub fn prepare(&self, ticket: Ticket) -> Result<Option<Prepared>> {
+        self.edit(|session| session.prepare(ticket))
+    }
+
+    /// Gives up a freeze point (the upload failed); later writes count into the operation again.
+    pub fn unprepare(&self, ticket: Ticket) {
+        self.with(|session| session.unprepare(ticket));
+    }
+
+    /// Gives operations their final form, durable when this returns. What is gone meanwhile is left out;
+    /// what was frozen before comes back as it was.
+    ///
+    /// # Errors
+    /// What the disk and the database say; nothing was frozen then.
+    pub fn freeze(&self, batch: Vec<(Ticket, Option<Content>)>) -> Result<Vec<(Ticket, Operation)>> {
+        let frozen = self.edit(|session| {
+            let (mut work, mut frozen, mut expected) = (Work::default(), Vec::new(), Expected::new());
+            for (ticket, content) in batch {
+                if let Some((operation, row)) = session.freeze_one(ticket, content, &mut expected, self)? {
+                    frozen.push((ticket, operation));
+                    work.rows.push(row);
+                }
+            }
+            work.rows.push(RowChange::Counter(session.state.counters.operation));
+            session.commit(work)?;
+            Ok(frozen)
+        })?;
+        self.sync_log()?;
+        Ok(frozen)
+    }
+
+    /// Gives an operation another alternative name, after the server said `NeedsName`.
+    ///
+    /// # Errors
+    /// `NotFound` if it is gone; what the disk says.
+    pub fn refreeze_with_other_name(&self, ticket: Ticket) -> Result<()> {
+        self.refreeze(ticket, |session, queued| {
+            queued.name_tries += 1;
+            let alt_name = session.alt_name(queued, self)?;
+            queued.frozen.as_mut().ok_or(TreeError::NotFound)?.alt_name = alt_name;
+            Ok(())
+        })
+    }
+
+    /// Gives a frozen operation the content as it is now, after the server said that chunks are missing.
+    ///
+    /// # Errors
+    /// `NotFound` if it is gone; what the disk says.
+    pub fn refreeze_with_content(&self, ticket: Ticket, content: Content) -> Result<()> {
+        self.refreeze(ticket, |_, queued| {
+            let operation = queued.frozen.as_mut().ok_or(TreeError::NotFound)?;
+            match &mut operation.kind {
+                OpKind::Create { content: old, .. } => *old = Some(content),
+                OpKind::Write { content: old, .. } => *old = content,
+                _ => return Err(TreeError::Invalid),
+            }
+            Ok(())
+        })
+    }
+
+    fn refreeze(
+        &self,
+        ticket: Ticket,
+        change: impl FnOnce(&mut Session<'_>, &mut QueuedOp) -> Result<()>,
+    ) -> Result<()> {
+        self.edit(|session| {
+            let queued = session.state.queue.ops.get(&ticket).ok_or(TreeError::NotFound)?;
+            let mut queued = queued.op.clone();
+            change(session, &mut queued)?;
+            let mut work = Work::default();
+            work.rows.push(RowChange::Queue(ticket, Some(queued)));
+            session.commit(work).map(drop)
+        })?;
+        self.sync_log()
+    }
+}

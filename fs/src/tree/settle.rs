@@ -1,0 +1,339 @@
+//! Owns what follows from the server's answers: the operation leaves the queue, the local rows that it
+//! needed go, and the remote state shows. One unit of work for a whole batch.
+
+use super::Tree;
+use super::error::TreeError;
+use super::load::Session;
+use super::names::date;
+use crate::content::{Acknowledged, Hold, LocalContent};
+use crate::meta::RemoteWork;
+use crate::meta::rows::{BaseVersion, Ino, InodeRow, LocalOp, ROOT, RowChange, Ticket};
+use std::sync::Arc;
+use tarn_proto::api::{Answer, Outcome};
+use tarn_proto::change::{Cursor, Row};
+use tarn_proto::ids::NodeId;
+use tarn_proto::name::Name;
+use tarn_proto::node::{ByteString, FileVersion, NodeKind};
+use tarn_proto::op::OpKind;
+
+type Result<T> = std::result::Result<T, TreeError>;
+
+/// Where the highest counter whose answer was applied is kept.
+pub(super) const ANSWERED: &str = "answered";
+
+/// What settling a batch changes.
+#[derive(Debug, Default)]
+struct Settling {
+    work: RemoteWork,
+    names: Vec<(Ino, Name)>,
+    /// Files of which more was written since they were sent, as far as anybody knows.
+    dirty: Vec<Ino>,
+    /// Keeps contents as their rows say until the rows are logged.
+    holds: Vec<Hold>,
+}
+
+impl Session<'_> {
+    fn settle_one(&mut self, ticket: Ticket, answer: &Answer, all: &mut Settling) -> Result<()> {
+        let Some(queued) = self.state.queue.ops.get(&ticket) else { return Ok(()) };
+        let (op, prepared, frozen) = (queued.op.op.clone(), queued.prepared, queued.op.frozen.clone());
+        all.work.rows.push(RowChange::Queue(ticket, None));
+        all.work.changes.extend(answer.changes.iter().cloned());
+        for (parent, name) in op.places() {
+            if self.state.overlay.get(parent, name).is_some_and(|row| row.ticket == ticket) {
+                all.work.rows.push(RowChange::Entry(parent, name.clone(), None));
+                all.names.push((parent, name.clone()));
+            }
+        }
+        let refused = matches!(answer.outcome, Outcome::Refused { .. });
+        if let (Outcome::Refused { code, detail }, Some(ino)) = (&answer.outcome, op.content_of()) {
+            tracing::warn!(?code, detail, ino = ino.0, "the server refused a change; its content is kept");
+            if self.inode(ino)?.kind().is_some_and(NodeKind::is_file) {
+                return self.rescue(ino, all);
+            }
+        }
+        if !refused && let Some(ino) = op.content_of() {
+            self.acknowledge(ino, prepared, frozen.as_ref().map(|f| &f.kind), answer, all)?;
+        }
+        for ino in op.inodes() {
+            self.drop_local(ino, ticket, all)?;
+        }
+        self.mark_listed(&op, answer, all)
+    }
+
+    /// Forgets an inode's local attributes if this was the last operation that needed them.
+    fn drop_local(&mut self, ino: Ino, ticket: Ticket, all: &mut Settling) -> Result<()> {
+        let inode = match self.inode(ino) {
+            Err(TreeError::NotFound) => return Ok(()),
+            other => other?,
+        };
+        let (row, node) = (inode.row(), inode.node);
+        let done = row.local.as_ref().is_some_and(|local| local.ticket == ticket);
+        let Some(node) = node.filter(|_| done) else { return Ok(()) };
+        if self.exists_after(&all.work.changes, node)? {
+            let row = self.staged_row(ino, row, all);
+            all.work.rows.push(RowChange::Inode(ino, Some(InodeRow { local: None, ..row })));
+            if let Some(inode) = self.state.inodes.get_mut(&ino) {
+                inode.times = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// An inode's row as this unit of work leaves it so far.
+    fn staged_row(&self, ino: Ino, row: InodeRow, all: &Settling) -> InodeRow {
+        let staged = all.work.rows.iter().rev().find_map(|change| match change {
+            RowChange::Inode(other, Some(row)) if *other == ino => Some(row.clone()),
+            _ => None,
+        });
+        staged.unwrap_or(row)
+    }
+
+    /// The server has a content: what was not written since is clean now.
+    fn acknowledge(
+        &mut self,
+        ino: Ino,
+        prepared: Option<u64>,
+        sent: Option<&OpKind>,
+        answer: &Answer,
+        all: &mut Settling,
+    ) -> Result<()> {
+        let Some(OpKind::Create { node, content: Some(sent), .. } | OpKind::Write { node, content: sent, .. }) = sent
+        else {
+            return Ok(());
+        };
+        let Some(content) = self.local_content(ino)? else { return Ok(()) };
+        if let Outcome::Conflicted { conflict } = answer.outcome {
+            return self.give_to_sibling(ino, conflict, answer, prepared, all);
+        }
+        let Some(file) = self.version_after(*node, all)? else { return Ok(()) };
+        if file.content.content_id != sent.content_id {
+            return Ok(()); // newer than what was sent; the dirty content meets it with its next operation
+        }
+        let base = BaseVersion { content: file.content, vector: file.vector };
+        self.acknowledge_content(ino, &content, prepared, base, all)
+    }
+
+    fn acknowledge_content(
+        &mut self,
+        ino: Ino,
+        content: &Arc<LocalContent>,
+        prepared: Option<u64>,
+        base: BaseVersion,
+        all: &mut Settling,
+    ) -> Result<()> {
+        // 0 is no snapshot's generation: after a restart nobody knows what was written since.
+        let left = content.acknowledged(prepared.unwrap_or(0), base)?;
+        if left == Acknowledged::Dirty {
+            all.dirty.push(ino);
+        }
+        all.holds.push(content.hold());
+        all.work.rows.push(RowChange::Content(content.no(), Some(content.row())));
+        Ok(())
+    }
+
+    fn version_after(&self, node: NodeId, all: &Settling) -> Result<Option<FileVersion>> {
+        if let Some(file) = Self::version_in(&all.work.changes, node) {
+            return Ok(Some(file));
+        }
+        Ok(self.remote_node(node)?.and_then(|state| state.file.clone()))
+    }
+
+    /// The content did not stay: its bytes move to the inode that shows the sibling, and the file shows
+    /// what stayed. With later writes under way they stay dirty where they are.
+    fn give_to_sibling(
+        &mut self,
+        ino: Ino,
+        conflict: tarn_proto::ids::ConflictId,
+        answer: &Answer,
+        prepared: Option<u64>,
+        all: &mut Settling,
+    ) -> Result<()> {
+        let Some(content) = self.local_content(ino)? else { return Ok(()) };
+        let record = answer.changes.iter().find_map(|change| match &change.row {
+            Row::Conflict { conflict: id, state: Some(state) } if *id == conflict => Some(state.clone()),
+            _ => None,
+        });
+        let Some(record) = record else { return Ok(()) };
+        let base = BaseVersion { content: record.theirs.content.clone(), vector: record.theirs.vector.clone() };
+        self.acknowledge_content(ino, &content, prepared, base, all)?;
+        if content.is_dirty() {
+            return Ok(());
+        }
+        let opens = self.inode(ino)?.opens;
+        let row = self.inode(ino)?.row();
+        if opens > 0 {
+            return Ok(()); // open handles keep their bytes; the next version takes the usual way
+        }
+        all.work.rows.push(RowChange::Inode(ino, Some(InodeRow { content: None, ..row })));
+        let Some(sibling) = record.sibling else { return Ok(()) };
+        if self.known_ino(sibling)?.is_none() {
+            let fresh = self.state.next_ino();
+            let row = InodeRow { node: Some(sibling), local: None, content: Some(content.no()), pinned: false };
+            all.work.rows.push(RowChange::Inode(fresh, Some(row)));
+        }
+        Ok(())
+    }
+
+    /// A folder made here is fully known; a folder that turned out to be another's is that one from now on.
+    fn mark_listed(&mut self, op: &LocalOp, answer: &Answer, all: &mut Settling) -> Result<()> {
+        let LocalOp::Create { ino, .. } = op else { return Ok(()) };
+        if !self.inode(*ino)?.is_dir() {
+            return Ok(());
+        }
+        let Some(node) = self.inode(*ino)?.node else { return Ok(()) };
+        let alias = answer.changes.iter().find_map(|change| match &change.row {
+            Row::Alias { node: from, target } if *from == node => Some(*target),
+            _ => None,
+        });
+        match alias {
+            Some(target) => self.become_alias(*ino, target, all),
+            None => {
+                let seq = answer.changes.iter().map(|change| change.seq).max().unwrap_or(0);
+                if self.state.cursor.is_none() && matches!(answer.outcome, Outcome::Applied) {
+                    all.work.listed.push((node, seq));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// The folder that was made here is `target`: what is queued under it goes there.
+    fn become_alias(&mut self, ino: Ino, target: NodeId, all: &mut Settling) -> Result<()> {
+        match self.known_ino(target)? {
+            None => {
+                let row = self.inode(ino)?.row();
+                all.work.rows.push(RowChange::Inode(ino, Some(InodeRow { node: Some(target), local: None, ..row })));
+            }
+            Some(existing) if existing != ino => self.move_children(ino, existing, all)?,
+            Some(_) => {}
+        }
+        if let Some(inode) = self.state.inodes.get_mut(&ino) {
+            inode.dir = None;
+        }
+        Ok(())
+    }
+
+    fn move_children(&mut self, from: Ino, to: Ino, all: &mut Settling) -> Result<()> {
+        let entries: Vec<_> = self.state.overlay.of_parent(from).map(|(name, row)| (name.clone(), *row)).collect();
+        for (name, row) in entries {
+            all.work.rows.push(RowChange::Entry(from, name.clone(), None));
+            all.work.rows.push(RowChange::Entry(to, name.clone(), Some(row)));
+            all.names.push((from, name.clone()));
+            all.names.push((to, name));
+        }
+        let tickets: Vec<Ticket> = self.state.queue.ops.keys().copied().collect();
+        for ticket in tickets {
+            let Some(queued) = self.state.queue.ops.get(&ticket) else { continue };
+            let mut queued = queued.op.clone();
+            if queued.op.move_dir(from, to) {
+                all.work.rows.push(RowChange::Queue(ticket, Some(queued)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Queues refused contents again under `Tarn rescued/DATE/`, where nobody else's changes meet them, in the
+    /// unit of work that removes them from their place.
+    fn rescue(&mut self, ino: Ino, all: &mut Settling) -> Result<()> {
+        let path = self.path(ino)?.unwrap_or_default();
+        let name = path.rsplit(|&c| c == b'/').next().and_then(|name| Name::new(name).ok());
+        let today = date(self.core.env.clock.wall());
+        let mut dir = ROOT;
+        for part in ["Tarn rescued", today.as_str()] {
+            let part = Name::new(part).map_err(|_| TreeError::Invalid)?;
+            dir = self.ensure_dir(dir, &part)?;
+        }
+        let name = match name {
+            Some(name) => name,
+            None => Name::new("unnamed").map_err(|_| TreeError::Invalid)?,
+        };
+        let name = self.requeue_as_new(ino, dir, &name, &mut all.work.rows)?;
+        all.names.push((dir, name));
+        Ok(())
+    }
+}
+
+impl LocalOp {
+    /// Makes every mention of a directory one of another; whether there was any.
+    fn move_dir(&mut self, from: Ino, to: Ino) -> bool {
+        let mut moved = false;
+        let mut set = |dir: &mut Ino| {
+            if *dir == from {
+                *dir = to;
+                moved = true;
+            }
+        };
+        match self {
+            Self::Create { parent, .. }
+            | Self::Write { parent, .. }
+            | Self::Link { parent, .. }
+            | Self::Unlink { parent, .. } => {
+                set(parent);
+            }
+            Self::Rename { parent, to_parent, .. } => {
+                set(parent);
+                set(to_parent);
+            }
+            Self::SetAttr { .. } => {}
+        }
+        moved
+    }
+}
+
+impl Tree {
+    /// Applies the answers to one push, in order, as one unit of work; unsettled ones stay queued. The
+    /// cursor moves on if nothing of others came between.
+    ///
+    /// # Errors
+    /// What the disk and the database say; the answers can be applied again then.
+    pub fn settle(&self, answers: &[(Ticket, Answer)], before: Cursor, after: Cursor) -> Result<()> {
+        self.sync_answered(answers)?;
+        self.edit(|session| {
+            let mut all = Settling::default();
+            let settled = answers.iter().filter(|(_, answer)| answer.outcome.is_settled());
+            let mut answered = session.state.counters.answered;
+            for (ticket, answer) in settled {
+                session.settle_one(*ticket, answer, &mut all)?;
+                answered = answered.max(answer.counter);
+            }
+            let contiguous = session.state.cursor == Some(before);
+            if contiguous {
+                all.work.cursor = Some((self.identity().space, after));
+            }
+            all.work.kv.push((ANSWERED.to_owned(), Some(ByteString(answered.to_be_bytes().to_vec()))));
+            session.absorb(all.work, all.names)?;
+            session.state.counters.answered = answered;
+            if contiguous {
+                session.state.cursor = Some(after);
+            }
+            drop(all.holds);
+            for ino in all.dirty {
+                session.requeue_dirty(ino)?;
+            }
+            for (ticket, _) in answers {
+                session.unprepare(*ticket);
+            }
+            session.tidy();
+            Ok(())
+        })
+    }
+
+    /// Makes the contents durable that will count as clean, and room for them, before the lock is taken.
+    fn sync_answered(&self, answers: &[(Ticket, Answer)]) -> Result<()> {
+        let contents: Vec<Arc<LocalContent>> = self.look(|session| {
+            let ops = answers.iter().filter_map(|(ticket, _)| session.state.queue.ops.get(ticket)?.op.op.content_of());
+            let inos: Vec<Ino> = ops.collect();
+            Ok(inos.into_iter().filter_map(|ino| session.local_content(ino).ok().flatten()).collect())
+        })?;
+        let dirty_bytes: u64 = contents.iter().map(|content| content.dirty_bytes()).sum();
+        for content in &contents {
+            content.sync()?;
+        }
+        Ok(self.core.contents.make_room(dirty_bytes)?)
+    }
+
+    /// All answers up to this counter have been applied.
+    pub fn answered(&self) -> u64 {
+        self.with(|session| session.state.counters.answered)
+    }
+}

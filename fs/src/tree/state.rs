@@ -1,0 +1,327 @@
+//! Owns what the tree holds in memory: inodes, loaded listings, local entries, the queue. Plain data;
+//! does no I/O and decides nothing.
+
+use super::pending::PendingRemote;
+use crate::content::LocalContent;
+use crate::log::Lsn as Position;
+use crate::meta::rows::{ContentNo, EntryRow, Ino, InodeRow, LocalNode, QueuedOp, Ticket};
+use crate::tree::types::NodeType;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tarn_proto::change::Cursor;
+use tarn_proto::ids::NodeId;
+use tarn_proto::name::Name;
+use tarn_proto::node::{Attrs, NodeKind, NodeState, Timestamp};
+
+/// An inode in memory.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Inode {
+    /// Which node it shows.
+    pub node: Option<NodeId>,
+    /// Its local state, hiding the remote one.
+    pub local: Option<LocalNode>,
+    /// The node's remote state.
+    pub remote: Option<Arc<NodeState>>,
+    /// Whether a person pinned it.
+    pub pinned: bool,
+    /// Its local content's number.
+    pub content_no: Option<ContentNo>,
+    /// Its local content, once loaded.
+    pub content: Option<Arc<LocalContent>>,
+    /// Its names as far as known; `None`: not looked up yet.
+    pub links: Option<Vec<(Ino, Name)>>,
+    /// A directory's listing, once loaded.
+    pub dir: Option<Dir>,
+    /// How often the kernel was told of it.
+    pub kernel_refs: u64,
+    /// Open handles.
+    pub opens: u32,
+    /// Open handles that may write.
+    pub writers: u32,
+    /// Its last unrecorded mtime (and ctime): writes and listings change it faster than is worth a record.
+    pub times: Option<Timestamp>,
+    /// Monotonic time of the last write.
+    pub last_write: Duration,
+    /// The journal position of its last change: it must stay in memory until that is materialised.
+    pub touched: Position,
+}
+
+impl Inode {
+    /// What it is.
+    pub fn kind(&self) -> Option<&NodeKind> {
+        self.local.as_ref().map(|local| &local.kind).or(self.remote.as_ref().map(|remote| &remote.kind))
+    }
+
+    /// Its attributes as programs see them.
+    pub fn attrs(&self) -> Option<Attrs> {
+        let stored = self.local.as_ref().map(|local| &local.attrs).or(self.remote.as_ref().map(|remote| &remote.attrs));
+        let mut attrs = stored?.clone();
+        if let Some(time) = self.times {
+            attrs.mtime = time;
+            attrs.ctime = time;
+        }
+        Some(attrs)
+    }
+
+    /// Its durable row.
+    pub fn row(&self) -> InodeRow {
+        InodeRow { node: self.node, local: self.local.clone(), content: self.content_no, pinned: self.pinned }
+    }
+
+    /// Whether it is a directory.
+    pub fn is_dir(&self) -> bool {
+        self.kind().is_some_and(|kind| NodeType::from(kind) == NodeType::Dir)
+    }
+}
+
+/// One entry of a loaded listing.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Child {
+    pub ino: Ino,
+    pub node_type: NodeType,
+    pub cookie: u64,
+}
+
+/// A loaded listing: the whole effective folder.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Dir {
+    by_name: HashMap<Name, Child>,
+    by_cookie: BTreeMap<u64, Name>,
+    last_cookie: u64,
+    /// Open directory handles: while there are any, cookies must stay.
+    pub handles: u32,
+    /// Changes with every change of the listing.
+    pub generation: u64,
+}
+
+/// Cookies 1 and 2 are "." and "..".
+const FIRST_COOKIE: u64 = 3;
+
+impl Dir {
+    pub fn get(&self, name: &Name) -> Option<Child> {
+        self.by_name.get(name).copied()
+    }
+
+    /// Sets what a name stands for; keeps its cookie where it had one.
+    pub fn set(&mut self, name: &Name, ino: Ino, node_type: NodeType) {
+        self.generation += 1;
+        if let Some(child) = self.by_name.get_mut(name) {
+            (child.ino, child.node_type) = (ino, node_type);
+            return;
+        }
+        let cookie = FIRST_COOKIE.max(self.last_cookie + 1);
+        self.last_cookie = cookie;
+        self.by_name.insert(name.clone(), Child { ino, node_type, cookie });
+        self.by_cookie.insert(cookie, name.clone());
+    }
+
+    pub fn remove(&mut self, name: &Name) {
+        if let Some(child) = self.by_name.remove(name) {
+            self.generation += 1;
+            self.by_cookie.remove(&child.cookie);
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
+    pub fn after(&self, cookie: u64) -> impl Iterator<Item = (&Name, Child)> + '_ {
+        let rest = self.by_cookie.range(cookie + 1..);
+        rest.filter_map(|(_, name)| Some((name, *self.by_name.get(name)?)))
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&Name, &Child)> + '_ {
+        self.by_name.iter()
+    }
+
+    pub fn subdir_count(&self) -> u32 {
+        let dirs = self.by_name.values().filter(|child| child.node_type == NodeType::Dir).count();
+        u32::try_from(dirs).unwrap_or(u32::MAX)
+    }
+}
+
+/// All local entries: they hide the remote ones.
+#[derive(Debug, Default)]
+pub(super) struct Overlay {
+    by_parent: HashMap<Ino, BTreeMap<Name, EntryRow>>,
+    by_ino: HashMap<Ino, BTreeSet<(Ino, Name)>>,
+}
+
+impl Overlay {
+    pub fn get(&self, parent: Ino, name: &Name) -> Option<EntryRow> {
+        self.by_parent.get(&parent)?.get(name).copied()
+    }
+
+    pub fn set(&mut self, parent: Ino, name: &Name, row: Option<EntryRow>) {
+        let old = match row {
+            Some(row) => self.by_parent.entry(parent).or_default().insert(name.clone(), row),
+            None => self.by_parent.get_mut(&parent).and_then(|names| names.remove(name)),
+        };
+        if self.by_parent.get(&parent).is_some_and(BTreeMap::is_empty) {
+            self.by_parent.remove(&parent);
+        }
+        if let Some(ino) = old.and_then(|old| old.ino)
+            && let Some(places) = self.by_ino.get_mut(&ino)
+        {
+            places.remove(&(parent, name.clone()));
+            if places.is_empty() {
+                self.by_ino.remove(&ino);
+            }
+        }
+        if let Some(ino) = row.and_then(|row| row.ino) {
+            self.by_ino.entry(ino).or_default().insert((parent, name.clone()));
+        }
+    }
+
+    pub fn of_parent(&self, parent: Ino) -> impl Iterator<Item = (&Name, &EntryRow)> + '_ {
+        self.by_parent.get(&parent).into_iter().flatten()
+    }
+
+    pub fn of_ino(&self, ino: Ino) -> impl Iterator<Item = &(Ino, Name)> + '_ {
+        self.by_ino.get(&ino).into_iter().flatten()
+    }
+
+    /// Directories that have local entries.
+    pub fn parents(&self) -> impl Iterator<Item = Ino> + '_ {
+        self.by_parent.keys().copied()
+    }
+}
+
+/// A queued operation in memory.
+#[derive(Debug, Clone)]
+pub(super) struct Queued {
+    pub op: QueuedOp,
+    /// Set while a snapshot of its content is being uploaded: later writes need an operation of their own.
+    pub prepared: Option<u64>,
+    /// Monotonic time at which it was queued (of this daemon).
+    pub since: Duration,
+}
+
+/// The queue, with what each inode, name and directory has in it.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    pub ops: BTreeMap<Ticket, Queued>,
+    /// Changes whenever something is queued, changed or taken out.
+    pub generation: u64,
+    by_ino: HashMap<Ino, BTreeSet<Ticket>>,
+    by_place: HashMap<(Ino, Name), BTreeSet<Ticket>>,
+    in_dir: HashMap<Ino, usize>,
+}
+
+fn forget<K: Eq + std::hash::Hash>(index: &mut HashMap<K, BTreeSet<Ticket>>, key: &K, ticket: Ticket) {
+    if let Some(tickets) = index.get_mut(key) {
+        tickets.remove(&ticket);
+        if tickets.is_empty() {
+            index.remove(key);
+        }
+    }
+}
+
+impl Queue {
+    pub fn set(&mut self, ticket: Ticket, op: Option<QueuedOp>, now: Duration) {
+        self.generation += 1;
+        let old = self.ops.remove(&ticket);
+        if let Some(old) = &old {
+            self.unindex(ticket, &old.op);
+        }
+        let Some(op) = op else { return };
+        for ino in op.op.inodes() {
+            self.by_ino.entry(ino).or_default().insert(ticket);
+        }
+        for (parent, name) in op.op.places() {
+            self.by_place.entry((parent, name.clone())).or_default().insert(ticket);
+            *self.in_dir.entry(parent).or_default() += 1;
+        }
+        let (prepared, since) = old.map_or((None, now), |old| (old.prepared, old.since));
+        self.ops.insert(ticket, Queued { op, prepared, since });
+    }
+
+    fn unindex(&mut self, ticket: Ticket, op: &QueuedOp) {
+        for ino in op.op.inodes() {
+            forget(&mut self.by_ino, &ino, ticket);
+        }
+        for (parent, name) in op.op.places() {
+            forget(&mut self.by_place, &(parent, name.clone()), ticket);
+            if let Some(count) = self.in_dir.get_mut(&parent) {
+                *count -= 1;
+                if *count == 0 {
+                    self.in_dir.remove(&parent);
+                }
+            }
+        }
+    }
+
+    /// Operations about an inode, in order.
+    pub fn of_ino(&self, ino: Ino) -> impl DoubleEndedIterator<Item = (Ticket, &Queued)> + '_ {
+        let tickets = self.by_ino.get(&ino).into_iter().flatten();
+        tickets.filter_map(|&ticket| Some((ticket, self.ops.get(&ticket)?)))
+    }
+
+    /// Operations that name a place, in order.
+    pub fn of_place(&self, parent: Ino, name: &Name) -> impl DoubleEndedIterator<Item = (Ticket, &Queued)> + '_ {
+        let tickets = self.by_place.get(&(parent, name.clone())).into_iter().flatten();
+        tickets.filter_map(|&ticket| Some((ticket, self.ops.get(&ticket)?)))
+    }
+
+    /// Whether any operation happens in a directory.
+    pub fn touches_dir(&self, dir: Ino) -> bool {
+        self.in_dir.contains_key(&dir)
+    }
+
+    /// Directories in which operations happen.
+    pub fn dirs(&self) -> impl Iterator<Item = Ino> + '_ {
+        self.in_dir.keys().copied()
+    }
+
+    pub fn last_ticket(&self) -> Option<Ticket> {
+        self.ops.keys().next_back().copied()
+    }
+}
+
+/// The next numbers to give out.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Counters {
+    pub ino: u64,
+    pub ticket: u64,
+    pub content: u64,
+    /// The highest operation counter that was used.
+    pub operation: u64,
+    /// All answers up to this counter have been applied.
+    pub answered: u64,
+}
+
+/// Everything, behind the tree's one lock.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub inodes: HashMap<Ino, Inode>,
+    pub by_node: HashMap<NodeId, Ino>,
+    pub overlay: Overlay,
+    pub queue: Queue,
+    pub pending: PendingRemote,
+    pub counters: Counters,
+    /// `None` until the first full pull is complete.
+    pub cursor: Option<Cursor>,
+    /// Folders that were listed before the first full pull was complete.
+    pub listed: HashSet<NodeId>,
+    /// Inodes that are gone, until the database knows it.
+    pub gone: HashMap<Ino, Position>,
+}
+
+impl State {
+    pub fn next_ino(&mut self) -> Ino {
+        self.counters.ino += 1;
+        Ino(self.counters.ino)
+    }
+
+    pub fn next_ticket(&mut self) -> Ticket {
+        self.counters.ticket += 1;
+        Ticket(self.counters.ticket)
+    }
+
+    pub fn next_content(&mut self) -> ContentNo {
+        self.counters.content += 1;
+        ContentNo(self.counters.content)
+    }
+}

@@ -1,0 +1,7 @@
+//! The tree over a real state folder, with answers made by hand.
+#![allow(clippy::unwrap_used)]
+
+mod crash;
+mod edits;
+mod fixture;
+mod remote;

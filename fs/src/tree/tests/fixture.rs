@@ -1,0 +1,260 @@
+//! A tree in a temporary folder, and a server that says yes.
+
+use crate::content::Options;
+use crate::env::Env;
+use crate::journal::{Journal, JournalOptions, StateLock};
+use crate::meta::rows::{Ino, ROOT, Ticket};
+use crate::tree::{Identity, NewNode, Stat, Tree, TreeError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tarn_proto::api::{Answer, Outcome};
+use tarn_proto::change::{Change, Cursor, Row};
+use tarn_proto::ids::{DeviceId, EpochId, JournalHash, NodeId, SpaceId, VersionId};
+use tarn_proto::manifest::Manifest;
+use tarn_proto::name::Name;
+use tarn_proto::node::{Attrs, Content, FileVersion, NodeKind, NodeState};
+use tarn_proto::op::{OpKind, Operation};
+use tarn_proto::version::VersionVector;
+
+pub const SPACE: SpaceId = SpaceId([7; 16]);
+pub const ME: DeviceId = DeviceId([1; 16]);
+pub const OTHER: DeviceId = DeviceId([2; 16]);
+
+pub fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+pub fn root() -> NodeId {
+    NodeId::root_of(SPACE)
+}
+
+pub fn cursor(seq: u64) -> Cursor {
+    Cursor { epoch: EpochId([9; 16]), seq, hash: JournalHash([0; 32]) }
+}
+
+/// A device's tree with its folder.
+pub struct Device {
+    pub dir: tempfile::TempDir,
+    pub tree: Arc<Tree>,
+    pub journal: Arc<Journal>,
+    _lock: StateLock,
+    pub seq: u64,
+}
+
+fn assemble(dir: &std::path::Path) -> (Arc<Tree>, Arc<Journal>, StateLock) {
+    let env = Env::real();
+    let lock = StateLock::acquire(&env, dir, Duration::from_secs(5)).unwrap();
+    let identity = Identity { device: ME, device_name: "laptop".to_owned(), space: SPACE };
+    let opened = Tree::assemble(&env, dir, JournalOptions::default(), Options::default(), identity).unwrap();
+    opened.tree.take_inventory().unwrap();
+    (opened.tree, opened.journal, lock)
+}
+
+impl Device {
+    /// A device that has pulled an empty space.
+    pub fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (tree, journal, lock) = assemble(dir.path());
+        let device = Self { dir, tree, journal, _lock: lock, seq: 0 };
+        device.block_on(async {
+            device.tree.begin_load().await.unwrap();
+            device.tree.finish_load(cursor(0)).await.unwrap();
+        });
+        device
+    }
+
+    pub fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(work)
+    }
+
+    /// Ends the daemon the polite way and starts it again.
+    pub fn restart(self) -> Self {
+        let Self { dir, tree, journal, _lock, seq } = self;
+        drop((tree, journal, _lock));
+        let (tree, journal, lock) = assemble(dir.path());
+        Self { dir, tree, journal, _lock: lock, seq }
+    }
+
+    pub fn file(&self, parent: Ino, text: &str) -> Stat {
+        self.tree.create(parent, &name(text), new(NodeKind::File)).unwrap()
+    }
+
+    pub fn folder(&self, parent: Ino, text: &str) -> Stat {
+        self.tree.create(parent, &name(text), new(NodeKind::Dir)).unwrap()
+    }
+
+    /// Writes a whole new file, closed.
+    pub fn written(&self, parent: Ino, text: &str, bytes: &[u8]) -> Ino {
+        let ino = self.file(parent, text).ino;
+        self.write(ino, 0, bytes);
+        ino
+    }
+
+    pub fn write(&self, ino: Ino, offset: u64, bytes: &[u8]) {
+        self.tree.opened(ino, true).unwrap();
+        self.tree.write(ino, offset, bytes).unwrap();
+        self.tree.closed(ino, true).unwrap();
+    }
+
+    pub fn read(&self, ino: Ino) -> Vec<u8> {
+        let content = self.tree.content(ino).unwrap();
+        match content.read(0, content.size_bytes() as usize).unwrap() {
+            crate::content::Read::Bytes(bytes) => bytes.to_vec(),
+            crate::content::Read::Missing(ranges) => panic!("not local: {ranges:?}"),
+        }
+    }
+
+    pub fn lookup(&self, parent: Ino, text: &str) -> Result<Stat, TreeError> {
+        self.tree.lookup(parent, &name(text))
+    }
+
+    pub fn at(&self, path: &str) -> Ino {
+        self.tree.resolve(path.as_bytes()).unwrap()
+    }
+
+    pub fn list(&self, ino: Ino) -> Vec<String> {
+        let handle = self.tree.open_dir(ino).unwrap();
+        let mut names: Vec<String> =
+            self.tree.read_dir(handle, 0, 1_000).unwrap().into_iter().map(|entry| entry.name.to_string()).collect();
+        self.tree.close_dir(handle);
+        names.sort();
+        names
+    }
+
+    /// Freezes all that is ready, as the sync engine would.
+    pub fn freeze(&self) -> Vec<(Ticket, Operation)> {
+        let items = self.tree.queue(1_000).unwrap();
+        let mut batch = Vec::new();
+        for item in items {
+            if item.readiness != crate::tree::Readiness::Ready {
+                break;
+            }
+            let content = item.content_of.filter(|_| !item.frozen).and_then(|ino| {
+                self.tree.prepare(item.ticket).unwrap();
+                Some(self.content_of(&self.read(ino)))
+            });
+            batch.push((item.ticket, content));
+        }
+        self.tree.freeze(batch).unwrap()
+    }
+
+    pub fn content_of(&self, bytes: &[u8]) -> Content {
+        content(bytes)
+    }
+
+    /// Pushes everything to a server that applies it all.
+    pub fn push(&mut self) -> Vec<Operation> {
+        let mut all = Vec::new();
+        loop {
+            let frozen = self.freeze();
+            if frozen.is_empty() {
+                return all;
+            }
+            let before = self.seq;
+            let answers: Vec<(Ticket, Answer)> = frozen.iter().map(|(ticket, op)| (*ticket, self.apply(op))).collect();
+            self.tree.settle(&answers, cursor(before), cursor(self.seq)).unwrap();
+            all.extend(frozen.into_iter().map(|(_, op)| op));
+        }
+    }
+
+    fn apply(&mut self, op: &Operation) -> Answer {
+        self.seq += 1;
+        let rows = applied_rows(op);
+        let changes = rows.into_iter().map(|row| Change { seq: self.seq, row }).collect();
+        Answer { counter: op.counter, outcome: Outcome::Applied, changes }
+    }
+
+    /// A cut with these rows, made by others.
+    pub fn pull(&mut self, rows: Vec<Row>) {
+        self.seq += 1;
+        let changes = rows.into_iter().map(|row| Change { seq: self.seq, row }).collect();
+        self.tree.apply_cut(changes, cursor(self.seq)).unwrap();
+    }
+}
+
+pub fn new(kind: NodeKind) -> NewNode {
+    NewNode { kind, mode: 0o644, uid: 0, gid: 0 }
+}
+
+pub fn content(bytes: &[u8]) -> Content {
+    let id = tarn_proto::chunk::content_id(&tarn_proto::chunk::ContentKey::Ordinary, bytes);
+    let mut version = [0; 16];
+    version.copy_from_slice(&id.0[..16]);
+    let manifest = Manifest {
+        level: 0,
+        entries: if bytes.is_empty() {
+            Vec::new()
+        } else {
+            vec![tarn_proto::manifest::ManifestEntry {
+                id: tarn_proto::chunk::chunk_id(&tarn_proto::chunk::ContentKey::Ordinary, bytes),
+                length: bytes.len() as u64,
+                stored: bytes.len() as u64,
+            }]
+        },
+    };
+    Content { version: VersionId(version), size: bytes.len() as u64, content_id: id, manifest }
+}
+
+pub fn remote_file(bytes: &[u8], vector: VersionVector, author: DeviceId) -> NodeState {
+    let file = Some(FileVersion { content: content(bytes), vector, author });
+    NodeState { kind: NodeKind::File, attrs: Attrs { mode: 0o644, ..Attrs::default() }, file }
+}
+
+pub fn node_row(node: NodeId, state: NodeState) -> Row {
+    Row::Node { node, state: Some(Box::new(state)) }
+}
+
+pub fn entry_row(parent: NodeId, text: &str, node: Option<NodeId>) -> Row {
+    Row::Entry { parent, name: name(text), node }
+}
+
+thread_local! {
+    static NODES: std::cell::RefCell<BTreeMap<NodeId, NodeState>> = const { std::cell::RefCell::new(BTreeMap::new()) };
+}
+
+/// The rows that an operation changes on a server on which nothing else happens.
+fn applied_rows(op: &Operation) -> Vec<Row> {
+    NODES.with_borrow_mut(|nodes| match &op.kind {
+        OpKind::Create { node, place, kind, attrs, content } => {
+            let vector = VersionVector::default().with(ME, op.counter);
+            let file = content.clone().map(|content| FileVersion { content, vector, author: ME });
+            let state = NodeState { kind: kind.clone(), attrs: attrs.clone(), file };
+            nodes.insert(*node, state.clone());
+            vec![
+                node_row(*node, state),
+                Row::Entry { parent: place.parent, name: place.name.clone(), node: Some(*node) },
+            ]
+        }
+        OpKind::Write { node, base, content, attrs, .. } => {
+            let state = nodes.entry(*node).or_insert_with(|| remote_file(b"", VersionVector::default(), OTHER));
+            attrs.apply_to(&mut state.attrs);
+            let vector = base.clone().with(ME, op.counter);
+            state.file = Some(FileVersion { content: content.clone(), vector, author: ME });
+            vec![node_row(*node, state.clone())]
+        }
+        OpKind::SetAttr { node, attrs } => {
+            let Some(state) = nodes.get_mut(node) else { return Vec::new() };
+            attrs.apply_to(&mut state.attrs);
+            vec![node_row(*node, state.clone())]
+        }
+        OpKind::Link { node, place } => {
+            vec![Row::Entry { parent: place.parent, name: place.name.clone(), node: Some(*node) }]
+        }
+        OpKind::Unlink { place, seen } => vec![
+            Row::Entry { parent: place.parent, name: place.name.clone(), node: None },
+            Row::Node { node: seen.node, state: None },
+        ],
+        OpKind::Rename { from, to, seen, displaced, .. } => {
+            let mut rows = vec![
+                Row::Entry { parent: from.parent, name: from.name.clone(), node: None },
+                Row::Entry { parent: to.parent, name: to.name.clone(), node: Some(seen.node) },
+            ];
+            rows.extend(displaced.iter().map(|gone| Row::Node { node: gone.node, state: None }));
+            rows
+        }
+        OpKind::Attach { .. } => Vec::new(),
+    })
+}
+
+pub const TOP: Ino = ROOT;

@@ -1,0 +1,169 @@
+//! What others do, and how it meets what is queued here.
+
+use super::fixture::*;
+use crate::tree::{Invalidation, Notifier, TreeError};
+use std::sync::{Arc, Mutex};
+use tarn_proto::api::{Answer, ChildEntry, ChildrenResponse, Outcome};
+use tarn_proto::change::Change;
+use tarn_proto::ids::NodeId;
+use tarn_proto::node::{Attrs, NodeKind, NodeState};
+use tarn_proto::version::VersionVector;
+
+const N: NodeId = NodeId([11; 16]);
+const D: NodeId = NodeId([12; 16]);
+
+fn folder_state() -> NodeState {
+    NodeState { kind: NodeKind::Dir, attrs: Attrs { mode: 0o755, ..Attrs::default() }, file: None }
+}
+
+fn theirs(bytes: &[u8], counter: u64) -> NodeState {
+    remote_file(bytes, VersionVector::default().with(OTHER, counter), OTHER)
+}
+
+#[derive(Debug, Default)]
+struct Told(Mutex<Vec<Invalidation>>);
+
+impl Notifier for Told {
+    fn invalidate(&self, batch: Vec<Invalidation>) {
+        self.0.lock().unwrap().extend(batch);
+    }
+}
+
+#[test]
+fn a_remote_file_appears_by_name_and_size_without_its_bytes() {
+    let mut device = Device::new();
+    assert!(matches!(device.lookup(TOP, "f"), Err(TreeError::NotFound)));
+    let told = Arc::new(Told::default());
+    device.tree.set_notifier(told.clone());
+    device.pull(vec![node_row(N, theirs(b"hello", 1)), entry_row(root(), "f", Some(N))]);
+    let stat = device.lookup(TOP, "f").unwrap();
+    assert_eq!((stat.size_bytes, stat.allocated_bytes), (5, 0));
+    assert!(told.0.lock().unwrap().contains(&Invalidation::Entry { parent: TOP, name: name("f") }));
+    assert_eq!(device.list(TOP), ["f"]);
+}
+
+#[test]
+fn remote_renames_and_removals_show() {
+    let mut device = Device::new();
+    device.pull(vec![node_row(N, theirs(b"1", 1)), entry_row(root(), "a", Some(N))]);
+    let ino = device.at("/a");
+    device.tree.refer(ino).unwrap();
+    device.pull(vec![entry_row(root(), "a", None), entry_row(root(), "b", Some(N))]);
+    assert_eq!(device.list(TOP), ["b"]);
+    assert_eq!(device.at("/b"), ino);
+    device.pull(vec![entry_row(root(), "b", None), tarn_proto::change::Row::Node { node: N, state: None }]);
+    assert!(device.list(TOP).is_empty());
+}
+
+#[test]
+fn a_local_rename_hides_the_remote_name_until_it_is_answered() {
+    let mut device = Device::new();
+    device.pull(vec![node_row(N, theirs(b"1", 1)), entry_row(root(), "a", Some(N))]);
+    let request = crate::tree::RenameRequest {
+        parent: TOP,
+        name: name("a"),
+        to_parent: TOP,
+        to_name: name("mine"),
+        mode: tarn_proto::op::RenameMode::Replace,
+    };
+    device.tree.rename(&request).unwrap();
+    // Meanwhile the other device has renamed it, too, and was first.
+    device.pull(vec![entry_row(root(), "a", None), entry_row(root(), "yours", Some(N))]);
+    let frozen = device.freeze();
+    let changes = vec![Change { seq: device.seq, row: entry_row(root(), "yours", Some(N)) }];
+    let answer = Answer { counter: frozen[0].1.counter, outcome: Outcome::Merged, changes };
+    device.tree.settle(&[(frozen[0].0, answer)], cursor(device.seq), cursor(device.seq)).unwrap();
+    assert_eq!(device.list(TOP), ["yours"], "first to arrive stays, the second adopts it");
+}
+
+#[test]
+fn a_folder_removed_elsewhere_stays_while_something_is_queued_in_it() {
+    let mut device = Device::new();
+    device.pull(vec![node_row(D, folder_state()), entry_row(root(), "d", Some(D))]);
+    let dir = device.at("/d");
+    let ino = device.written(dir, "new", b"keep me");
+    device.pull(vec![entry_row(root(), "d", None), tarn_proto::change::Row::Node { node: D, state: None }]);
+    assert_eq!(device.list(TOP), ["d"]);
+    assert_eq!(device.read(ino), b"keep me");
+    assert_eq!(device.at("/d/new"), ino);
+}
+
+#[test]
+fn an_open_file_keeps_its_version_and_later_opens_see_the_new_one() {
+    let mut device = Device::new();
+    let ino = device.written(TOP, "f", b"old");
+    let ops = device.push();
+    let tarn_proto::op::OpKind::Create { node, .. } = ops[0].kind else { panic!() };
+    device.tree.opened(ino, false).unwrap();
+    let vector = VersionVector::default().with(ME, ops[0].counter).with(OTHER, 1);
+    device.pull(vec![node_row(node, remote_file(b"newer", vector, OTHER))]);
+    assert_eq!(device.read(ino), b"old");
+    let fresh = device.lookup(TOP, "f").unwrap();
+    assert_ne!(fresh.ino, ino);
+    assert_eq!(fresh.size_bytes, 5);
+    device.tree.closed(ino, false).unwrap();
+    assert!(matches!(device.tree.stat(ino), Err(TreeError::NotFound)));
+}
+
+#[test]
+fn a_closed_file_shows_the_new_version_under_its_inode() {
+    let mut device = Device::new();
+    let ino = device.written(TOP, "f", b"old");
+    let ops = device.push();
+    let tarn_proto::op::OpKind::Create { node, .. } = ops[0].kind else { panic!() };
+    let vector = VersionVector::default().with(ME, ops[0].counter).with(OTHER, 1);
+    device.pull(vec![node_row(node, remote_file(b"newer", vector, OTHER))]);
+    let stat = device.lookup(TOP, "f").unwrap();
+    assert_eq!((stat.ino, stat.size_bytes, stat.allocated_bytes), (ino, 5, 0));
+}
+
+#[test]
+fn dirty_bytes_stay_when_a_new_version_arrives() {
+    let mut device = Device::new();
+    let ino = device.written(TOP, "f", b"old");
+    let ops = device.push();
+    let tarn_proto::op::OpKind::Create { node, .. } = ops[0].kind else { panic!() };
+    device.write(ino, 0, b"mine");
+    let vector = VersionVector::default().with(ME, ops[0].counter).with(OTHER, 1);
+    device.pull(vec![node_row(node, remote_file(b"theirs", vector, OTHER))]);
+    assert_eq!(device.read(ino), b"mine");
+    let frozen = device.freeze();
+    let tarn_proto::op::OpKind::Write { base, .. } = &frozen[0].1.kind else { panic!() };
+    assert_eq!(base.get(OTHER), 0, "it says what it was made from, not what came meanwhile");
+}
+
+#[test]
+fn an_unknown_folder_is_never_shown_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(dir);
+    let mut device = Device::new();
+    device.pull(vec![node_row(D, folder_state()), entry_row(root(), "d", Some(D))]);
+    assert_eq!(device.list(device.at("/d")), Vec::<String>::new(), "known to be empty");
+}
+
+#[test]
+fn a_listing_on_demand_beats_older_rows() {
+    let mut device = Device::new();
+    let child = ChildEntry { name: name("f"), entry_seq: 5, node: N, node_seq: 5, state: theirs(b"x", 1) };
+    let listing = ChildrenResponse { seq: 9, node: folder_state(), node_seq: 1, children: vec![child], next: None };
+    device.tree.list_folder(root(), listing).unwrap();
+    assert_eq!(device.list(TOP), ["f"]);
+    device.seq = 9;
+    let empty = ChildrenResponse { seq: 12, node: folder_state(), node_seq: 1, children: Vec::new(), next: None };
+    device.tree.list_folder(root(), empty).unwrap();
+    assert!(device.list(TOP).is_empty());
+}
+
+#[test]
+fn refused_bytes_are_rescued() {
+    let mut device = Device::new();
+    let ino = device.written(TOP, "f", b"precious");
+    let frozen = device.freeze();
+    let outcome = Outcome::Refused { code: tarn_proto::error::ErrorCode::QuotaExceeded, detail: String::new() };
+    let answer = Answer { counter: frozen[0].1.counter, outcome, changes: Vec::new() };
+    device.tree.settle(&[(frozen[0].0, answer)], cursor(device.seq), cursor(device.seq)).unwrap();
+    assert_eq!(device.list(TOP), ["Tarn rescued"]);
+    assert_eq!(device.read(ino), b"precious");
+    let ops = device.push();
+    assert_eq!(ops.len(), 3, "two folders and the file");
+}

@@ -1,0 +1,204 @@
+//! Owns the calls that only look: lookup, stat, listings, paths.
+
+use super::Tree;
+use super::error::TreeError;
+use super::load::Session;
+use super::types::{DirEntry, QueueTotals, Stat, SyncState};
+use crate::meta::rows::{Ino, ROOT};
+use tarn_proto::name::Name;
+use tarn_proto::node::NodeKind;
+
+type Result<T> = std::result::Result<T, TreeError>;
+
+/// An open directory: its cookies stay while it lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DirHandle {
+    /// The directory.
+    pub ino: Ino,
+    /// Changes with every change of the listing.
+    pub generation: u64,
+}
+
+impl Session<'_> {
+    pub(super) fn stat(&mut self, ino: Ino) -> Result<Stat> {
+        let content = self.local_content(ino)?;
+        let link_count = self.link_count(ino)?;
+        let inode = self.inode(ino)?;
+        let kind = inode.kind().cloned().ok_or(TreeError::NotFound)?;
+        let attrs = inode.attrs().ok_or(TreeError::NotFound)?;
+        let remote_size = || inode.remote.as_ref().and_then(|remote| Some(remote.file.as_ref()?.content.size));
+        let size_bytes = match &kind {
+            NodeKind::File => content.as_ref().map(|c| c.size_bytes()).or_else(remote_size).unwrap_or(0),
+            NodeKind::Symlink { target } => target.len() as u64,
+            _ => 0,
+        };
+        let allocated_bytes = match content {
+            Some(content) => content.allocated_bytes()?,
+            None => 0,
+        };
+        Ok(Stat { ino, kind, attrs, size_bytes, allocated_bytes, link_count })
+    }
+
+    fn link_count(&mut self, ino: Ino) -> Result<u32> {
+        let inode = self.inode(ino)?;
+        if inode.is_dir() {
+            return Ok(2 + inode.dir.as_ref().map_or(0, super::state::Dir::subdir_count));
+        }
+        Ok(u32::try_from(self.links(ino)?.len()).unwrap_or(u32::MAX))
+    }
+
+    pub(super) fn path(&mut self, ino: Ino) -> Result<Option<Vec<u8>>> {
+        let mut parts = Vec::new();
+        let mut at = ino;
+        while at != ROOT {
+            let Some((parent, name)) = self.links(at)?.into_iter().next() else { return Ok(None) };
+            parts.push(name);
+            if parts.len() > tarn_proto::limits::DEPTH_MAX {
+                return Ok(None);
+            }
+            at = parent;
+        }
+        let mut path = Vec::new();
+        for name in parts.iter().rev() {
+            path.push(b'/');
+            path.extend_from_slice(name.as_bytes());
+        }
+        Ok(Some(path))
+    }
+}
+
+impl Tree {
+    /// Looks a name up.
+    ///
+    /// # Errors
+    /// `NotFound`; `Unlisted` if the folder must be listed first.
+    pub fn lookup(&self, parent: Ino, name: &Name) -> Result<Stat> {
+        self.look(|session| {
+            let ino = session.child(parent, name)?.ok_or(TreeError::NotFound)?;
+            session.stat(ino)
+        })
+    }
+
+    /// Counts that the kernel was told of an inode.
+    ///
+    /// # Errors
+    /// `NotFound` for an inode that is gone.
+    pub fn refer(&self, ino: Ino) -> Result<()> {
+        self.look(|session| {
+            session.inode(ino)?.kernel_refs += 1;
+            Ok(())
+        })
+    }
+
+    /// What `stat` wants to know.
+    ///
+    /// # Errors
+    /// `NotFound` for an inode that is gone.
+    pub fn stat(&self, ino: Ino) -> Result<Stat> {
+        self.look(|session| session.stat(ino))
+    }
+
+    /// Opens a directory for reading.
+    ///
+    /// # Errors
+    /// `NotADirectory`; `Unlisted` if it must be listed first.
+    pub fn open_dir(&self, ino: Ino) -> Result<DirHandle> {
+        self.look(|session| {
+            let dir = session.dir(ino)?;
+            dir.handles += 1;
+            Ok(DirHandle { ino, generation: dir.generation })
+        })
+    }
+
+    /// Ends an open directory.
+    pub fn close_dir(&self, handle: DirHandle) {
+        self.with(|session| {
+            if let Some(dir) = session.state.inodes.get_mut(&handle.ino).and_then(|inode| inode.dir.as_mut()) {
+                dir.handles = dir.handles.saturating_sub(1);
+            }
+            session.release_if_idle(handle.ino);
+        });
+    }
+
+    /// Entries after a cookie (0: from the start), at most `max`; without "." and "..", whose cookies are 1 and 2.
+    ///
+    /// # Errors
+    /// `NotADirectory`; `Unlisted` if the folder must be listed first.
+    pub fn read_dir(&self, handle: DirHandle, after: u64, max: usize) -> Result<Vec<DirEntry>> {
+        self.look(|session| {
+            let dir = session.dir(handle.ino)?;
+            let entry = |(name, child): (&Name, super::state::Child)| DirEntry {
+                cookie: child.cookie,
+                name: name.clone(),
+                ino: child.ino,
+                node_type: child.node_type,
+            };
+            Ok(dir.after(after).take(max).map(entry).collect())
+        })
+    }
+
+    /// The directory above; the root is its own.
+    ///
+    /// # Errors
+    /// `NotFound` for an inode that is gone.
+    pub fn parent_of(&self, ino: Ino) -> Result<Option<Ino>> {
+        if ino == ROOT {
+            return Ok(Some(ROOT));
+        }
+        self.look(|session| session.parent(ino))
+    }
+
+    /// One of an inode's paths, from the root, with a leading `/` (the root's is empty); `None` for an orphan.
+    ///
+    /// # Errors
+    /// `NotFound` for an inode that is gone.
+    pub fn path_of(&self, ino: Ino) -> Result<Option<Vec<u8>>> {
+        self.look(|session| session.path(ino))
+    }
+
+    /// The inode at a path below the root.
+    ///
+    /// # Errors
+    /// `NotFound`, `NotADirectory`; `Unlisted` if a folder on the way must be listed first.
+    pub fn resolve(&self, path: &[u8]) -> Result<Ino> {
+        self.look(|session| {
+            let mut at = ROOT;
+            for part in path.split(|&c| c == b'/').filter(|part| !part.is_empty() && *part != b".") {
+                let name = Name::new(part).map_err(|_| TreeError::NotFound)?;
+                at = session.child(at, &name)?.ok_or(TreeError::NotFound)?;
+            }
+            Ok(at)
+        })
+    }
+
+    /// What is queued for a node.
+    ///
+    /// # Errors
+    /// `NotFound` for an inode that is gone.
+    pub fn sync_state(&self, ino: Ino) -> Result<SyncState> {
+        self.look(|session| {
+            let mut state = SyncState::InSync;
+            for (_, queued) in session.state.queue.of_ino(ino) {
+                if queued.op.frozen.is_some() || queued.prepared.is_some() {
+                    return Ok(SyncState::Uploading);
+                }
+                state = SyncState::Dirty;
+            }
+            Ok(state)
+        })
+    }
+
+    /// What is queued, in numbers.
+    pub fn queue_totals(&self) -> QueueTotals {
+        self.with(|session| {
+            let tickets: Vec<Ino> =
+                session.state.queue.ops.values().filter_map(|queued| queued.op.op.content_of()).collect();
+            let mut totals = QueueTotals { operations: session.state.queue.ops.len() as u64, bytes: 0 };
+            for ino in tickets {
+                let content = session.state.inodes.get(&ino).and_then(|inode| inode.content.clone());
+                totals.bytes += content.map_or(0, |content| content.size_bytes());
+            }
+            totals
+        })
+    }
+}
