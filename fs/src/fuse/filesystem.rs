@@ -187,7 +187,7 @@ impl Filesystem for Mounted {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        self.runner.read(req, reply, handle.0, offset, size as usize);
+        self.runner.call("read", req, reply, move |vfs, _| vfs.read(handle.0, offset, size as usize));
     }
 
     fn write(

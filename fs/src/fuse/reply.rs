@@ -6,6 +6,7 @@ use crate::meta::rows::Ino;
 use crate::tree::Stat;
 use crate::vfs::ports::Space;
 use crate::vfs::{Opened, OpenedDir, Serve, Shown};
+use bytes::Bytes;
 use fuser::{
     Errno, FileAttr, FileHandle, FopenFlags, Generation, INodeNo, ReplyAttr, ReplyCreate, ReplyData, ReplyEmpty,
     ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
@@ -50,6 +51,7 @@ respond!(ReplyEntry, Option<Shown>, |reply, shown| {
     let attr = shown.as_ref().map_or_else(absent, file_attr);
     reply.entry(&KEPT_FOR, &attr, GENERATION);
 });
+respond!(ReplyData, Bytes, |reply, bytes| reply.data(&bytes));
 respond!(ReplyData, Vec<u8>, |reply, bytes| reply.data(&bytes));
 respond!(ReplyWrite, u32, |reply, count| reply.written(count));
 respond!(ReplyLseek, i64, |reply, offset| reply.offset(offset));

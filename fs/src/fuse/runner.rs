@@ -6,18 +6,12 @@ use super::reply::Respond;
 use super::signals::told_to_end;
 use crate::vfs::ports::BringError;
 use crate::vfs::{Answer, Caller, Stop, Vfs, VfsError, WaitFor};
-use fuser::{Errno, ReplyData, ReplyWrite, Request};
-use std::cell::RefCell;
+use fuser::{Errno, ReplyWrite, Request};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tracing::{Instrument, Span};
-
-thread_local! {
-    /// What a worker thread reads into: the kernel asks for at most 1 MiB, again and again.
-    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
 
 /// Runs calls.
 #[derive(Debug, Clone)]
@@ -41,31 +35,6 @@ impl Runner {
         match span.in_scope(|| guarded(|| op(&self.vfs, caller))) {
             Err(Stop::Wait(what)) => self.later(span, caller, what, reply, op),
             answer => respond(reply, answer),
-        }
-    }
-
-    /// Reads and replies, without a buffer of its own where the bytes are here.
-    pub fn read(&self, request: &Request, reply: ReplyData, handle: u64, offset: u64, size: usize) {
-        let caller = caller(request);
-        let span = span("read", caller);
-        let stop = BUFFER.with_borrow_mut(|buffer| {
-            if buffer.len() < size {
-                buffer.resize(size, 0);
-            }
-            match span.in_scope(|| guarded(|| self.vfs.read(handle, offset, &mut buffer[..size]))) {
-                Ok(count) => {
-                    reply.data(&buffer[..count]);
-                    None
-                }
-                Err(stop) => Some((stop, reply)),
-            }
-        });
-        match stop {
-            Some((Stop::Wait(what), reply)) => {
-                self.later(span, caller, what, reply, move |vfs, _| read_owned(vfs, handle, offset, size));
-            }
-            Some((Stop::Fail(error), reply)) => respond(reply, Err(Stop::Fail(error))),
-            None => {}
         }
     }
 
@@ -140,16 +109,9 @@ where
 
 async fn bring(vfs: &Vfs, what: &WaitFor) -> Result<(), BringError> {
     match what {
-        WaitFor::List(node) => vfs.bringer().list(*node).await,
-        WaitFor::Bytes { ino, ranges } => vfs.bringer().bytes(*ino, ranges).await,
+        WaitFor::List(node) => vfs.lister().list(*node).await,
+        WaitFor::Bytes { content, ranges } => content.need(ranges).await,
     }
-}
-
-fn read_owned(vfs: &Vfs, handle: u64, offset: u64, size: usize) -> Answer<Vec<u8>> {
-    let mut bytes = vec![0; size];
-    let count = vfs.read(handle, offset, &mut bytes)?;
-    bytes.truncate(count);
-    Ok(bytes)
 }
 
 /// Runs `call`; a panic in it becomes an answer.

@@ -3,15 +3,15 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::content::Read;
 use crate::env::RealClock;
 use crate::meta::rows::{Ino, ROOT};
 use crate::tree::{Invalidation, NewNode, Notifier};
-use crate::vfs::fake::{FakeBringer, FakeTree, Network};
+use crate::vfs::fake::{FakeTree, Network};
 use crate::vfs::ports::TreePort;
 use crate::vfs::{Options, Ports, Vfs};
-use parking_lot::Mutex;
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Read as _, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -26,7 +26,6 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 struct Mount {
     tree: FakeTree,
-    bringer: Arc<FakeBringer>,
     notifier: Arc<KernelNotifier>,
     session: Option<Session>,
     runtime: Runtime,
@@ -36,11 +35,10 @@ struct Mount {
 impl Mount {
     fn new() -> Self {
         let tree = FakeTree::new();
-        let bringer = Arc::new(FakeBringer { tree: tree.clone(), network: Mutex::new(Network::Up) });
         let notifier = Arc::new(KernelNotifier::default());
         let ports = Ports {
             tree: Arc::new(tree.clone()),
-            bringer: bringer.clone(),
+            lister: Arc::new(tree.clone()),
             clock: Arc::new(RealClock::new()),
             stale: notifier.stale().clone(),
         };
@@ -55,7 +53,7 @@ impl Mount {
         };
         let runtime = Runtime::new().unwrap();
         let session = mount(Arc::new(vfs), &notifier, &options, runtime.handle()).unwrap();
-        Self { tree, bringer, notifier, session: Some(session), runtime, folder }
+        Self { tree, notifier, session: Some(session), runtime, folder }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -180,8 +178,7 @@ fn a_shared_map_and_read_and_write_see_the_same_bytes() {
         assert_eq!(libc::munmap(map.as_mut_ptr().cast(), 8192), 0);
     }
     let content = mount.tree.content(mount.ino("f")).unwrap();
-    content.read(5000, &mut byte).unwrap();
-    assert_eq!(byte, [3]);
+    assert_eq!(content.read(5000, 1).unwrap(), Read::Bytes(vec![3].into()));
 }
 
 #[test]
@@ -246,10 +243,10 @@ fn an_unlisted_folder_is_listed_when_it_is_opened_and_offline_it_is_unreachable(
     fs::create_dir(mount.path("d")).unwrap();
     fs::write(mount.path("d/f"), b"x").unwrap();
     mount.tree.lose_listing(mount.ino("d"));
-    *mount.bringer.network.lock() = Network::Down;
+    *mount.tree.1.state.lock() = Network::Down;
     let error = fs::read_dir(mount.path("d")).map(drop).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(libc::ENETUNREACH));
-    *mount.bringer.network.lock() = Network::Up;
+    *mount.tree.1.state.lock() = Network::Up;
     assert_eq!(fs::read_dir(mount.path("d")).unwrap().count(), 1);
 }
 
@@ -262,9 +259,9 @@ fn offline_a_read_fails_at_once_and_on_a_silent_network_at_its_deadline() {
         let error = file.read_at(&mut [0; 10], 0).unwrap_err();
         (error.raw_os_error(), started.elapsed() >= PATIENCE)
     };
-    *mount.bringer.network.lock() = Network::Down;
+    *mount.tree.1.state.lock() = Network::Down;
     assert_eq!(read(), (Some(libc::ENETUNREACH), false));
-    *mount.bringer.network.lock() = Network::Silent;
+    *mount.tree.1.state.lock() = Network::Silent;
     assert_eq!(read(), (Some(libc::EIO), true));
     // Meanwhile and after, all else answers.
     assert_eq!(fs::metadata(mount.path("f")).unwrap().len(), 10_000);
@@ -274,7 +271,7 @@ fn offline_a_read_fails_at_once_and_on_a_silent_network_at_its_deadline() {
 fn a_reader_that_waits_can_be_ended() {
     let mount = Mount::new();
     drop(mount.cold("f"));
-    *mount.bringer.network.lock() = Network::Silent;
+    *mount.tree.1.state.lock() = Network::Silent;
     for signal in ["INT", "TERM", "KILL"] {
         let mut reader = Command::new("cat").arg(mount.path("f")).stdout(Stdio::null()).spawn().unwrap();
         let status = format!("/proc/{}/stat", reader.id());

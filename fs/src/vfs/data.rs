@@ -1,74 +1,32 @@
 //! Owns the calls on bytes: read, write, lseek, fallocate, copy_file_range.
 
 use super::files::OpenFile;
-use super::ports::{FileContent, Found};
+use super::ports::FileContent;
 use super::{Answer, Caller, Stop, Vfs, VfsError, WaitFor};
+use crate::content::Read;
 use crate::meta::rows::Ino;
 use crate::tree::TreeError;
+use bytes::Bytes;
 use std::ops::Range;
+use std::sync::Arc;
 use tarn_proto::limits::FILE_BYTES_MAX;
 
 /// Most bytes that one `copy_file_range` call copies; programs call again for the rest.
 const COPY_BYTES_MAX: u64 = 8 << 20;
-const COPY_STEP_BYTES: usize = 1 << 20;
-/// What is read ahead of the first read of a handle, and at most.
-const AHEAD_BYTES_MIN: u64 = 1 << 20;
-const AHEAD_BYTES_MAX: u64 = 32 << 20;
-
-/// How a handle has been read so far: where the next read would go on, and how far ahead to fetch then.
-#[derive(Debug, Default)]
-pub struct Reading {
-    next: u64,
-    fetched_to: u64,
-    window_bytes: u64,
-}
-
-impl Reading {
-    /// Notes a read; what to fetch ahead of it, if it goes on where the last one ended.
-    fn note(&mut self, range: Range<u64>, size_bytes: u64) -> Option<Range<u64>> {
-        let goes_on = range.start == self.next;
-        self.next = range.end;
-        if !goes_on {
-            (self.window_bytes, self.fetched_to) = (0, range.end);
-            return None;
-        }
-        let half_used = range.end + self.window_bytes / 2 >= self.fetched_to;
-        if !half_used || self.fetched_to >= size_bytes {
-            return None;
-        }
-        self.window_bytes = (self.window_bytes * 2).clamp(AHEAD_BYTES_MIN, AHEAD_BYTES_MAX);
-        let ahead = self.fetched_to.max(range.end)..(range.end + self.window_bytes).min(size_bytes);
-        self.fetched_to = ahead.end.max(self.fetched_to);
-        (ahead.start < ahead.end).then_some(ahead)
-    }
-}
-
+const COPY_STEP_BYTES: u64 = 1 << 20;
 impl Vfs {
-    /// Reads into `buf`; fewer bytes than it holds only at the end of the file.
+    /// Reads `len` bytes; fewer only at the end of the file.
     ///
     /// # Errors
     /// `BadHandle`; waits for what is not here.
-    pub fn read(&self, handle: u64, offset: u64, buf: &mut [u8]) -> Answer<usize> {
+    pub fn read(&self, handle: u64, offset: u64, len: usize) -> Answer<Bytes> {
         let file = self.file(handle)?;
         let content = self.content(&file)?;
-        let found = content.read(offset, buf)?;
-        let end = match &found {
-            Found::Bytes(count) => offset + *count as u64,
-            Found::Missing(_) => offset.saturating_add(buf.len() as u64).min(content.size_bytes()),
-        };
-        self.read_ahead(&file, content.as_ref(), offset..end);
+        let found = content.read(offset, len)?;
+        read_ahead(&file, content.as_ref(), offset, len);
         match found {
-            Found::Bytes(count) => Ok(count),
-            Found::Missing(ranges) => Err(Stop::Wait(WaitFor::Bytes { ino: file.ino, ranges })),
-        }
-    }
-
-    /// Asks for what the next reads will want. Where all is here this is one lock of the handle.
-    fn read_ahead(&self, file: &OpenFile, content: &dyn FileContent, read: Range<u64>) {
-        let Some(ahead) = file.reading.lock().note(read, content.size_bytes()) else { return };
-        let missing = content.missing(ahead);
-        if !missing.is_empty() {
-            self.bringer.soon(file.ino, &missing);
+            Read::Bytes(bytes) => Ok(bytes),
+            Read::Missing(ranges) => Err(Stop::Wait(WaitFor::Bytes { content: Arc::clone(content), ranges })),
         }
     }
 
@@ -139,11 +97,10 @@ impl Vfs {
     /// # Errors
     /// Of the first byte; later ones end the copy early. Waits for what is not here.
     pub fn copy_file_range(&self, caller: Caller, from: (u64, u64), to: (u64, u64), len_bytes: u64) -> Answer<u64> {
-        let mut buf = vec![0; COPY_STEP_BYTES.min(len_bytes as usize)];
         let mut copied = 0;
         while copied < len_bytes.min(COPY_BYTES_MAX) {
-            let want = (len_bytes - copied).min(buf.len() as u64) as usize;
-            match self.copy_step(caller, from.0, from.1 + copied, (to.0, to.1 + copied), &mut buf[..want]) {
+            let want = (len_bytes - copied).min(COPY_STEP_BYTES);
+            match self.copy_step(caller, (from.0, from.1 + copied), (to.0, to.1 + copied), want) {
                 Ok(0) => break,
                 Ok(count) => copied += count,
                 Err(_) if copied > 0 => break,
@@ -153,12 +110,12 @@ impl Vfs {
         Ok(copied)
     }
 
-    fn copy_step(&self, caller: Caller, from: u64, offset: u64, to: (u64, u64), buf: &mut [u8]) -> Answer<u64> {
-        let count = self.read(from, offset, buf)?;
-        if count > 0 {
-            self.write(caller, to.0, to.1, &buf[..count], false)?;
+    fn copy_step(&self, caller: Caller, from: (u64, u64), to: (u64, u64), len_bytes: u64) -> Answer<u64> {
+        let bytes = self.read(from.0, from.1, len_bytes as usize)?;
+        if !bytes.is_empty() {
+            self.write(caller, to.0, to.1, &bytes, false)?;
         }
-        Ok(count as u64)
+        Ok(bytes.len() as u64)
     }
 
     /// How much of a file is here, in a word.
@@ -169,6 +126,15 @@ impl Vfs {
             (present, size) if present < size => "partial",
             _ => "hydrated",
         })
+    }
+}
+
+/// Asks for what the next reads will want. Where all is here this is one lock of the handle.
+fn read_ahead(file: &OpenFile, content: &dyn FileContent, offset: u64, len: usize) {
+    let Some(ahead) = file.reading.lock().note(offset, len, content.size_bytes()) else { return };
+    let missing = content.missing(ahead);
+    if !missing.is_empty() {
+        content.soon(missing);
     }
 }
 

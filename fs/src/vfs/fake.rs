@@ -1,8 +1,9 @@
 //! A tree in memory for tests: keeps the rules that `vfs` leaves to the tree, and can be told that a folder is not
 //! listed or that bytes are not here.
 
-use super::ports::{BringError, Bringer, FileContent, Found, Listing, Space, TreePort};
+use super::ports::{BringError, FileContent, Lister, Listing, Space, TreePort};
 use super::{Options, Ports, Stale, Vfs};
+use crate::content::Read;
 use crate::env::RealClock;
 use crate::meta::ranges::RangeSet;
 use crate::meta::rows::{Ino, ROOT};
@@ -27,7 +28,7 @@ struct Bytes {
 
 /// Bytes of a file, some of which may be missing.
 #[derive(Debug, Default)]
-pub(crate) struct FakeContent(Mutex<Bytes>);
+pub(crate) struct FakeContent(Mutex<Bytes>, Arc<FakeNetwork>);
 
 #[derive(Debug)]
 struct Node {
@@ -46,14 +47,13 @@ struct State {
     refs: HashMap<Ino, u64>,
     opens: HashMap<Ino, (u32, u32)>,
     unlisted: HashSet<Ino>,
-    soon: Vec<(Ino, Range<u64>)>,
     synced: u32,
     last: u64,
 }
 
 /// The tree.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct FakeTree(Arc<Mutex<State>>);
+pub(crate) struct FakeTree(Arc<Mutex<State>>, pub Arc<FakeNetwork>);
 
 /// What the bringer does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,11 +66,17 @@ pub(crate) enum Network {
     Silent,
 }
 
-/// Brings from nowhere.
+/// The way to what is not here.
 #[derive(Debug)]
-pub(crate) struct FakeBringer {
-    pub tree: FakeTree,
-    pub network: Mutex<Network>,
+pub(crate) struct FakeNetwork {
+    pub state: Mutex<Network>,
+    pub asked_soon: Mutex<Vec<Range<u64>>>,
+}
+
+impl Default for FakeNetwork {
+    fn default() -> Self {
+        Self { state: Mutex::new(Network::Up), asked_soon: Mutex::default() }
+    }
 }
 
 fn node_of(ino: Ino) -> NodeId {
@@ -88,20 +94,15 @@ impl FakeTree {
         let tree = Self::default();
         tree.0.lock().last = ROOT.0;
         let new = NewNode { kind: NodeKind::Dir, mode: 0o755, uid: 0, gid: 0 };
-        tree.0.lock().nodes.insert(ROOT, Node::new(new, ROOT));
+        tree.0.lock().nodes.insert(ROOT, Node::new(new, ROOT, &tree.1));
         tree
     }
 
-    /// A file system over it, and what brings for it.
-    pub fn mount(&self, options: Options) -> (Vfs, Arc<FakeBringer>) {
-        let bringer = Arc::new(FakeBringer { tree: self.clone(), network: Mutex::new(Network::Up) });
-        let ports = Ports {
-            tree: Arc::new(self.clone()),
-            bringer: bringer.clone(),
-            clock: Arc::new(RealClock::new()),
-            stale: Arc::new(Stale::default()),
-        };
-        (Vfs::new(ports, options), bringer)
+    /// A file system over it.
+    pub fn mount(&self, options: Options) -> Vfs {
+        let (tree, lister) = (Arc::new(self.clone()), Arc::new(self.clone()));
+        let ports = Ports { tree, lister, clock: Arc::new(RealClock::new()), stale: Arc::new(Stale::default()) };
+        Vfs::new(ports, options)
     }
 
     /// Forgets bytes of a file.
@@ -123,10 +124,6 @@ impl FakeTree {
         self.0.lock().opens.get(&ino).copied().unwrap_or_default()
     }
 
-    pub fn asked_soon(&self) -> Vec<(Ino, Range<u64>)> {
-        self.0.lock().soon.clone()
-    }
-
     pub fn sync_count(&self) -> u32 {
         self.0.lock().synced
     }
@@ -139,9 +136,9 @@ impl FakeTree {
 }
 
 impl Node {
-    fn new(new: NewNode, parent: Ino) -> Self {
+    fn new(new: NewNode, parent: Ino, network: &Arc<FakeNetwork>) -> Self {
         let attrs = Attrs { mode: new.mode, uid: new.uid, gid: new.gid, ..Attrs::default() };
-        let (entries, content) = (BTreeMap::new(), Arc::default());
+        let (entries, content) = (BTreeMap::new(), Arc::new(FakeContent(Mutex::default(), network.clone())));
         Self { kind: new.kind, attrs, entries, last_cookie: 2, parent, names: 1, content }
     }
 }
@@ -236,7 +233,7 @@ impl TreePort for FakeTree {
         }
         state.last += 1;
         let ino = Ino(state.last);
-        state.nodes.insert(ino, Node::new(new, parent));
+        state.nodes.insert(ino, Node::new(new, parent, &self.1));
         state.enter(parent, name, ino)?;
         state.stat(ino)
     }
@@ -403,21 +400,19 @@ impl Listing for FakeListing {
     }
 }
 
+#[async_trait]
 impl FileContent for FakeContent {
     fn size_bytes(&self) -> u64 {
         self.0.lock().bytes.len() as u64
     }
 
-    fn read(&self, offset: u64, buf: &mut [u8]) -> Result<Found> {
+    fn read(&self, offset: u64, len: usize) -> Result<Read> {
         let content = self.0.lock();
         let start = (offset as usize).min(content.bytes.len());
-        let end = (start + buf.len()).min(content.bytes.len());
+        let end = (start + len).min(content.bytes.len());
         let missing = content.missing.within(start as u64..end as u64);
-        if !missing.is_empty() {
-            return Ok(Found::Missing(missing));
-        }
-        buf[..end - start].copy_from_slice(&content.bytes[start..end]);
-        Ok(Found::Bytes(end - start))
+        let bytes = || content.bytes[start..end].to_vec().into();
+        Ok(if missing.is_empty() { Read::Bytes(bytes()) } else { Read::Missing(missing) })
     }
 
     fn missing(&self, range: Range<u64>) -> Vec<Range<u64>> {
@@ -428,12 +423,22 @@ impl FileContent for FakeContent {
         let content = self.0.lock();
         content.bytes.len() as u64 - content.missing.len_bytes()
     }
+
+    async fn need(&self, ranges: &[Range<u64>]) -> std::result::Result<(), BringError> {
+        self.1.reach().await?;
+        ranges.iter().for_each(|range| self.0.lock().missing.remove(range.clone()));
+        Ok(())
+    }
+
+    fn soon(&self, ranges: Vec<Range<u64>>) {
+        self.1.asked_soon.lock().extend(ranges);
+    }
 }
 
-impl FakeBringer {
+impl FakeNetwork {
     async fn reach(&self) -> std::result::Result<(), BringError> {
-        let network = *self.network.lock();
-        match network {
+        let state = *self.state.lock();
+        match state {
             Network::Up => Ok(()),
             Network::Down => Err(BringError::Unreachable),
             Network::Silent => std::future::pending().await,
@@ -442,22 +447,10 @@ impl FakeBringer {
 }
 
 #[async_trait]
-impl Bringer for FakeBringer {
+impl Lister for FakeTree {
     async fn list(&self, node: NodeId) -> std::result::Result<(), BringError> {
-        self.reach().await?;
-        self.tree.0.lock().unlisted.retain(|ino| node_of(*ino) != node);
+        self.1.reach().await?;
+        self.0.lock().unlisted.retain(|ino| node_of(*ino) != node);
         Ok(())
-    }
-
-    async fn bytes(&self, ino: Ino, ranges: &[Range<u64>]) -> std::result::Result<(), BringError> {
-        self.reach().await?;
-        let state = self.tree.0.lock();
-        let mut content = state.nodes[&ino].content.0.lock();
-        ranges.iter().for_each(|range| content.missing.remove(range.clone()));
-        Ok(())
-    }
-
-    fn soon(&self, ino: Ino, ranges: &[Range<u64>]) {
-        self.tree.0.lock().soon.extend(ranges.iter().map(|range| (ino, range.clone())));
     }
 }

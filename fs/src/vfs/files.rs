@@ -1,8 +1,8 @@
 //! Owns the calls on open files: open, create, flush, release, fsync.
 
-use super::data::Reading;
 use super::ports::FileContent;
 use super::{Answer, Caller, Shown, Stop, Vfs, VfsError};
+use crate::hydrate::ReadAhead;
 use crate::meta::rows::Ino;
 use crate::tree::TreeError;
 use parking_lot::Mutex;
@@ -54,7 +54,7 @@ pub struct OpenFile {
     /// Taken at the first read: many programs open and only stat.
     content: OnceLock<Arc<dyn FileContent>>,
     /// How it has been read so far.
-    pub(super) reading: Mutex<Reading>,
+    pub(super) reading: Mutex<ReadAhead>,
 }
 
 /// How the kernel is to serve an open file.

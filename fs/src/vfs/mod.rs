@@ -38,7 +38,7 @@ use files::OpenFile;
 use handles::Handles;
 use lru::LruCache;
 use parking_lot::Mutex;
-use ports::{Bringer, Space, TreePort};
+use ports::{Lister, Space, TreePort};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,8 +52,8 @@ const ATIMES_MAX: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
 pub struct Ports {
     /// The tree.
     pub tree: Arc<dyn TreePort>,
-    /// Who brings what is not local.
-    pub bringer: Arc<dyn Bringer>,
+    /// Who brings listings.
+    pub lister: Arc<dyn Lister>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// Which inodes have invalidations on their way; who sends them keeps it.
@@ -67,7 +67,7 @@ pub struct Ports {
 #[derive(Debug)]
 pub struct Vfs {
     tree: Arc<dyn TreePort>,
-    bringer: Arc<dyn Bringer>,
+    lister: Arc<dyn Lister>,
     clock: Arc<dyn Clock>,
     options: Options,
     files: Handles<OpenFile>,
@@ -80,10 +80,10 @@ pub struct Vfs {
 impl Vfs {
     /// A file system that shows `tree`.
     pub fn new(ports: Ports, options: Options) -> Self {
-        let Ports { tree, bringer, clock, stale } = ports;
+        let Ports { tree, lister, clock, stale } = ports;
         Self {
             tree,
-            bringer,
+            lister,
             clock,
             options,
             files: Handles::default(),
@@ -94,9 +94,9 @@ impl Vfs {
         }
     }
 
-    /// Who brings what is not local.
-    pub fn bringer(&self) -> &Arc<dyn Bringer> {
-        &self.bringer
+    /// Who brings listings.
+    pub fn lister(&self) -> &Arc<dyn Lister> {
+        &self.lister
     }
 
     /// How this mount shows the tree.

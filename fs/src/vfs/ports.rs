@@ -1,6 +1,7 @@
 //! Owns the seams of `vfs`: what it asks of the tree, of a content, and of those who bring what is not local.
 //! The tests stand fakes behind them.
 
+use crate::content::Read;
 use crate::meta::rows::Ino;
 use crate::tree::{DirEntry, NewNode, RenameRequest, Stat, SyncState, TreeError};
 use async_trait::async_trait;
@@ -10,15 +11,6 @@ use std::sync::Arc;
 use tarn_proto::ids::NodeId;
 use tarn_proto::name::Name;
 use tarn_proto::node::AttrChange;
-
-/// What a read found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found {
-    /// So many bytes; fewer than asked only at the end of the file.
-    Bytes(usize),
-    /// These are not here; nothing was read.
-    Missing(Vec<Range<u64>>),
-}
 
 /// What the tree answers. No call blocks on the network; errors are the tree's.
 #[expect(clippy::missing_errors_doc, reason = "all errors are the tree's, and its error type says when")]
@@ -85,19 +77,27 @@ pub trait Listing: Send + Sync + Debug {
     fn read(&self, after_cookie: u64, max: usize) -> Result<Vec<DirEntry>, TreeError>;
 }
 
-/// The bytes of a file.
+/// The bytes of a file, and the way to those that are not here.
+#[async_trait]
 pub trait FileContent: Send + Sync + Debug {
     /// Size in bytes.
     fn size_bytes(&self) -> u64;
-    /// Reads into `buf` from `offset` on.
+    /// Reads up to `len` bytes from `offset` on.
     ///
     /// # Errors
     /// The tree's.
-    fn read(&self, offset: u64, buf: &mut [u8]) -> Result<Found, TreeError>;
+    fn read(&self, offset: u64, len: usize) -> Result<Read, TreeError>;
     /// Which parts of a range are not here.
     fn missing(&self, range: Range<u64>) -> Vec<Range<u64>>;
     /// How many bytes are here.
     fn present_bytes(&self) -> u64;
+    /// Brings bytes. Cancel-safe: a dropped call leaves nothing half done.
+    ///
+    /// # Errors
+    /// Why they cannot be brought.
+    async fn need(&self, ranges: &[Range<u64>]) -> Result<(), BringError>;
+    /// Tells that a program will likely read these bytes soon. Returns at once.
+    fn soon(&self, ranges: Vec<Range<u64>>);
 }
 
 /// What `statfs` tells.
@@ -111,15 +111,14 @@ pub struct Space {
     pub node_count: u64,
 }
 
-/// Brings what is not local. Cancel-safe: a dropped call leaves nothing half done.
+/// Brings listings that are not local.
 #[async_trait]
-pub trait Bringer: Send + Sync + Debug {
-    /// Lists a folder on the server and gives the listing to the tree.
+pub trait Lister: Send + Sync + Debug {
+    /// Lists a folder on the server and gives the listing to the tree. Cancel-safe.
+    ///
+    /// # Errors
+    /// Why it cannot be brought.
     async fn list(&self, node: NodeId) -> Result<(), BringError>;
-    /// Hydrates bytes of a file.
-    async fn bytes(&self, ino: Ino, ranges: &[Range<u64>]) -> Result<(), BringError>;
-    /// Tells that a program will likely read these bytes soon. Returns at once.
-    fn soon(&self, ino: Ino, ranges: &[Range<u64>]);
 }
 
 /// Why something cannot be brought.

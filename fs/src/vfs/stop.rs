@@ -1,10 +1,10 @@
 //! Owns why a call does not answer at once: it must wait for the network, or it fails. errno numbers are
 //! given in `fuse` alone.
 
-use super::ports::BringError;
-use crate::meta::rows::Ino;
+use super::ports::{BringError, FileContent};
 use crate::tree::TreeError;
 use std::ops::Range;
+use std::sync::Arc;
 use tarn_proto::ids::NodeId;
 use tarn_proto::name::NameError;
 
@@ -15,8 +15,8 @@ pub enum WaitFor {
     List(NodeId),
     /// Bytes of a file.
     Bytes {
-        /// Of which file.
-        ino: Ino,
+        /// Of which content.
+        content: Arc<dyn FileContent>,
         /// Which bytes.
         ranges: Vec<Range<u64>>,
     },
