@@ -1,0 +1,212 @@
+//! Owns the ports' real side: the tree, and its contents with the way to what is not local.
+
+use super::ports::{BringError, FileContent, Listing, Space, TreePort};
+use crate::content::{LocalContent, Read};
+use crate::hydrate::{HydrateError, Hydrator, Priority};
+use crate::meta::rows::Ino;
+use crate::tree::{DirEntry, DirHandle, NewNode, RenameRequest, Stat, SyncState, Tree, TreeError};
+use async_trait::async_trait;
+use std::io;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tarn_proto::name::Name;
+use tarn_proto::node::AttrChange;
+use tokio::runtime::Handle;
+
+type Result<T> = std::result::Result<T, TreeError>;
+
+/// The tree with a hydrator behind it.
+#[derive(Debug, Clone)]
+pub struct LiveTree {
+    /// The tree.
+    pub tree: Arc<Tree>,
+    /// Brings what its contents lack.
+    pub hydrator: Hydrator,
+    /// Where prefetches run.
+    pub runtime: Handle,
+    /// A folder of the disk that everything local lies on.
+    pub state_dir: PathBuf,
+}
+
+impl TreePort for LiveTree {
+    fn lookup(&self, parent: Ino, name: &Name) -> Result<Stat> {
+        self.tree.lookup(parent, name)
+    }
+
+    fn refer(&self, ino: Ino) {
+        // It was found a moment ago; if it has gone since, there is nothing to count.
+        let _ = self.tree.refer(ino);
+    }
+
+    fn forget(&self, ino: Ino, count: u64) {
+        self.tree.forget(ino, count);
+    }
+
+    fn stat(&self, ino: Ino) -> Result<Stat> {
+        self.tree.stat(ino)
+    }
+
+    fn parent_of(&self, ino: Ino) -> Option<Ino> {
+        self.tree.parent_of(ino).ok().flatten()
+    }
+
+    fn open_dir(&self, ino: Ino) -> Result<Box<dyn Listing>> {
+        let handle = self.tree.open_dir(ino)?;
+        Ok(Box::new(LiveListing { tree: self.tree.clone(), handle }))
+    }
+
+    fn create(&self, parent: Ino, name: &Name, new: NewNode) -> Result<Stat> {
+        self.tree.create(parent, name, new)
+    }
+
+    fn unlink(&self, parent: Ino, name: &Name) -> Result<()> {
+        self.tree.unlink(parent, name)
+    }
+
+    fn rmdir(&self, parent: Ino, name: &Name) -> Result<()> {
+        self.tree.rmdir(parent, name)
+    }
+
+    fn rename(&self, request: &RenameRequest) -> Result<()> {
+        self.tree.rename(request)
+    }
+
+    fn link(&self, ino: Ino, parent: Ino, name: &Name) -> Result<Stat> {
+        self.tree.link(ino, parent, name)
+    }
+
+    fn set_attrs(&self, ino: Ino, change: &AttrChange) -> Result<Stat> {
+        self.tree.set_attrs(ino, change)
+    }
+
+    fn opened(&self, ino: Ino, write: bool) -> Result<()> {
+        self.tree.opened(ino, write)
+    }
+
+    fn closed(&self, ino: Ino, write: bool) {
+        if let Err(error) = self.tree.closed(ino, write) {
+            tracing::warn!(%error, ino = ino.0, "the times of a closed file were not recorded");
+        }
+    }
+
+    fn content(&self, ino: Ino) -> Result<Arc<dyn FileContent>> {
+        let content = self.tree.content(ino)?;
+        Ok(Arc::new(LiveContent { content, hydrator: self.hydrator.clone(), runtime: self.runtime.clone() }))
+    }
+
+    fn write(&self, ino: Ino, offset: u64, data: &[u8]) -> Result<()> {
+        self.tree.write(ino, offset, data).map(drop)
+    }
+
+    fn append(&self, ino: Ino, data: &[u8]) -> Result<()> {
+        self.tree.append(ino, data).map(drop)
+    }
+
+    fn truncate(&self, ino: Ino, size_bytes: u64) -> Result<()> {
+        self.tree.truncate(ino, size_bytes).map(drop)
+    }
+
+    fn punch(&self, ino: Ino, range: Range<u64>) -> Result<()> {
+        self.tree.punch(ino, range).map(drop)
+    }
+
+    fn zero(&self, ino: Ino, range: Range<u64>, keep_size: bool) -> Result<()> {
+        self.tree.zero(ino, range, keep_size).map(drop)
+    }
+
+    fn allocate(&self, ino: Ino, range: Range<u64>, keep_size: bool) -> Result<()> {
+        self.tree.allocate(ino, range, keep_size).map(drop)
+    }
+
+    fn fsync(&self, ino: Ino) -> Result<()> {
+        self.tree.fsync(ino)
+    }
+
+    fn fsync_dir(&self, _: Ino) -> Result<()> {
+        self.tree.sync_log()
+    }
+
+    fn sync_state(&self, ino: Ino) -> Result<SyncState> {
+        self.tree.sync_state(ino)
+    }
+
+    fn space(&self) -> Result<Space> {
+        let disk = rustix::fs::statvfs(&self.state_dir).map_err(io::Error::from)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+        Ok(Space { total_bytes: bytes(disk.f_blocks), free_bytes: bytes(disk.f_bavail), node_count: 0 })
+    }
+}
+
+#[derive(Debug)]
+struct LiveListing {
+    tree: Arc<Tree>,
+    handle: DirHandle,
+}
+
+impl Listing for LiveListing {
+    fn read(&self, after_cookie: u64, max: usize) -> Result<Vec<DirEntry>> {
+        self.tree.read_dir(self.handle, after_cookie, max)
+    }
+}
+
+impl Drop for LiveListing {
+    fn drop(&mut self) {
+        self.tree.close_dir(self.handle);
+    }
+}
+
+#[derive(Debug)]
+struct LiveContent {
+    content: Arc<LocalContent>,
+    hydrator: Hydrator,
+    runtime: Handle,
+}
+
+#[async_trait]
+impl FileContent for LiveContent {
+    fn size_bytes(&self) -> u64 {
+        self.content.size_bytes()
+    }
+
+    fn read(&self, offset: u64, len: usize) -> Result<Read> {
+        Ok(self.hydrator.read_through(&self.content, offset, len)?)
+    }
+
+    fn missing(&self, range: Range<u64>) -> Vec<Range<u64>> {
+        self.content.missing(range)
+    }
+
+    fn present_bytes(&self) -> u64 {
+        self.content.present_bytes()
+    }
+
+    async fn need(&self, ranges: &[Range<u64>]) -> std::result::Result<(), BringError> {
+        Ok(self.hydrator.need(&self.content, ranges, Priority::Demand).await?)
+    }
+
+    fn soon(&self, ranges: Vec<Range<u64>>) {
+        let (content, hydrator) = (self.content.clone(), self.hydrator.clone());
+        self.runtime.spawn(async move {
+            if let Err(error) = hydrator.need(&content, &ranges, Priority::Prefetch).await {
+                tracing::debug!(%error, "nothing was fetched ahead");
+            }
+        });
+    }
+}
+
+impl From<HydrateError> for BringError {
+    fn from(error: HydrateError) -> Self {
+        match error {
+            HydrateError::Offline | HydrateError::Unreachable => Self::Unreachable,
+            HydrateError::Refused { .. }
+            | HydrateError::Damaged { .. }
+            | HydrateError::Manifest(_)
+            | HydrateError::NoVersion => Self::Unreadable(error.to_string()),
+            HydrateError::Local(error) => {
+                let errno = error.raw_os_error().map(io::Error::from_raw_os_error);
+                Self::Local(errno.unwrap_or_else(|| io::Error::new(error.kind(), error.to_string())))
+            }
+        }
+    }
+}
