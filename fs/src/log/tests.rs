@@ -173,6 +173,39 @@ fn records_of_a_void_history_never_come_back() {
 }
 
 #[test]
+fn durable_records_that_were_made_void_never_come_back() {
+    let disk = CrashDisk::new();
+    for round in 0..8 {
+        let log = open(&disk, 1).unwrap();
+        let all: Vec<_> = (0..8 - round).map(|n| payload(round * 100 + n, 90)).collect();
+        for record in &all {
+            log.append(record).unwrap();
+        }
+        log.sync(log.last()).unwrap();
+        let (found, error) = replay(&disk, 1);
+        assert!(error.is_none() && found == all, "round {round}: {} records", found.len());
+    }
+}
+
+#[test]
+fn truncation_keeps_every_record_from_its_bound_on() {
+    let disk = CrashDisk::new();
+    let options = LogOptions { spare_max: 0, ..SMALL };
+    let log = Log::scan(&env(&disk), Path::new(DIR), options).unwrap().start(Lsn(1)).unwrap();
+    for n in 1..=100 {
+        log.append(&payload(n, 100)).unwrap();
+    }
+    log.flush(Lsn(100)).unwrap();
+    let before = log.size_bytes();
+    for bound in 1..=100 {
+        log.truncate_before(Lsn(bound)).unwrap();
+        let (found, error) = replay(&disk, bound);
+        assert!(error.is_none() && found.len() as u64 == 101 - bound, "{bound}: {error:?}");
+    }
+    assert!(log.size_bytes() < before / 3);
+}
+
+#[test]
 fn truncation_uses_segments_again_and_keeps_the_log_small() {
     let disk = CrashDisk::new();
     let log = open(&disk, 1).unwrap();
@@ -268,6 +301,31 @@ fn a_full_disk_refuses_an_append_whole_and_recovers() {
     let (found, error) = replay(&disk.power_cut(|| false), 1);
     assert!(error.is_none());
     assert_eq!(found.len() as u64, lsn.0);
+}
+
+#[test]
+fn a_rotation_refused_for_space_at_any_change_loses_nothing() {
+    for at in 0..8 {
+        let disk = CrashDisk::new();
+        let log = open(&disk, 1).unwrap();
+        let mut all = Vec::new();
+        let mut append = |record: Vec<u8>| {
+            let taken = log.append(&record).is_ok();
+            all.extend(taken.then_some(record));
+            taken
+        };
+        assert!(append(payload(1, 1500)));
+        log.flush(Lsn(1)).unwrap();
+        disk.fail_after(at, Fault::Error(ErrorKind::StorageFull));
+        append(payload(2, 700));
+        for n in 3..9 {
+            append(payload(n, 60));
+        }
+        if log.flush(log.last()).is_ok() {
+            let (found, error) = replay(&disk, 1);
+            assert!(error.is_none() && found == all, "change {at}: {} of {}", found.len(), all.len());
+        }
+    }
 }
 
 #[test]

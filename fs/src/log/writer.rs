@@ -228,6 +228,9 @@ impl Log {
     /// A failed write leaves everything in `unwritten` for the next try at the same place.
     fn write_unwritten(&self, io: &mut Io) -> Result<(), LogError> {
         self.check()?;
+        if io.unwritten.is_empty() {
+            return Ok(());
+        }
         match active(io).file.write_at(&io.unwritten, io.offset) {
             Ok(()) => {
                 io.offset += io.unwritten.len() as u64;

@@ -150,6 +150,31 @@ fn histories_go_on_after_many_crashes() {
 }
 
 #[test]
+fn contents_newer_than_their_batch_never_outlive_what_came_before_them() {
+    let disk = CrashDisk::new();
+    let dir = tempfile::tempdir().unwrap();
+    let Opened { journal, sink, .. } = open(&disk, dir.path(), &MemSink::default(), Materialise::Manual).unwrap();
+    let journal = std::sync::Arc::new(journal);
+    let row = content_row(ContentPlace::None, 0);
+    journal.commit(vec![RowChange::Content(ContentNo(1), Some(row))], Vec::new()).unwrap();
+    *sink.hook.0.lock() = Some(Box::new({
+        let (journal, live) = (journal.clone(), sink.live.clone());
+        move || {
+            journal.commit(vec![RowChange::Queue(Ticket(5), Some(queued()))], Vec::new()).unwrap();
+            journal.flush(journal.write_small(ContentNo(1), 0, b"later").unwrap()).unwrap();
+            live.lock().insert(ContentNo(1), b"later".to_vec());
+        }
+    }));
+    assert!(journal.materialise_now().unwrap());
+    assert_eq!(journal.materialised(), Lsn(1));
+    drop(journal);
+    let again = open(&disk.power_cut(|| false), dir.path(), &sink, Materialise::Manual).unwrap();
+    let world = load(&again.journal.readers(), &again.sink.live.lock());
+    assert_eq!(world.contents[&ContentNo(1)], b"later");
+    assert_eq!(world.queue, [5], "what was done before the write is there with it");
+}
+
+#[test]
 fn recovery_stops_before_a_record_whose_backing_file_is_too_short() {
     let disk = CrashDisk::new();
     let dir = tempfile::tempdir().unwrap();

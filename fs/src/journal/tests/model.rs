@@ -33,6 +33,18 @@ pub fn env(disk: &CrashDisk) -> Env {
 
 pub type Bytes = BTreeMap<ContentNo, Vec<u8>>;
 
+type Work = Box<dyn FnOnce() + Send>;
+
+/// Something to do in the middle of a materialisation.
+#[derive(Clone, Default)]
+pub struct Hook(pub Arc<Mutex<Option<Work>>>);
+
+impl std::fmt::Debug for Hook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hook")
+    }
+}
+
 /// Contents in memory, and what of them is durable: like the real one it never overwrites.
 #[derive(Debug, Clone, Default)]
 pub struct MemSink {
@@ -41,6 +53,7 @@ pub struct MemSink {
     pub backing: Arc<Mutex<BTreeMap<ContentNo, u64>>>,
     pub fail_count: Arc<Mutex<u32>>,
     pub panics: Arc<Mutex<bool>>,
+    pub hook: Hook,
 }
 
 impl MemSink {
@@ -61,6 +74,7 @@ impl MemSink {
             backing: Arc::new(Mutex::new(backing)),
             fail_count: Arc::default(),
             panics: Arc::default(),
+            hook: Hook::default(),
         }
     }
 }
@@ -87,6 +101,8 @@ pub fn write(bytes: &mut Vec<u8>, offset: u64, data: &[u8]) {
 impl ContentSink for MemSink {
     fn materialise(&mut self, touched: &[ContentNo]) -> io::Result<Vec<(ContentNo, ContentRow)>> {
         assert!(!*self.panics.lock(), "as it was told to");
+        let hook = self.hook.0.lock().take();
+        hook.into_iter().for_each(|hook| hook());
         let mut fail_count = self.fail_count.lock();
         if *fail_count > 0 {
             *fail_count -= 1;
