@@ -5,6 +5,7 @@
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests live in the real world"))]
 
+pub mod cli;
 pub mod content;
 pub mod control;
 pub mod daemon;

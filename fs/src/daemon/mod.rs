@@ -13,6 +13,7 @@ mod log_file;
 mod marker;
 mod options;
 mod place;
+mod wire;
 
 pub use credentials::{Credentials, CredentialsError};
 pub use ending::{Ending, StandingMount};
@@ -23,3 +24,4 @@ pub use log_file::open_log;
 pub use marker::Marker;
 pub use options::{HoldDeletes, MountOptions};
 pub use place::{Place, PlaceError};
+pub use wire::build;

@@ -55,6 +55,14 @@ pub fn init_logging(level: &str, file: Option<LogWriter>, to_stderr: bool) -> Re
     Ok(())
 }
 
+/// Says whether a text is a level or a list of filters.
+///
+/// # Errors
+/// Names it if it is not.
+pub fn check_filter(level: &str) -> Result<(), BadFilter> {
+    filter_of(level).map(drop)
+}
+
 fn filter_of(level: &str) -> Result<EnvFilter, BadFilter> {
     let bad = || BadFilter(level.to_owned());
     if level.trim().is_empty() || !level.contains('=') && level.parse::<tracing::Level>().is_err() {

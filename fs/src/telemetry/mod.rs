@@ -6,5 +6,5 @@ mod logging;
 mod rates;
 
 pub use counters::{CounterValues, Counters};
-pub use logging::{BadFilter, LogWriter, init_logging};
+pub use logging::{BadFilter, LogWriter, check_filter, init_logging};
 pub use rates::{RateMeter, Rates};

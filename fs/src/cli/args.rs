@@ -1,0 +1,177 @@
+//! Owns the shape of the command line: names, flags, help. The texts are those of docs/cli.md, which a test compares.
+
+use super::units::{parse_duration, parse_hold_deletes, parse_log_level, parse_seconds, parse_size};
+use crate::daemon::HoldDeletes;
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const AFTER_HELP: &str = "\
+Exit status: 0 done, 1 failed, 2 wrong usage, 3 not finished in time.
+
+TARN_HOME=DIR puts all state, content and sockets of a device under DIR (default: $XDG_DATA_HOME/tarn). A PATH that is \
+a mount point means the mount; without PATH, the only mount of this TARN_HOME is meant.";
+
+/// A cloud drive that mounts: the whole tree as an ordinary folder, bytes when they are read
+#[derive(Debug, Parser)]
+#[command(name = "tarn", version, after_help = AFTER_HELP, arg_required_else_help = true)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Signs this device in to a server
+    Login(Login),
+    /// Signs this device out; what is local stays and can be signed in again
+    Logout,
+    /// Lists the account's devices, or revokes one
+    Devices(Devices),
+    /// Shows the tree in a directory; returns when the mount answers
+    Mount(Mount),
+    /// Takes the mount away once everything is on the server
+    Unmount(Unmount),
+    /// Says what goes on in a mount, or with one file
+    Status(Look),
+    /// Waits until everything this device did before is durable on the server
+    Wait(Wait),
+    /// Lists versions that two devices wrote without knowing of each other
+    Conflicts(Look),
+    /// Brings contents to the local disk
+    Hydrate(Paths),
+    /// Drops local contents that the server has
+    Evict(Evict),
+    /// Brings contents to the local disk and keeps them there
+    Pin(Paths),
+    /// Lets contents be dropped again when space is needed
+    Unpin(Paths),
+    /// Looks for what usually goes wrong, and says what to do
+    Doctor,
+    /// Prints completions for a shell
+    Completions(Completions),
+    /// Prints the manual page
+    Man,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Login {
+    /// The server's address: https, or http on this machine
+    #[arg(long, value_name = "URL")]
+    pub server: String,
+    /// The account's name
+    #[arg(long, value_name = "NAME")]
+    pub user: String,
+    /// Reads the password from standard input, up to the end or one newline
+    #[arg(long, required = true)]
+    pub password_stdin: bool,
+    /// What to call this device [default: the host's name]
+    #[arg(long, value_name = "NAME")]
+    pub device: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(super) struct Devices {
+    /// Prints JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(subcommand)]
+    pub action: Option<DeviceAction>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum DeviceAction {
+    /// Makes a device's sign-in void
+    Revoke {
+        /// The device's name
+        name: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Mount {
+    /// An empty directory
+    pub dir: PathBuf,
+    /// How much clean content may stay on the local disk
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "10GiB")]
+    pub cache_size: u64,
+    /// Serves the mount in this process instead of one of its own
+    #[arg(long)]
+    pub foreground: bool,
+    /// Lets other users enter (an ordinary user needs user_allow_other in /etc/fuse.conf)
+    #[arg(long)]
+    pub allow_other: bool,
+    /// Shows and enforces stored owners; without it everything belongs to the mounting user
+    #[arg(long)]
+    pub posix: bool,
+    /// Refuses every change
+    #[arg(long)]
+    pub read_only: bool,
+    /// How long a read waits for the network before it fails
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "30s")]
+    pub read_timeout: Duration,
+    /// Holds removals of more than COUNT files and PERCENT of all, until they are confirmed
+    #[arg(long, value_name = "off|COUNT,PERCENT", value_parser = parse_hold_deletes, default_value = "1000,30")]
+    pub hold_deletes: HoldDeletes,
+    /// What the daemon writes to its log: error, warn, info, debug, trace
+    #[arg(long, value_name = "L", env = "TARN_LOG", value_parser = parse_log_level, default_value = "info")]
+    pub log_level: String,
+    /// Says on standard output what became of the mount, then lets go of it: how `tarn mount` starts its daemon
+    #[arg(long, hide = true, requires = "foreground")]
+    pub report: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Unmount {
+    /// The mount point
+    pub dir: PathBuf,
+    /// Does not wait for what is not uploaded yet, nor for programs that use the mount
+    #[arg(long)]
+    pub now: bool,
+    /// Gives up after so many seconds and leaves it mounted
+    #[arg(long, value_name = "S", value_parser = parse_seconds)]
+    pub timeout: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Look {
+    /// A mount point, or something in a mount
+    pub path: Option<PathBuf>,
+    /// Prints JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Wait {
+    /// A mount point, or something in a mount: then only what it depends on is waited for
+    pub path: Option<PathBuf>,
+    /// Gives up after so many seconds, with exit status 3
+    #[arg(long, value_name = "S", value_parser = parse_seconds)]
+    pub timeout: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Paths {
+    /// Files, or folders with all that is in them
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Evict {
+    /// Files, or folders with all that is in them; with --all, the mount
+    #[arg(value_name = "PATH", required_unless_present = "all")]
+    pub paths: Vec<PathBuf>,
+    /// Drops everything that is clean and not pinned
+    #[arg(long)]
+    pub all: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Completions {
+    /// The shell
+    pub shell: Shell,
+}

@@ -1,0 +1,173 @@
+//! Owns `tarn mount`: starts a daemon of its own and waits until it is ready, or is the daemon itself.
+//!
+//! The daemon is this program again, started afresh: nothing forks a process that has threads. It says one line on its
+//! standard output, which is a pipe, and then lets go of the terminal.
+
+use super::args::Mount;
+use super::{Context, units};
+use crate::daemon::{self, MountOptions};
+use crate::telemetry::init_logging;
+use anyhow::{Context as _, Result, bail};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Write, stdout};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+const READY: &str = "ready";
+
+pub(super) fn run(context: &Context, args: Mount) -> Result<()> {
+    if !args.foreground {
+        return start(context, &args);
+    }
+    let outcome = serve(context, &args);
+    match (&outcome, args.report) {
+        // Whoever started it says it; a failure after that stands in the log.
+        (Err(error), true) => report(&format!("{error:#}").replace('\n', " ")).or(Ok(())),
+        _ => outcome,
+    }
+}
+
+/// Is the daemon.
+fn serve(context: &Context, args: &Mount) -> Result<()> {
+    let log = daemon::open_log(&context.env, &context.home.log_file());
+    let log = log.with_context(|| format!("{} cannot be written", context.home.log_file().display()))?;
+    init_logging(&args.log_level, Some(log), !args.report)?;
+    log_panics();
+    let ready = |mount: &Path| {
+        if args.report {
+            report(READY)?;
+            let_go()?;
+        } else {
+            tracing::info!("{} is mounted; Ctrl-C unmounts", mount.display());
+        }
+        Ok(())
+    };
+    let outcome = daemon::run(&context.env, &context.home, options(args), daemon::build, ready);
+    if let Err(error) = &outcome {
+        tracing::error!(error = format!("{error:#}"), "not mounted");
+    }
+    outcome
+}
+
+fn options(args: &Mount) -> MountOptions {
+    MountOptions {
+        dir: args.dir.clone(),
+        cache_bytes: args.cache_size,
+        allow_other: args.allow_other,
+        posix: args.posix,
+        read_only: args.read_only,
+        read_timeout: args.read_timeout,
+        hold_deletes: args.hold_deletes,
+    }
+}
+
+/// A panic must be found in the log: nobody sees the daemon's standard error.
+fn log_panics() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        tracing::error!(%panic, "a thread panicked");
+        usual(panic);
+    }));
+}
+
+fn report(line: &str) -> io::Result<()> {
+    let mut out = stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()
+}
+
+/// Closes the pipe and the terminal, and leaves the directory that it was started in.
+fn let_go() -> io::Result<()> {
+    let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC;
+    let null = rustix::fs::open("/dev/null", flags, rustix::fs::Mode::empty())?;
+    for standard in [libc::STDOUT_FILENO, libc::STDERR_FILENO] {
+        // SAFETY: both descriptors are open; nobody holds the one that is replaced as an owner.
+        if unsafe { libc::dup2(null.as_raw_fd(), standard) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    std::env::set_current_dir("/")
+}
+
+/// Starts a daemon and waits for what it says.
+fn start(context: &Context, args: &Mount) -> Result<()> {
+    let program = std::env::current_exe().context("this program's own file cannot be found")?;
+    let mut command = Command::new(program);
+    command.args(arguments(args)).stdin(Stdio::null()).stdout(Stdio::piped());
+    if std::env::var_os("TARN_HOME").is_some_and(|home| !home.is_empty()) {
+        // The daemon leaves this directory: a relative one would mean another.
+        command.env("TARN_HOME", context.home.dir());
+    }
+    // SAFETY: between fork and exec only system calls are made.
+    unsafe { command.pre_exec(detach) };
+    let mut child = command.spawn().context("the daemon cannot be started")?;
+    let said = child.stdout.take().context("the daemon has no standard output")?;
+    let mut line = String::new();
+    BufReader::new(File::from(OwnedFd::from(said))).read_line(&mut line)?;
+    match line.trim_end() {
+        READY => Ok(()),
+        "" => bail!("the daemon ended and did not say why; see {}", context.home.log_file().display()),
+        reason => bail!("{reason}"),
+    }
+}
+
+/// A session of its own, and none of the descriptors that this process was started with.
+fn detach() -> io::Result<()> {
+    rustix::process::setsid()?;
+    let (first, last, close_on_exec) = (3u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
+    // SAFETY: marks descriptors to be closed at exec; closes none now.
+    let marked = unsafe { libc::syscall(libc::SYS_close_range, first, last, close_on_exec) };
+    // A kernel without it hands on what it was given; nothing else is lost.
+    let _older_kernel = marked;
+    Ok(())
+}
+
+fn arguments(args: &Mount) -> Vec<OsString> {
+    let text = |text: &str| OsString::from(text);
+    let mut all = vec![text("mount"), text("--foreground"), text("--report")];
+    let flags = [(args.allow_other, "--allow-other"), (args.posix, "--posix"), (args.read_only, "--read-only")];
+    all.extend(flags.iter().filter(|(is, _)| *is).map(|(_, flag)| text(flag)));
+    let values = [
+        ("--cache-size", args.cache_size.to_string()),
+        ("--read-timeout", format!("{}ms", args.read_timeout.as_millis())),
+        ("--hold-deletes", units::hold_deletes_text(args.hold_deletes)),
+        ("--log-level", args.log_level.clone()),
+    ];
+    all.extend(values.iter().flat_map(|(flag, value)| [text(flag), text(value)]));
+    all.extend([text("--"), args.dir.clone().into_os_string()]);
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::args::{Cli, Command};
+    use super::*;
+    use clap::Parser;
+
+    fn parsed(arguments: impl IntoIterator<Item = OsString>) -> Mount {
+        let all = [OsString::from("tarn")].into_iter().chain(arguments);
+        match Cli::try_parse_from(all).unwrap().command {
+            Command::Mount(args) => args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_daemon_gets_the_options_that_the_command_got() {
+        for line in [
+            "mount /m",
+            "mount --cache-size 256MiB --posix --read-timeout 500ms --hold-deletes off -- -odd",
+            "mount /m --allow-other --read-only --hold-deletes 5,50 --log-level info,tarn::sync=debug",
+        ] {
+            let given = parsed(line.split(' ').map(OsString::from));
+            let handed_on = parsed(arguments(&given));
+            assert_eq!(options(&handed_on), options(&given), "{line}");
+            assert_eq!(handed_on.log_level, given.log_level);
+            assert!(handed_on.foreground && handed_on.report && !given.report);
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Owns `tarn status`: what goes on in the mount, or with one file.
+
+use super::args::Look;
+use super::target::Mounted;
+use super::{Context, format};
+use crate::control::messages::{MountStatus, PathStatus, StatusReply};
+use crate::control::{Reply, Request};
+use anyhow::{Result, bail};
+use serde::Serialize;
+use std::fmt::Write;
+use std::path::Path;
+
+pub(super) async fn run(context: &Context, args: &Look) -> Result<()> {
+    let mut mounted = Mounted::connect(context).await?;
+    let path = mounted.below(args.path.as_deref())?;
+    let request = if path.as_bytes().is_empty() { Request::Status } else { Request::Look { path } };
+    match mounted.client.ask(request, |_| {}).await? {
+        Reply::Status(reply) if args.json => print_json(&reply.status),
+        Reply::Status(reply) => {
+            print!("{}", describe_mount(&mounted.mount, &reply));
+            Ok(())
+        }
+        Reply::Look(status) if args.json => print_json(&status),
+        Reply::Look(status) => {
+            println!("{}", describe_path(&status));
+            Ok(())
+        }
+        _ => bail!("the daemon gave an answer to something else"),
+    }
+}
+
+/// One line of JSON.
+pub(super) fn print_json(value: &impl Serialize) -> Result<()> {
+    println!("{}", serde_json::to_string(value)?);
+    Ok(())
+}
+
+fn describe_mount(mount: &Path, reply: &StatusReply) -> String {
+    let MountStatus { pid, server, online, queue, cache, counters, held, last_error } = &reply.status;
+    let reach = if *online { "online" } else { "offline" };
+    let queued = match queue.operations {
+        0 => "nothing: the server has everything".to_owned(),
+        operations => format!("{}, {}", format::count(operations, "operation"), format::bytes(queue.bytes)),
+    };
+    let rate = |per_s: u64, total: u64| format!("{}/s ({})", format::bytes(per_s), format::bytes(total));
+    let mut rows = vec![
+        ("server", format!("{server}, {reach}")),
+        ("account", format!("{}, this device is {}", reply.user, reply.device)),
+        ("queued", queued),
+        ("cached", format!("{} of {}", format::bytes(cache.bytes), format::bytes(cache.limit_bytes))),
+        ("fetching", rate(reply.rates.fetched_bytes_per_s, counters.bytes_fetched)),
+        ("sending", rate(reply.rates.sent_bytes_per_s, counters.bytes_sent)),
+    ];
+    if reply.conflicts > 0 {
+        rows.push(("conflicts", format!("{}, see `tarn conflicts`", reply.conflicts)));
+    }
+    if *held > 0 {
+        let why = reply.held_reason.as_deref().unwrap_or("see the log");
+        rows.push(("held", format!("{}: {why}", format::count(*held, "operation"))));
+    }
+    rows.extend(last_error.clone().map(|error| ("last error", error)));
+    rows.push(("daemon", format!("pid {pid}")));
+    let mut text = format!("{}\n", mount.display());
+    for (name, value) in rows {
+        // Writing to a String cannot fail.
+        let _infallible = writeln!(text, "  {name:10}  {value}");
+    }
+    text
+}
+
+fn describe_path(status: &PathStatus) -> String {
+    let PathStatus { path, state, size_bytes, local_bytes, pinned } = status;
+    let pinned = if *pinned { ", pinned" } else { "" };
+    format!("{path}: {state}, {}, {} here{pinned}", format::bytes(*size_bytes), format::bytes(*local_bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::control::messages::{CacheStatus, QueueStatus};
+
+    fn reply() -> StatusReply {
+        let status = MountStatus {
+            pid: 42,
+            server: "http://127.0.0.1:7420".into(),
+            online: true,
+            queue: QueueStatus { operations: 2, bytes: 2048 },
+            cache: CacheStatus { bytes: 1 << 20, limit_bytes: 10 << 30 },
+            counters: Default::default(),
+            held: 0,
+            last_error: None,
+        };
+        let (user, device) = ("ada".into(), "desk".into());
+        StatusReply { status, user, device, rates: Default::default(), conflicts: 0, held_reason: None }
+    }
+
+    #[test]
+    fn the_json_of_a_mount_is_that_of_the_contract() {
+        let json = serde_json::to_value(reply().status).unwrap();
+        let expected = serde_json::json!({
+            "pid": 42,
+            "server": "http://127.0.0.1:7420",
+            "online": true,
+            "queue": {"operations": 2, "bytes": 2048},
+            "cache": {"bytes": 1_048_576, "limit_bytes": 10_737_418_240u64},
+            "counters": {
+                "chunks_fetched": 0, "frames_fetched": 0, "bytes_fetched": 0, "chunks_sent": 0, "bytes_sent": 0
+            },
+            "held": 0,
+            "last_error": null,
+        });
+        assert_eq!(json, expected);
+    }
+
+    #[test]
+    fn people_read_what_needs_them() {
+        let quiet = describe_mount(Path::new("/m"), &reply());
+        assert!(quiet.contains("2 operations, 2.0 KiB") && !quiet.contains("held"), "{quiet}");
+        let mut reply = reply();
+        reply.status.held = 1;
+        reply.held_reason = Some("the quota is used up".into());
+        reply.status.last_error = Some("no route".into());
+        let loud = describe_mount(Path::new("/m"), &reply);
+        assert!(loud.contains("1 operation: the quota is used up") && loud.contains("no route"), "{loud}");
+    }
+}

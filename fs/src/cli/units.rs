@@ -1,0 +1,127 @@
+//! Owns how sizes, times and thresholds are written on the command line.
+
+use crate::daemon::HoldDeletes;
+use std::time::Duration;
+
+/// `10GiB`, `500MB`, `1.5G` (binary, as GiB), `4096` (bytes).
+pub(super) fn parse_size(text: &str) -> Result<u64, String> {
+    let hint = || "write a size as 10GiB, 500MB or a number of bytes".to_owned();
+    let (number, unit) = split(text).ok_or_else(hint)?;
+    let factor: u64 = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kib" => 1 << 10,
+        "m" | "mib" => 1 << 20,
+        "g" | "gib" => 1 << 30,
+        "t" | "tib" => 1 << 40,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "tb" => 1_000_000_000_000,
+        _ => return Err(hint()),
+    };
+    let bytes = number * factor as f64;
+    // 2^60 leaves room for sums and is exact enough in an f64.
+    if bytes < (1u64 << 60) as f64 { Ok(bytes as u64) } else { Err("that is too large".to_owned()) }
+}
+
+/// `30s`, `500ms`, `2m`, `1h`, `30` (seconds).
+pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let hint = || "write a time as 30s, 500ms, 2m or 1h".to_owned();
+    let (number, unit) = split(text).ok_or_else(hint)?;
+    let factor = match unit {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(hint()),
+    };
+    seconds(number * factor)
+}
+
+/// `30`, `0.5`, or with a unit as [`parse_duration`] reads it.
+pub(super) fn parse_seconds(text: &str) -> Result<Duration, String> {
+    parse_duration(text).map_err(|_| "write a number of seconds".to_owned())
+}
+
+/// `off` or `COUNT,PERCENT`.
+pub(super) fn parse_hold_deletes(text: &str) -> Result<HoldDeletes, String> {
+    let hint = "write off, or a count of files and a percentage: 1000,30";
+    if text == "off" {
+        return Ok(HoldDeletes::Off);
+    }
+    let (count, percent) = text.split_once(',').ok_or(hint)?;
+    let count = count.trim().parse().map_err(|_| hint)?;
+    let percent = percent.trim().trim_end_matches('%').parse().map_err(|_| hint)?;
+    if percent > 100 { Err(hint.to_owned()) } else { Ok(HoldDeletes::Beyond { count, percent }) }
+}
+
+/// As `parse_hold_deletes` reads it.
+pub(super) fn hold_deletes_text(hold: HoldDeletes) -> String {
+    match hold {
+        HoldDeletes::Off => "off".to_owned(),
+        HoldDeletes::Beyond { count, percent } => format!("{count},{percent}"),
+    }
+}
+
+/// A level or filters, as the log understands them.
+pub(super) fn parse_log_level(text: &str) -> Result<String, String> {
+    crate::telemetry::check_filter(text).map_err(|e| e.to_string())?;
+    Ok(text.to_owned())
+}
+
+fn split(text: &str) -> Option<(f64, &str)> {
+    let text = text.trim();
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let number: f64 = text[..end].parse().ok()?;
+    number.is_finite().then(|| (number, text[end..].trim()))
+}
+
+fn seconds(number: f64) -> Result<Duration, String> {
+    let longest = 10.0 * 365.0 * 86_400.0;
+    if number <= longest { Ok(Duration::from_secs_f64(number)) } else { Err("that is too long".to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_in_both_systems_of_units() {
+        let good = [
+            ("10GiB", 10 << 30),
+            ("10G", 10 << 30),
+            ("256 MiB", 256 << 20),
+            ("1.5k", 1536),
+            ("500MB", 500_000_000),
+            ("4096", 4096),
+            ("0", 0),
+        ];
+        for (text, bytes) in good {
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
+        }
+        for bad in ["", "GiB", "-1", "10Gib/s", "1e3", "9999999TiB", "1.2.3G"] {
+            assert!(parse_size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn times_are_read() {
+        let good = [("30s", 30_000), ("500ms", 500), ("2m", 120_000), ("1h", 3_600_000), ("0.25", 250), ("0", 0)];
+        for (text, millis) in good {
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for bad in ["", "s", "-3s", "3 days", "99999999999h"] {
+            assert!(parse_duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn thresholds_of_deletes_are_read_and_written() {
+        for text in ["off", "1000,30", "0,100"] {
+            assert_eq!(parse_hold_deletes(text).map(hold_deletes_text), Ok(text.to_owned()));
+        }
+        for bad in ["", "on", "10", "10,101", "-1,5", "a,b"] {
+            assert!(parse_hold_deletes(bad).is_err(), "{bad}");
+        }
+    }
+}
