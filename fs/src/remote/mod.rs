@@ -4,8 +4,10 @@ mod address;
 mod answer;
 mod client;
 mod counters;
+pub mod faulty;
 mod http;
 mod login;
+pub mod memory;
 mod notify;
 
 pub use address::{AddressError, ServerAddress};

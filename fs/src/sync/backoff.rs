@@ -52,6 +52,11 @@ impl Backoff {
         self.until = None;
     }
 
+    /// There is more reason to try than before: waits no longer than this from now on.
+    pub fn hasten(&mut self, now: Duration, wait_max: Duration) {
+        self.until = self.until.map(|until| until.min(now + wait_max));
+    }
+
     /// xorshift64: spreads attempts, nothing more.
     fn next_noise(&mut self) -> u64 {
         self.noise ^= self.noise << 13;

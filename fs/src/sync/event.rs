@@ -19,6 +19,11 @@ pub enum Event {
         /// Its front.
         items: Vec<QueueItem>,
     },
+    /// The queue could not be read.
+    QueueUnread {
+        /// Why.
+        reason: String,
+    },
     /// A group of contents was dealt with.
     UploadEnded {
         /// Which group.
@@ -134,7 +139,7 @@ pub enum UploadResult {
 /// Something to be done. Each but the timer is answered by one event.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
-    /// Read up to so many operations from the front of the queue: `QueueRead`.
+    /// Read up to so many operations from the front of the queue: `QueueRead` or `QueueUnread`.
     ReadQueue {
         /// How many.
         max: usize,

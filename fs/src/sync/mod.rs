@@ -4,9 +4,27 @@
 //! Start at [`engine`] (events in, actions out), then [`plan`] (what may go now) and `driver` (the tasks
 //! that do what the engine asks).
 
+mod apply;
 pub mod backoff;
+mod driver;
 pub mod engine;
 pub mod event;
+mod handle;
 pub mod link;
+mod lister;
+mod notices;
 pub mod plan;
 pub mod ports;
+mod pull;
+mod push;
+mod status;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod upload;
+
+pub use driver::Parts;
+pub use handle::SyncHandle;
+pub use lister::Lister;
+pub use status::{Rate, SyncStatus, WaitOutcome};

@@ -71,6 +71,8 @@ impl Plan {
 pub struct Context<'a> {
     /// How far operations have come; those without an entry have not been touched.
     pub stages: &'a HashMap<Ticket, Stage>,
+    /// Operations that have a counter, and their order by it.
+    pub frozen: &'a HashMap<Ticket, u64>,
     /// Files that are still open are sent at once up to this ticket: somebody waits.
     pub urged: Ticket,
     /// The time at which the queue was read: readiness counts from then.
@@ -96,7 +98,7 @@ pub fn plan_batch(items: &[QueueItem], context: &Context<'_>) -> Plan {
     let mut plan = Plan::default();
     let held_by_frozen = plan_frozen(items, context, &mut plan);
     let mut order = Order { held: held_by_frozen, blockers: Blockers::default() };
-    for item in items.iter().filter(|item| !item.frozen && !is_under_way(item, context)) {
+    for item in items.iter().filter(|item| !is_frozen(item, context) && !is_under_way(item, context)) {
         let need = need_of(item, context);
         if matches!(need, Need::Upload(_)) {
             plan.upload.push(item.ticket);
@@ -108,7 +110,10 @@ pub fn plan_batch(items: &[QueueItem], context: &Context<'_>) -> Plan {
 
 /// Takes all frozen operations, in order, up to the first that cannot go; says whether there is one.
 fn plan_frozen(items: &[QueueItem], context: &Context<'_>, plan: &mut Plan) -> bool {
-    for item in items.iter().filter(|item| item.frozen && !is_under_way(item, context)) {
+    let mut frozen: Vec<&QueueItem> =
+        items.iter().filter(|item| is_frozen(item, context) && !is_under_way(item, context)).collect();
+    frozen.sort_by_key(|item| context.frozen.get(&item.ticket));
+    for item in frozen {
         match need_of(item, context) {
             Need::Nothing if plan.push.len() < PUSH_OPS_MAX => plan.push.push(item.ticket),
             Need::Nothing | Need::Patience(_) | Need::Other(None) => return true,
@@ -125,6 +130,10 @@ fn plan_frozen(items: &[QueueItem], context: &Context<'_>, plan: &mut Plan) -> b
     false
 }
 
+fn is_frozen(item: &QueueItem, context: &Context<'_>) -> bool {
+    context.frozen.contains_key(&item.ticket)
+}
+
 fn is_under_way(item: &QueueItem, context: &Context<'_>) -> bool {
     matches!(context.stages.get(&item.ticket), Some(Stage::Pushing | Stage::Settling))
 }
@@ -137,7 +146,7 @@ fn need_of(item: &QueueItem, context: &Context<'_>) -> Need {
         Some(Stage::Uploading { since }) => Need::Patience(*since),
         Some(Stage::Uploaded) => Need::Nothing,
         Some(Stage::Renaming | Stage::Pushing | Stage::Settling) => Need::Other(None),
-        None if item.frozen => Need::Nothing,
+        None if is_frozen(item, context) => Need::Nothing,
         None => need_of_untouched(item, context),
     }
 }
@@ -234,3 +243,6 @@ impl Blockers {
             || item.above.iter().any(|&ino| self.keys.contains(&QueueKey::Inode(ino)))
     }
 }
+
+#[cfg(test)]
+mod tests;

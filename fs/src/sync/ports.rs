@@ -9,28 +9,13 @@ use bytes::Bytes;
 use std::fmt::Debug;
 use std::ops::Range;
 use std::sync::Arc;
-use tarn_proto::api::{Answer, ChildEntry};
+use tarn_proto::api::{Answer, ChildrenResponse};
 use tarn_proto::change::{Change, Cursor};
 use tarn_proto::ids::{ChunkId, ContentId, DeviceId, NodeId};
 use tarn_proto::manifest::Manifest;
-use tarn_proto::node::{Content, NodeState};
+use tarn_proto::node::Content;
 use tarn_proto::op::Operation;
 use tokio::sync::Notify;
-
-/// A folder as the server lists it, all pages together.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ListedFolder {
-    /// Which folder.
-    pub node: NodeId,
-    /// The listing is as of this seq.
-    pub seq: u64,
-    /// The folder's own state.
-    pub state: NodeState,
-    /// Since when it is so.
-    pub node_seq: u64,
-    /// Its entries, ordered by name.
-    pub children: Vec<ChildEntry>,
-}
 
 /// The tree as the engine sees it. Calls may block on the local disk, never on the network; the driver
 /// makes them on blocking threads.
@@ -44,12 +29,16 @@ pub trait SyncTree: Send + Sync + Debug {
     fn queue(&self, max: usize) -> Result<Vec<QueueItem>, TreeError>;
     /// What is queued, in numbers.
     fn totals(&self) -> QueueTotals;
-    /// The last ticket that was given out.
-    fn last_ticket(&self) -> Ticket;
-    /// Poked whenever the queue changes.
+    /// The last operation in the queue.
+    fn last_ticket(&self) -> Option<Ticket>;
+    /// The first operation in the queue.
+    fn first_ticket(&self) -> Option<Ticket>;
+    /// Poked (`notify_one`) whenever the queue changes or an operation in it becomes ready.
     fn changed(&self) -> Arc<Notify>;
     /// Freezes the content that an operation brings. `None`: the operation is gone, or brings none.
     fn prepare(&self, ticket: Ticket) -> Result<Option<Arc<dyn UploadSource>>, TreeError>;
+    /// Gives up a freeze point: later writes count into the operation again.
+    fn unprepare(&self, ticket: Ticket);
     /// Gives operations their counters, in this order, and their final wire form, durable on return.
     /// Those that have one come back unchanged; those that are gone do not come back.
     fn freeze(&self, batch: Vec<(Ticket, Option<Content>)>) -> Result<Vec<(Ticket, Operation)>, TreeError>;
@@ -68,9 +57,9 @@ pub trait SyncTree: Send + Sync + Debug {
     fn load_page(&self, changes: Vec<Change>) -> Result<(), TreeError>;
     /// Ends a full pull: what it brought is the remote state now. Dirty work stays.
     fn finish_load(&self, upto: Cursor) -> Result<(), TreeError>;
-    /// Takes a listed folder.
-    fn list_folder(&self, folder: ListedFolder) -> Result<(), TreeError>;
-    /// All answers up to this counter have been applied durably.
+    /// Takes a listed folder, all pages together.
+    fn list_folder(&self, node: NodeId, listing: ChildrenResponse) -> Result<(), TreeError>;
+    /// All answers up to this counter have been applied durably: none of a lower counter is outstanding.
     fn answered(&self) -> u64;
     /// Goes on as another device: nothing is frozen any more, dirty work stays.
     fn device_rolled_back(&self, device: DeviceId) -> Result<(), TreeError>;

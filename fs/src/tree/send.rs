@@ -50,7 +50,7 @@ impl Session<'_> {
             content_of,
             content_bytes: content.map_or(0, |content| content.size_bytes()),
             readiness: self.readiness(ticket, queued, content_of)?,
-            frozen: queued.op.frozen.is_some(),
+            frozen: queued.op.frozen.as_ref().map(|operation| operation.counter),
             keys: op.keys(),
             above: self.above(op)?,
             ordered_tree: self.ordered_tree(op)?,

@@ -125,8 +125,8 @@ pub struct QueueItem {
     pub content_bytes: u64,
     /// Whether it can be sent.
     pub readiness: Readiness,
-    /// Whether it has been given its final wire form (it may have reached the server already).
-    pub frozen: bool,
+    /// Its counter, once it has been given its final wire form (it may have reached the server already).
+    pub frozen: Option<u64>,
     /// What it touches: its node and the names that it makes, changes or removes. Of two operations of
     /// which one touches what the other touches or lies below, the later never overtakes the earlier.
     pub keys: Vec<QueueKey>,

@@ -21,6 +21,8 @@
 
 mod pull;
 mod push;
+#[cfg(test)]
+mod tests;
 mod upload;
 
 use super::backoff::Backoff;
@@ -71,6 +73,8 @@ pub struct EngineView {
     pub last_error: Option<LastError>,
     /// Operations that are overtaken.
     pub parked_count: usize,
+    /// Contents that could not be read and are tried again.
+    pub delayed_count: usize,
     /// Contents being sent.
     pub uploading_count: usize,
     /// Whether a push is under way.
@@ -97,9 +101,10 @@ struct Reading {
 pub struct Engine {
     items: Vec<QueueItem>,
     stages: HashMap<Ticket, Stage>,
-    /// Operations that have been in a push: they may have reached the server, whatever the queue said
-    /// when it was read.
-    sent: HashSet<Ticket>,
+    /// Operations that have been in a push, by the order of their counters: they may have reached the
+    /// server, whatever the queue said when it was read.
+    sent: HashMap<Ticket, u64>,
+    sent_count: u64,
     reading: Reading,
     groups: HashMap<u64, Group>,
     next_group: u64,
@@ -129,7 +134,8 @@ impl Engine {
         Self {
             items: Vec::new(),
             stages: HashMap::new(),
-            sent: HashSet::new(),
+            sent: HashMap::new(),
+            sent_count: 0,
             reading: Reading::default(),
             groups: HashMap::new(),
             next_group: 0,
@@ -168,6 +174,7 @@ impl Engine {
             held: self.held,
             last_error: self.last_error.clone(),
             parked_count: self.parked_count,
+            delayed_count: self.stages.values().filter(|stage| matches!(stage, Stage::Delayed { .. })).count(),
             uploading_count: self.groups.values().map(|group| group.tickets.len()).sum(),
             is_pushing: self.is_pushing,
             is_pulling: self.pull.is_running,
@@ -177,8 +184,17 @@ impl Engine {
     fn apply(&mut self, event: Event, now: Duration, actions: &mut Vec<Action>) {
         match event {
             Event::Start => self.start(),
-            Event::QueueChanged => self.reading.is_stale = true,
+            Event::QueueChanged => {
+                self.reading.is_stale = true;
+                self.gate.hasten(now, limits::BACKOFF_MAX);
+                self.link_retry.hasten(now, limits::BACKOFF_MAX);
+            }
             Event::QueueRead { items } => self.queue_read(items, now),
+            Event::QueueUnread { reason } => {
+                self.reading.is_running = false;
+                self.reading.is_stale = true;
+                self.failed(&Failure::Local(reason), now);
+            }
             Event::UploadEnded { group, results } => self.upload_ended(group, results, now),
             Event::PushAnswered { answers, gone, before, after } => {
                 self.push_answered(answers, &gone, before.zip(after), now, actions);
@@ -210,10 +226,11 @@ impl Engine {
             return;
         }
         let mut wake = self.pump_link(now, actions);
-        wake = earliest(wake, self.pump_reading(now, actions));
         if !self.gate.is_open(now) {
-            wake = earliest(wake, self.gate.until());
-        } else if self.is_renewing {
+            return self.set_timer(earliest(wake, self.gate.until()), actions);
+        }
+        wake = earliest(wake, self.pump_reading(now, actions));
+        if self.is_renewing {
             self.pump_renewal(actions);
         } else {
             self.pump_pull(actions);
@@ -226,7 +243,8 @@ impl Engine {
     }
 
     fn plan(&mut self, now: Duration) -> Plan {
-        let context = Context { stages: &self.stages, urged: self.urged, read_at: self.reading.at, now };
+        let context =
+            Context { stages: &self.stages, frozen: &self.sent, urged: self.urged, read_at: self.reading.at, now };
         let plan = plan_batch(&self.items, &context);
         self.parked_count = plan.parked.len();
         plan
@@ -305,8 +323,7 @@ impl Engine {
 
     fn link_lost(&mut self, error: &Failure, now: Duration) {
         self.is_link_asked = false;
-        let is_quiet = self.items.is_empty() && !self.is_pushing;
-        let wait_max = if is_quiet { limits::LINK_BACKOFF_MAX } else { limits::BACKOFF_MAX };
+        let wait_max = self.wait_max();
         if self.link.apply(LinkEvent::Lost) {
             self.link_retry.fail(now, wait_max);
             self.note(error.to_string(), now);
@@ -335,7 +352,7 @@ impl Engine {
         None
     }
 
-    fn queue_read(&mut self, mut items: Vec<QueueItem>, now: Duration) {
+    fn queue_read(&mut self, items: Vec<QueueItem>, now: Duration) {
         self.reading.is_running = false;
         if self.reading.discard {
             self.reading.discard = false;
@@ -344,11 +361,26 @@ impl Engine {
         }
         self.reading.at = now;
         self.reading.was_full = items.len() >= limits::QUEUE_WINDOW;
-        for item in &mut items {
-            item.frozen |= self.sent.contains(&item.ticket);
-        }
         self.items = items;
+        self.remember_frozen();
         self.forget_gone();
+    }
+
+    /// Takes note of what an earlier run may have sent, in the order of counters.
+    fn remember_frozen(&mut self) {
+        let known = |item: &&QueueItem| !self.sent.contains_key(&item.ticket);
+        let frozen = self.items.iter().filter(known);
+        let mut frozen: Vec<(u64, Ticket)> = frozen.filter_map(|item| Some((item.frozen?, item.ticket))).collect();
+        frozen.sort_unstable();
+        self.remember_sent(frozen.into_iter().map(|(_, ticket)| ticket));
+    }
+
+    /// Takes note of operations that get their counters now, in this order.
+    fn remember_sent(&mut self, tickets: impl IntoIterator<Item = Ticket>) {
+        for ticket in tickets {
+            self.sent.entry(ticket).or_insert(self.sent_count);
+            self.sent_count += 1;
+        }
     }
 
     /// Forgets operations that are in the queue no more, unless something is under way for them.
@@ -358,7 +390,7 @@ impl Engine {
             let is_idle = matches!(stage, Stage::Wanted { .. } | Stage::Delayed { .. } | Stage::Uploaded);
             present.contains(ticket) || !is_idle
         });
-        self.sent.retain(|ticket| present.contains(ticket) || self.stages.contains_key(ticket));
+        self.sent.retain(|ticket, _| present.contains(ticket) || self.stages.contains_key(ticket));
     }
 
     /// A request succeeded: the network is there.
@@ -372,8 +404,14 @@ impl Engine {
     /// A request failed: all wait.
     fn failed(&mut self, error: &Failure, now: Duration) {
         self.note(error.to_string(), now);
-        self.gate.fail(now, limits::BACKOFF_MAX);
+        self.gate.fail(now, self.wait_max());
         self.hold_if_signed_out(error);
+    }
+
+    /// While nothing is queued nobody is in a hurry.
+    fn wait_max(&self) -> Duration {
+        let is_quiet = self.items.is_empty() && !self.reading.is_stale;
+        if is_quiet { limits::LINK_BACKOFF_MAX } else { limits::BACKOFF_MAX }
     }
 
     fn hold_if_signed_out(&mut self, error: &Failure) {
@@ -389,7 +427,6 @@ impl Engine {
     /// Nothing is frozen any more.
     fn start_afresh(&mut self) {
         self.sent.clear();
-        self.items.iter_mut().for_each(|item| item.frozen = false);
         self.reading.discard = self.reading.is_running;
     }
 

@@ -22,12 +22,8 @@ impl Engine {
             return;
         }
         let tickets: Vec<Ticket> = plan.push.iter().take(self.batch_max).copied().collect();
-        let batch: HashSet<Ticket> = tickets.iter().copied().collect();
-        for item in self.items.iter_mut().filter(|item| batch.contains(&item.ticket)) {
-            item.frozen = true;
-            self.stages.insert(item.ticket, Stage::Pushing);
-        }
-        self.sent.extend(&tickets);
+        self.stages.extend(tickets.iter().map(|ticket| (*ticket, Stage::Pushing)));
+        self.remember_sent(tickets.iter().copied());
         self.is_pushing = true;
         actions.push(Action::Push { tickets });
     }
@@ -121,7 +117,7 @@ impl Engine {
         match result {
             Ok(standing) => {
                 self.items.retain(|item| !done.contains(&item.ticket));
-                self.sent.retain(|ticket| !done.contains(ticket));
+                self.sent.retain(|ticket, _| !done.contains(ticket));
                 self.pull.have_seq = self.pull.have_seq.max(standing.seq);
                 self.pull.is_wanted |= standing.gap;
                 self.reading.is_stale |= self.reading.was_full;

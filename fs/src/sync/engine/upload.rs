@@ -137,7 +137,7 @@ impl Engine {
 
     fn wait_again(&mut self, ticket: Ticket, now: Duration) {
         let since = self.wanted_since(ticket).unwrap_or(now);
-        let resend = self.sent.contains(&ticket);
+        let resend = self.sent.contains_key(&ticket);
         self.stages.insert(ticket, Stage::Wanted { since, resend });
     }
 

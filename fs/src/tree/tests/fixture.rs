@@ -130,9 +130,9 @@ impl Device {
             if item.readiness != crate::tree::Readiness::Ready {
                 break;
             }
-            let content = item.content_of.filter(|_| !item.frozen).and_then(|ino| {
+            let content = item.content_of.filter(|_| item.frozen.is_none()).map(|ino| {
                 self.tree.prepare(item.ticket).unwrap();
-                Some(self.content_of(&self.read(ino)))
+                self.content_of(&self.read(ino))
             });
             batch.push((item.ticket, content));
         }

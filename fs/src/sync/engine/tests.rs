@@ -1,0 +1,249 @@
+//! Tests of the engine with synthetic events: no runtime, no network, no clock.
+#![allow(clippy::unwrap_used)]
+
+mod simulated;
+
+use super::super::event::{Standing, UploadResult};
+use super::*;
+use crate::meta::rows::Ino;
+use crate::tree::QueueKey;
+use tarn_proto::api::{Answer, Outcome};
+use tarn_proto::change::Cursor;
+use tarn_proto::ids::{EpochId, JournalHash};
+
+const MS: Duration = Duration::from_millis(1);
+
+fn file(ticket: u64) -> QueueItem {
+    QueueItem {
+        ticket: Ticket(ticket),
+        content_of: Some(Ino(ticket)),
+        content_bytes: 4_096,
+        readiness: Readiness::Ready,
+        frozen: None,
+        keys: vec![QueueKey::Inode(Ino(ticket))],
+        above: vec![Ino(1)],
+        ordered_tree: None,
+    }
+}
+
+fn folder(ticket: u64) -> QueueItem {
+    QueueItem { content_of: None, content_bytes: 0, ..file(ticket) }
+}
+
+fn cursor(seq: u64) -> Cursor {
+    Cursor { epoch: EpochId([1; 16]), seq, hash: JournalHash([0; 32]) }
+}
+
+fn answer(ticket: u64, outcome: Outcome) -> (Ticket, Answer) {
+    (Ticket(ticket), Answer { counter: ticket, outcome, changes: Vec::new() })
+}
+
+fn answered(answers: Vec<(Ticket, Answer)>) -> Event {
+    Event::PushAnswered { answers, gone: Vec::new(), before: Some(cursor(1)), after: Some(cursor(2)) }
+}
+
+fn settled(tickets: &[u64]) -> Event {
+    let tickets = tickets.iter().map(|ticket| Ticket(*ticket)).collect();
+    Event::Settled { tickets, result: Ok(Standing { seq: 2, gap: false }) }
+}
+
+fn unreachable() -> Failure {
+    Failure::Remote(RemoteError::Unreachable("x".into()))
+}
+
+fn refused(code: ErrorCode) -> Failure {
+    Failure::Remote(RemoteError::Refused { code, detail: "x".into() })
+}
+
+fn tickets(list: &[u64]) -> Vec<Ticket> {
+    list.iter().map(|ticket| Ticket(*ticket)).collect()
+}
+
+/// An engine that is online, has pulled, and has read this queue.
+fn online(items: Vec<QueueItem>) -> (Engine, Vec<Action>) {
+    let mut engine = Engine::new(7);
+    engine.handle(Event::Start, Duration::ZERO);
+    engine.handle(Event::LinkOpened, Duration::ZERO);
+    engine.handle(Event::PullEnded { result: Ok(1) }, Duration::ZERO);
+    engine.handle(Event::PullEnded { result: Ok(1) }, Duration::ZERO);
+    let actions = engine.handle(Event::QueueRead { items }, Duration::ZERO);
+    (engine, actions)
+}
+
+fn pushes(actions: &[Action]) -> Vec<Vec<Ticket>> {
+    let push = |action: &Action| match action {
+        Action::Push { tickets } => Some(tickets.clone()),
+        _ => None,
+    };
+    actions.iter().filter_map(push).collect()
+}
+
+#[test]
+fn start_connects_pulls_and_reads() {
+    let actions = Engine::new(1).handle(Event::Start, Duration::ZERO);
+    assert!(actions.contains(&Action::OpenLink));
+    assert!(actions.contains(&Action::Pull { full: false }));
+    assert!(actions.contains(&Action::ReadQueue { max: limits::QUEUE_WINDOW }));
+}
+
+#[test]
+fn a_closed_file_is_sent_and_pushed_without_any_wait() {
+    let (mut engine, actions) = online(vec![file(1)]);
+    assert!(actions.contains(&Action::Upload { group: 0, tickets: tickets(&[1]), resend: false }));
+    let sent = Event::UploadEnded { group: 0, results: vec![(Ticket(1), UploadResult::Done)] };
+    assert_eq!(pushes(&engine.handle(sent, MS)), [tickets(&[1])]);
+}
+
+#[test]
+fn the_next_push_goes_out_while_answers_are_applied() {
+    let (mut engine, actions) = online(vec![folder(1)]);
+    assert_eq!(pushes(&actions), [tickets(&[1])]);
+    engine.handle(Event::QueueChanged, MS);
+    engine.handle(Event::Tick, 10 * MS);
+    engine.handle(Event::QueueRead { items: vec![folder(1), folder(2)] }, 10 * MS);
+    let actions = engine.handle(answered(vec![answer(1, Outcome::Applied)]), 11 * MS);
+    assert!(actions.iter().any(|action| matches!(action, Action::Settle { .. })));
+    assert_eq!(pushes(&actions), [tickets(&[2])]);
+}
+
+#[test]
+fn small_contents_gather_while_a_group_is_under_way() {
+    let (mut engine, _) = online(vec![file(1)]);
+    engine.handle(Event::QueueChanged, 5 * MS);
+    let gathered = engine.handle(Event::QueueRead { items: (1..=100).map(file).collect() }, 5 * MS);
+    assert!(!gathered.iter().any(|action| matches!(action, Action::Upload { .. })));
+    let sent = Event::UploadEnded { group: 0, results: vec![(Ticket(1), UploadResult::Done)] };
+    let actions = engine.handle(sent, 6 * MS);
+    let expected = (2..=100).map(Ticket).collect();
+    assert!(actions.contains(&Action::Upload { group: 1, tickets: expected, resend: false }));
+}
+
+#[test]
+fn a_failure_closes_the_gate_until_somebody_waits() {
+    let (mut engine, _) = online(vec![folder(1)]);
+    let actions = engine.handle(Event::PushFailed { error: unreachable() }, MS);
+    assert!(pushes(&actions).is_empty());
+    assert!(actions.iter().any(|action| matches!(action, Action::SetTimer { .. })));
+    assert_eq!(engine.view(MS).failures, 1);
+    let woken = engine.handle(Event::WaitRequested { upto: Ticket(1) }, 2 * MS);
+    assert_eq!(pushes(&woken), [tickets(&[1])]);
+}
+
+#[test]
+fn a_success_reopens_the_notice_socket_at_once() {
+    let (mut engine, _) = online(vec![folder(1)]);
+    engine.handle(Event::LinkLost { error: unreachable() }, MS);
+    assert_eq!(engine.view(MS).link, LinkState::BackingOff);
+    let actions = engine.handle(answered(vec![answer(1, Outcome::Applied)]), 2 * MS);
+    assert!(actions.contains(&Action::OpenLink));
+}
+
+#[test]
+fn missing_chunks_are_sent_again_and_the_operation_with_them() {
+    let mut item = file(1);
+    item.frozen = Some(1);
+    let (mut engine, actions) = online(vec![item]);
+    assert_eq!(pushes(&actions), [tickets(&[1])]);
+    let lacking = Outcome::RetryLater { code: ErrorCode::MissingChunks, missing: Vec::new() };
+    let actions = engine.handle(answered(vec![answer(1, lacking)]), MS);
+    assert!(actions.contains(&Action::Upload { group: 0, tickets: tickets(&[1]), resend: true }));
+    let sent = Event::UploadEnded { group: 0, results: vec![(Ticket(1), UploadResult::Done)] };
+    assert_eq!(pushes(&engine.handle(sent, 2 * MS)), [tickets(&[1])]);
+}
+
+#[test]
+fn a_taken_name_is_replaced_before_the_rest_goes_on() {
+    let (mut engine, _) = online(vec![folder(1), folder(2)]);
+    let answers = vec![answer(1, Outcome::NeedsName), answer(2, Outcome::Skipped)];
+    let actions = engine.handle(answered(answers), MS);
+    assert!(actions.contains(&Action::Rename { ticket: Ticket(1) }));
+    assert!(pushes(&actions).is_empty());
+    let actions = engine.handle(Event::Renamed { ticket: Ticket(1), result: Ok(()) }, 2 * MS);
+    assert_eq!(pushes(&actions), [tickets(&[1, 2])]);
+}
+
+#[test]
+fn a_void_token_stops_everything_and_keeps_the_queue() {
+    let (mut engine, _) = online(vec![folder(1)]);
+    let actions = engine.handle(Event::PushFailed { error: refused(ErrorCode::Unauthenticated) }, MS);
+    assert_eq!(actions, [Action::CloseLink]);
+    assert_eq!(engine.view(MS).held, Some(Held::SignedOut));
+    assert!(engine.handle(Event::QueueChanged, 2 * MS).is_empty());
+    engine.handle(Event::LinkLost { error: unreachable() }, 3 * MS);
+    let again = engine.handle(Event::Start, 4 * MS);
+    assert!(again.contains(&Action::OpenLink));
+    assert_eq!(pushes(&again), [tickets(&[1])]);
+}
+
+#[test]
+fn a_rolled_back_device_takes_a_new_id_before_it_pushes_again() {
+    let (mut engine, _) = online(vec![folder(1)]);
+    let actions = engine.handle(Event::PushFailed { error: refused(ErrorCode::DeviceRolledBack) }, MS);
+    assert!(actions.contains(&Action::RenewIdentity) && pushes(&actions).is_empty());
+    let actions = engine.handle(Event::IdentityRenewed { result: Ok(()) }, 2 * MS);
+    assert_eq!(pushes(&actions), [tickets(&[1])]);
+}
+
+#[test]
+fn a_new_epoch_means_a_full_pull_before_the_next_push() {
+    let (mut engine, _) = online(vec![folder(1)]);
+    let actions = engine.handle(Event::PushFailed { error: refused(ErrorCode::EpochChanged) }, MS);
+    assert!(actions.contains(&Action::Pull { full: true }) && pushes(&actions).is_empty());
+    let failed = engine.handle(Event::PullEnded { result: Err(unreachable()) }, 2 * MS);
+    assert!(pushes(&failed).is_empty());
+    let again = engine.handle(Event::NetworkChanged, 3 * MS);
+    assert!(again.contains(&Action::Pull { full: true }) && pushes(&again).is_empty());
+    let actions = engine.handle(Event::PullEnded { result: Ok(9) }, 4 * MS);
+    assert_eq!(pushes(&actions), [tickets(&[1])]);
+}
+
+#[test]
+fn a_burst_of_notices_leads_to_one_pull_and_one_more() {
+    let (mut engine, _) = online(Vec::new());
+    let pulls = |actions: Vec<Action>| actions.iter().filter(|a| matches!(a, Action::Pull { .. })).count();
+    let counts: usize = (2..50).map(|seq| pulls(engine.handle(Event::Noticed { seq }, MS))).sum();
+    assert_eq!(counts, 1);
+    assert_eq!(pulls(engine.handle(Event::PullEnded { result: Ok(10) }, MS)), 0, "noticed while it ran, seen or not");
+    assert_eq!(pulls(engine.handle(Event::Noticed { seq: 51 }, MS)), 1);
+}
+
+#[test]
+fn the_notice_of_an_own_change_brings_no_pull() {
+    let (mut engine, _) = online(vec![folder(1)]);
+    let noticed = engine.handle(Event::Noticed { seq: 2 }, MS);
+    engine.handle(answered(vec![answer(1, Outcome::Applied)]), 2 * MS);
+    let done = engine.handle(settled(&[1]), 3 * MS);
+    assert!(!noticed.iter().chain(&done).any(|action| matches!(action, Action::Pull { .. })));
+}
+
+#[test]
+fn a_refused_batch_is_halved_until_it_passes() {
+    let (mut engine, actions) = online((1..=8).map(folder).collect());
+    let mut size = pushes(&actions)[0].len();
+    let mut now = MS;
+    engine.batch_max = 8;
+    while size > 1 {
+        engine.handle(Event::PushFailed { error: refused(ErrorCode::BadRequest) }, now);
+        now += limits::BACKOFF_MAX;
+        let next = pushes(&engine.handle(Event::Tick, now))[0].len();
+        assert_eq!(next, size / 2);
+        size = next;
+    }
+}
+
+#[test]
+fn answers_that_cannot_be_applied_are_asked_for_again() {
+    let (mut engine, _) = online(vec![folder(1)]);
+    engine.handle(answered(vec![answer(1, Outcome::Applied)]), MS);
+    let failed = Event::Settled { tickets: tickets(&[1]), result: Err("disk full".into()) };
+    assert!(pushes(&engine.handle(failed, 2 * MS)).is_empty());
+    assert_eq!(pushes(&engine.handle(Event::Tick, Duration::from_secs(1))), [tickets(&[1])]);
+}
+
+#[test]
+fn after_shutdown_nothing_is_asked_for() {
+    let (mut engine, _) = online(vec![folder(1)]);
+    assert_eq!(engine.handle(Event::Shutdown, MS), [Action::CloseLink]);
+    assert!(engine.handle(Event::QueueChanged, 2 * MS).is_empty());
+    assert!(engine.handle(answered(vec![answer(1, Outcome::Skipped)]), 3 * MS).is_empty());
+}

@@ -1,0 +1,94 @@
+//! Owns listing folders on demand: one flight for each folder, however many wait.
+
+use super::ports::SyncTree;
+use crate::remote::{Remote, RemoteError};
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Shared};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Weak};
+use tarn_proto::ids::{NodeId, SpaceId};
+use tokio::task::spawn_blocking;
+
+type Flight = Shared<BoxFuture<'static, Result<(), RemoteError>>>;
+
+/// Lists folders. Cheap to clone.
+#[derive(Clone)]
+pub struct Lister(Arc<Inner>);
+
+struct Inner {
+    space: SpaceId,
+    tree: Arc<dyn SyncTree>,
+    remote: Arc<dyn Remote>,
+    flights: Mutex<HashMap<NodeId, Flight>>,
+}
+
+impl fmt::Debug for Lister {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lister").field("space", &self.0.space).finish_non_exhaustive()
+    }
+}
+
+impl Lister {
+    /// A lister of one space. Must be used inside a tokio runtime.
+    pub fn new(space: SpaceId, tree: Arc<dyn SyncTree>, remote: Arc<dyn Remote>) -> Self {
+        Self(Arc::new(Inner { space, tree, remote, flights: Mutex::default() }))
+    }
+
+    /// Lists a folder and hands it to the tree. Once begun it goes on even if nobody waits any more:
+    /// dropping the future is safe.
+    ///
+    /// # Errors
+    /// What the network says; `Refused(NotFound)` if there is no such folder any more.
+    pub async fn list(&self, node: NodeId) -> Result<(), RemoteError> {
+        let flight = {
+            let mut flights = self.0.flights.lock();
+            flights.entry(node).or_insert_with(|| self.take_off(node)).clone()
+        };
+        flight.await
+    }
+
+    fn take_off(&self, node: NodeId) -> Flight {
+        let inner = Arc::clone(&self.0);
+        let landing = Landing { inner: Arc::downgrade(&self.0), node };
+        let task = tokio::spawn(async move {
+            let _landing = landing;
+            inner.fetch(node).await
+        });
+        let joined = task.map(|done| done.unwrap_or_else(|e| Err(RemoteError::Unreachable(e.to_string()))));
+        joined.boxed().shared()
+    }
+}
+
+/// Forgets the flight, however it ended.
+struct Landing {
+    inner: Weak<Inner>,
+    node: NodeId,
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        if let Some(inner) = self.inner.upgrade() {
+            inner.flights.lock().remove(&self.node);
+        }
+    }
+}
+
+impl Inner {
+    async fn fetch(&self, node: NodeId) -> Result<(), RemoteError> {
+        let mut listing = self.remote.children(self.space, node, None).await?;
+        while let Some(next) = listing.next.take() {
+            let mut page = self.remote.children(self.space, node, Some(&next)).await?;
+            if page.seq != listing.seq || page.next.as_ref() == Some(&next) {
+                return Err(RemoteError::Malformed("the pages are not of one listing".into()));
+            }
+            listing.children.append(&mut page.children);
+            listing.next = page.next;
+        }
+        let tree = Arc::clone(&self.tree);
+        let taken = spawn_blocking(move || tree.list_folder(node, listing)).await;
+        let taken = taken.map_err(|e| RemoteError::Unreachable(e.to_string()))?;
+        taken.map_err(|e| RemoteError::Unreachable(format!("local state: {e}")))
+    }
+}

@@ -1,0 +1,114 @@
+//! Owns one pull: all pages of a cut, applied together; or everything from the start, streamed in.
+
+use super::apply::{Applier, Job};
+use super::event::Failure;
+use super::ports::SyncTree;
+use crate::remote::{Remote, RemoteError};
+use std::sync::Arc;
+use tarn_proto::api::PullResponse;
+use tarn_proto::change::{Change, Cursor};
+use tarn_proto::error::ErrorCode;
+use tarn_proto::ids::{JournalHash, SpaceId};
+use tokio::task::spawn_blocking;
+
+/// Brings what others changed.
+#[derive(Debug)]
+pub(super) struct Puller {
+    pub space: SpaceId,
+    pub tree: Arc<dyn SyncTree>,
+    pub remote: Arc<dyn Remote>,
+    pub applier: Applier,
+}
+
+impl Puller {
+    /// Pulls once; returns the seq at which the device stands then.
+    pub async fn pull(&self, full: bool) -> Result<u64, Failure> {
+        match self.tree.cursor().filter(|_| !full) {
+            None => self.load().await,
+            Some(cursor) => match self.cut(cursor).await {
+                Err(Failure::Remote(error)) if is_useless(&error) => self.load().await,
+                result => result,
+            },
+        }
+    }
+
+    /// The cursor before the first change: what a device without one pushes and pulls with.
+    pub async fn origin(&self) -> Result<Cursor, RemoteError> {
+        let spaces = self.remote.spaces().await?.spaces;
+        let space = spaces.into_iter().find(|info| info.space == self.space);
+        let space = space.ok_or_else(|| RemoteError::Refused {
+            code: ErrorCode::NotFound,
+            detail: "this account has the space no more".into(),
+        })?;
+        Ok(Cursor { epoch: space.cursor.epoch, seq: 0, hash: JournalHash([0; 32]) })
+    }
+
+    async fn cut(&self, cursor: Cursor) -> Result<u64, Failure> {
+        let mut changes: Vec<Change> = Vec::new();
+        let mut pages = Pages::new(cursor);
+        while let Some(page) = pages.next(self).await.map_err(Failure::Remote)? {
+            changes.extend(page.changes);
+        }
+        if let Some(upto) = pages.upto.filter(|upto| *upto != cursor) {
+            self.applier.run(Job::Cut { changes, upto }).await.map_err(Failure::Local)?;
+        }
+        Ok(self.tree.cursor().map_or(0, |cursor| cursor.seq))
+    }
+
+    async fn load(&self) -> Result<u64, Failure> {
+        let origin = self.origin().await.map_err(Failure::Remote)?;
+        self.local(|tree| tree.begin_load()).await?;
+        let mut pages = Pages::new(origin);
+        while let Some(page) = pages.next(self).await.map_err(Failure::Remote)? {
+            self.local(move |tree| tree.load_page(page.changes)).await?;
+        }
+        if let Some(upto) = pages.upto {
+            self.applier.run(Job::FinishLoad { upto }).await.map_err(Failure::Local)?;
+        }
+        Ok(self.tree.cursor().map_or(0, |cursor| cursor.seq))
+    }
+
+    async fn local(
+        &self,
+        work: impl FnOnce(&dyn SyncTree) -> Result<(), crate::tree::TreeError> + Send + 'static,
+    ) -> Result<(), Failure> {
+        let tree = Arc::clone(&self.tree);
+        let done = spawn_blocking(move || work(tree.as_ref())).await;
+        done.map_err(|e| Failure::Local(e.to_string()))?.map_err(|e| Failure::Local(e.to_string()))
+    }
+}
+
+/// Whether the server does not know the cursor any more.
+fn is_useless(error: &RemoteError) -> bool {
+    matches!(error, RemoteError::Refused { code: ErrorCode::EpochChanged | ErrorCode::CursorExpired, .. })
+}
+
+/// The pages of one cut.
+struct Pages {
+    cursor: Cursor,
+    upto: Option<Cursor>,
+    next: Option<String>,
+}
+
+impl Pages {
+    fn new(cursor: Cursor) -> Self {
+        Self { cursor, upto: None, next: None }
+    }
+
+    /// The next page; `None` after the last. All pages must be of one cut.
+    async fn next(&mut self, puller: &Puller) -> Result<Option<PullResponse>, RemoteError> {
+        if self.upto.is_some() && self.next.is_none() {
+            return Ok(None);
+        }
+        let page = puller.remote.pull(puller.space, &self.cursor, self.next.as_deref()).await?;
+        if self.upto.is_some_and(|upto| upto != page.upto) {
+            return Err(RemoteError::Malformed("the pages are not of one cut".into()));
+        }
+        if page.next.is_some() && page.next == self.next {
+            return Err(RemoteError::Malformed("a page leads to itself".into()));
+        }
+        self.upto = Some(page.upto);
+        self.next.clone_from(&page.next);
+        Ok(Some(page))
+    }
+}

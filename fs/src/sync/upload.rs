@@ -1,0 +1,287 @@
+//! Owns how contents get to the server: freeze, cut, ask what is missing, encode, send.
+//!
+//! Ids name bytes, so an upload that was cut off just begins again: the server says what it has. Memory
+//! is bounded by one budget for all bodies that are under way.
+
+use super::event::{Failure, UploadResult};
+use super::ports::{PlanStep, PlannedChunk, SourceError, SyncTree, UploadPlan, UploadSource};
+use crate::env::Env;
+use crate::limits;
+use crate::meta::rows::Ticket;
+use crate::remote::{Remote, RemoteError, UploadItem};
+use futures_util::{StreamExt as _, stream};
+use parking_lot::Mutex;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use tarn_proto::ids::{ChunkId, SpaceId, VersionId};
+use tarn_proto::limits::CHUNKS_PER_CALL_MAX;
+use tarn_proto::node::Content;
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+
+/// The memory budget is counted in these.
+const PERMIT_BYTES: u64 = 1 << 10;
+/// Ids asked about before their chunks are sent.
+const ASK_COUNT: usize = 4_096;
+/// Rounds of fetching what planning needs.
+const PLAN_ROUNDS_MAX: u32 = 64;
+
+/// Sends contents and keeps what their operations say of them.
+#[derive(Debug)]
+pub(super) struct Uploader {
+    env: Env,
+    space: SpaceId,
+    tree: Arc<dyn SyncTree>,
+    remote: Arc<dyn Remote>,
+    memory: Arc<Semaphore>,
+    prepared: Mutex<HashMap<Ticket, Content>>,
+}
+
+/// A content that is being sent.
+#[derive(Debug, Clone)]
+struct Planned {
+    ticket: Ticket,
+    source: Arc<dyn UploadSource>,
+    plan: Arc<UploadPlan>,
+}
+
+/// One chunk to send, and which of the contents gives it.
+#[derive(Debug, Clone)]
+struct Piece {
+    chunk: PlannedChunk,
+    source: Arc<dyn UploadSource>,
+}
+
+/// What went wrong in one group.
+#[derive(Debug, Default)]
+struct Losses {
+    /// Chunks whose source failed, and how.
+    chunks: HashMap<ChunkId, String>,
+    remote: Option<RemoteError>,
+}
+
+impl Uploader {
+    pub fn new(env: Env, space: SpaceId, tree: Arc<dyn SyncTree>, remote: Arc<dyn Remote>) -> Self {
+        let permits = limits::UPLOAD_MEMORY_BYTES_MAX as u64 / PERMIT_BYTES;
+        let memory = Arc::new(Semaphore::new(permits as usize));
+        Self { env, space, tree, remote, memory, prepared: Mutex::default() }
+    }
+
+    /// What an operation says of its content, once that is on the server.
+    pub fn content_of(&self, ticket: Ticket) -> Option<Content> {
+        self.prepared.lock().get(&ticket).cloned()
+    }
+
+    /// Forgets operations that are settled or gone.
+    pub fn forget<'a>(&self, tickets: impl IntoIterator<Item = &'a Ticket>) {
+        let mut prepared = self.prepared.lock();
+        tickets.into_iter().for_each(|ticket| drop(prepared.remove(ticket)));
+    }
+
+    /// Forgets everything before the queue's front; all if the queue is empty.
+    pub fn forget_before(&self, front: Option<Ticket>) {
+        self.prepared.lock().retain(|ticket, _| front.is_some_and(|front| *ticket >= front));
+    }
+
+    /// Sends contents together. `resend`: the server lacks chunks that it had been sent, so it is asked
+    /// whatever their size, and the operation gets the content as it is now.
+    pub async fn upload(&self, tickets: Vec<Ticket>, resend: bool) -> Vec<(Ticket, UploadResult)> {
+        let mut results = Vec::new();
+        let mut planned = Vec::new();
+        for (ticket, outcome) in self.plan_all(tickets).await {
+            match outcome {
+                Ok(Some(one)) => planned.push(one),
+                Ok(None) => results.push((ticket, UploadResult::Gone)),
+                Err(failure) => results.push((ticket, UploadResult::Failed(failure))),
+            }
+        }
+        let losses = self.send_all(&planned, resend).await;
+        for one in &planned {
+            let result = self.conclude(one, &losses, resend).await;
+            results.push((one.ticket, result));
+        }
+        for (ticket, _) in results.iter().filter(|(_, result)| matches!(result, UploadResult::Failed(_))) {
+            self.tree.unprepare(*ticket);
+        }
+        results
+    }
+
+    /// Freezes and cuts; small contents all on one blocking thread.
+    async fn plan_all(&self, tickets: Vec<Ticket>) -> Vec<(Ticket, Result<Option<Planned>, Failure>)> {
+        let tree = Arc::clone(&self.tree);
+        let all = tickets.clone();
+        let steps = spawn_blocking(move || {
+            all.into_iter().map(|ticket| (ticket, first_step(tree.as_ref(), ticket))).collect::<Vec<_>>()
+        });
+        let Ok(steps) = steps.await else {
+            let failure = || Failure::Local("freezing failed".into());
+            return tickets.into_iter().map(|ticket| (ticket, Err(failure()))).collect();
+        };
+        let mut results = Vec::new();
+        for (ticket, step) in steps {
+            let result = match step {
+                Ok(Some((source, step))) => self.finish_plan(ticket, source, step).await.map(Some),
+                Ok(None) => Ok(None),
+                Err(reason) => Err(Failure::Local(reason)),
+            };
+            results.push((ticket, result));
+        }
+        results
+    }
+
+    /// Fetches what cutting needs, until it needs nothing more.
+    async fn finish_plan(
+        &self,
+        ticket: Ticket,
+        source: Arc<dyn UploadSource>,
+        mut step: PlanStep,
+    ) -> Result<Planned, Failure> {
+        for _ in 0..PLAN_ROUNDS_MAX {
+            match step {
+                PlanStep::Ready(plan) => return Ok(Planned { ticket, source, plan: Arc::new(plan) }),
+                PlanStep::Needs(ranges) => source.fetch(ranges).await.map_err(Failure::Remote)?,
+            }
+            let again = Arc::clone(&source);
+            step = spawn_blocking(move || again.plan()).await.map_err(lost_task)?.map_err(local)?;
+        }
+        Err(Failure::Local("cutting needs ever more of the file".into()))
+    }
+
+    async fn send_all(&self, planned: &[Planned], resend: bool) -> Losses {
+        let mut seen = HashSet::new();
+        let all = planned.iter().flat_map(|one| {
+            one.plan.chunks.iter().map(|chunk| Piece { chunk: chunk.clone(), source: Arc::clone(&one.source) })
+        });
+        let pieces: Vec<Piece> = all.filter(|piece| seen.insert(piece.chunk.id)).collect();
+        let plain_bytes: u64 = pieces.iter().map(|piece| piece.chunk.plain_bytes()).sum();
+        let must_ask = resend || plain_bytes > limits::UNASKED_BYTES_MAX;
+        let mut losses = Losses::default();
+        for window in pieces.chunks(ASK_COUNT) {
+            let window = match self.missing(window, must_ask).await {
+                Ok(window) => window,
+                Err(error) => {
+                    losses.remote = Some(error);
+                    return losses;
+                }
+            };
+            self.send_window(window, &mut losses).await;
+            if losses.remote.is_some() {
+                return losses;
+            }
+        }
+        losses
+    }
+
+    async fn missing(&self, pieces: &[Piece], must_ask: bool) -> Result<Vec<Piece>, RemoteError> {
+        if !must_ask || pieces.is_empty() {
+            return Ok(pieces.to_vec());
+        }
+        let ids: Vec<ChunkId> = pieces.iter().map(|piece| piece.chunk.id).collect();
+        let missing: HashSet<ChunkId> = self.remote.missing(self.space, &ids).await?.missing.into_iter().collect();
+        Ok(pieces.iter().filter(|piece| missing.contains(&piece.chunk.id)).cloned().collect())
+    }
+
+    async fn send_window(&self, pieces: Vec<Piece>, losses: &mut Losses) {
+        let bodies = stream::iter(bodies_of(pieces)).map(|body| self.send_body(body));
+        let mut sent = bodies.buffer_unordered(limits::BODIES_PER_UPLOAD_MAX);
+        while let Some((result, lost)) = sent.next().await {
+            losses.chunks.extend(lost);
+            if let Err(error) = result {
+                // The other bodies end here: what they had sent is asked for again.
+                losses.remote = Some(error);
+                return;
+            }
+        }
+    }
+
+    /// Encodes and sends one body; also says which chunks could not be read.
+    async fn send_body(&self, body: Vec<Piece>) -> (Result<(), RemoteError>, HashMap<ChunkId, String>) {
+        let bytes: u64 = body.iter().map(|piece| piece.chunk.plain_bytes()).sum();
+        let wanted = bytes.div_ceil(PERMIT_BYTES).min(limits::UPLOAD_MEMORY_BYTES_MAX as u64 / PERMIT_BYTES);
+        let _permit = self.memory.acquire_many(wanted as u32).await.expect("the budget is never closed");
+        let ids: Vec<ChunkId> = body.iter().map(|piece| piece.chunk.id).collect();
+        let Ok((items, lost)) = spawn_blocking(move || encode(&body)).await else {
+            return (Ok(()), ids.into_iter().map(|id| (id, "encoding failed".to_owned())).collect());
+        };
+        if items.is_empty() {
+            return (Ok(()), lost);
+        }
+        (self.remote.upload(self.space, items).await.map(drop), lost)
+    }
+
+    async fn conclude(&self, one: &Planned, losses: &Losses, resend: bool) -> UploadResult {
+        let lost = one.plan.chunks.iter().find_map(|chunk| losses.chunks.get(&chunk.id));
+        if let Some(reason) = lost {
+            return UploadResult::Failed(Failure::Local(reason.clone()));
+        }
+        if let Some(error) = &losses.remote {
+            return UploadResult::Failed(Failure::Remote(error.clone()));
+        }
+        let content = Content {
+            version: VersionId(self.env.rng.id()),
+            size: one.plan.size_bytes,
+            content_id: one.plan.content_id,
+            manifest: one.plan.manifest.clone(),
+        };
+        if resend && let Err(failure) = self.replace(one.ticket, content.clone()).await {
+            return UploadResult::Failed(failure);
+        }
+        self.prepared.lock().insert(one.ticket, content);
+        UploadResult::Done
+    }
+
+    async fn replace(&self, ticket: Ticket, content: Content) -> Result<(), Failure> {
+        let tree = Arc::clone(&self.tree);
+        let replaced = spawn_blocking(move || tree.refreeze_with_content(ticket, content)).await;
+        replaced.map_err(lost_task)?.map_err(|e| Failure::Local(e.to_string()))
+    }
+}
+
+type FirstStep = Result<Option<(Arc<dyn UploadSource>, PlanStep)>, String>;
+
+fn first_step(tree: &dyn SyncTree, ticket: Ticket) -> FirstStep {
+    let Some(source) = tree.prepare(ticket).map_err(|e| e.to_string())? else { return Ok(None) };
+    let step = source.plan().map_err(|e| e.to_string())?;
+    Ok(Some((source, step)))
+}
+
+fn encode(body: &[Piece]) -> (Vec<UploadItem>, HashMap<ChunkId, String>) {
+    let (mut items, mut lost) = (Vec::with_capacity(body.len()), HashMap::new());
+    for Piece { chunk, source } in body {
+        match source.encode(chunk) {
+            Ok(stored) => {
+                let manifest_node = matches!(chunk.source, super::ports::ChunkSource::Node(_));
+                items.push(UploadItem { id: chunk.id, manifest_node, stored });
+            }
+            Err(error) => drop(lost.insert(chunk.id, error.to_string())),
+        }
+    }
+    (items, lost)
+}
+
+/// Packs pieces, in order, into bodies of about [`limits::UPLOAD_BODY_BYTES`].
+fn bodies_of(pieces: Vec<Piece>) -> Vec<Vec<Piece>> {
+    let mut bodies: Vec<Vec<Piece>> = Vec::new();
+    let mut bytes = u64::MAX;
+    for piece in pieces {
+        let length = piece.chunk.plain_bytes();
+        let is_full = bodies.last().is_none_or(|body| body.len() >= CHUNKS_PER_CALL_MAX);
+        if is_full || bytes.saturating_add(length) > limits::UPLOAD_BODY_BYTES as u64 {
+            bodies.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += length;
+        if let Some(body) = bodies.last_mut() {
+            body.push(piece);
+        }
+    }
+    bodies
+}
+
+fn local(error: SourceError) -> Failure {
+    Failure::Local(error.to_string())
+}
+
+fn lost_task(error: tokio::task::JoinError) -> Failure {
+    Failure::Local(error.to_string())
+}
