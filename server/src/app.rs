@@ -48,6 +48,7 @@ impl App {
             .with_context(|| format!("{}", file.display()))?;
         let mut tasks = JoinSet::new();
         watch::link(&services.watch, &services.db, &services.env, &mut tasks);
+        tasks.spawn(tend_metrics());
         let db = services.db.clone();
         let serving = tokio::spawn(serve(listener, Arc::new(services), ending));
         Ok(Self { address, end, serving, tasks, db })
@@ -97,6 +98,14 @@ pub async fn wire(config: &ServeConfig, env: Env, ending: Receiver<bool>) -> Res
         insecure: config.insecure,
         ending,
     })
+}
+
+async fn tend_metrics() {
+    let mut ticks = tokio::time::interval(limits::METRICS_INTERVAL);
+    loop {
+        ticks.tick().await;
+        telemetry::tend_metrics();
+    }
 }
 
 async fn serve(listener: TcpListener, services: Arc<Services>, mut ending: Receiver<bool>) -> std::io::Result<()> {

@@ -44,6 +44,11 @@ pub fn init_metrics() {
     recorder();
 }
 
+/// Sums up what was measured since the last time, so that it does not pile up unread.
+pub fn tend_metrics() {
+    recorder().run_upkeep();
+}
+
 /// The counts in Prometheus' text form.
 pub fn render_metrics() -> String {
     recorder().render()

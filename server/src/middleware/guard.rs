@@ -5,7 +5,7 @@ use crate::limits;
 use crate::service::Services;
 use crate::telemetry;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
 use futures_util::FutureExt as _;
@@ -32,7 +32,7 @@ pub async fn guard(State(services): State<Arc<Services>>, request: Request, next
     span.in_scope(|| {
         tracing::info!(target: "tarn::access", %method, path, status, ms = seconds * 1_000.0, "request");
     });
-    let labels = [("route", route), ("method", method.to_string()), ("status", status.to_string())];
+    let labels = [("route", route), ("method", known(&method).to_owned()), ("status", status.to_string())];
     metrics::histogram!(telemetry::REQUEST_SECONDS, &labels).record(seconds);
     response.headers_mut().insert(REQUEST_ID, id);
     response
@@ -49,6 +49,14 @@ fn request_id(services: &Services, request: &Request) -> HeaderValue {
         HeaderValue::from_str(&format!("{id:016x}")).expect("hexadecimal digits are a header value")
     };
     request.headers().get(REQUEST_ID).filter(is_sane).cloned().unwrap_or_else(random)
+}
+
+/// The method, if it is one that is served: a caller must not be able to make up labels.
+fn known(method: &Method) -> &str {
+    match *method {
+        Method::GET | Method::HEAD | Method::POST | Method::PUT | Method::DELETE => method.as_str(),
+        _ => "other",
+    }
 }
 
 fn time_limit(route: &str) -> Duration {

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
 
+mod bucket;
+
 const PACK: PackId = PackId([7; 16]);
 
 /// What every store of packs does; each implementation runs it.
@@ -28,7 +30,19 @@ async fn a_local_folder_keeps_packs() {
 
 #[tokio::test]
 async fn a_bucket_keeps_packs() {
-    behaves(&remote::RemotePacks::with_store(Box::new(object_store::memory::InMemory::new()))).await;
+    let bucket = bucket::serve().await;
+    let builder = object_store::aws::AmazonS3Builder::new()
+        .with_endpoint(&bucket)
+        .with_allow_http(true)
+        .with_region("here")
+        .with_access_key_id("id")
+        .with_secret_access_key("secret");
+    behaves(&remote::RemotePacks::build(builder, "s3://bucket/some/prefix").unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_buckets_address_is_taken_without_asking_it() {
+    assert!(open("s3://bucket/prefix").await.is_ok());
 }
 
 #[tokio::test]

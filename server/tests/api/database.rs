@@ -30,13 +30,30 @@ macro_rules! each_database {
 pub struct Place {
     pub dir: TempDir,
     pub database: String,
+    /// Where PostgreSQL is, and the name of the database there.
+    postgres: Option<(String, String)>,
+}
+
+impl Place {
+    /// Takes the database away from who uses it; a file cannot be taken away.
+    pub async fn lose_database(&self) -> bool {
+        let Some((admin, name)) = &self.postgres else { return false };
+        run_sql(admin, &format!("DROP DATABASE {name} WITH (FORCE)")).await;
+        true
+    }
+
+    /// Another directory over the same database.
+    pub fn beside(&self) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self { dir, database: self.database.clone(), postgres: self.postgres.clone() }
+    }
 }
 
 /// Runs a test on a fresh SQLite file.
 pub async fn on_sqlite<F: Future<Output = ()>>(test: impl FnOnce(Place) -> F) {
     let dir = tempfile::tempdir().unwrap();
     let database = config::default_database(dir.path());
-    test(Place { dir, database }).await;
+    test(Place { dir, database, postgres: None }).await;
 }
 
 /// Runs a test on a fresh PostgreSQL database, if there is a PostgreSQL.
@@ -52,7 +69,8 @@ pub async fn on_postgres<F: Future<Output = ()>>(test: impl FnOnce(Place) -> F) 
     run_sql(&admin, &format!("CREATE DATABASE {name}")).await;
     let server = admin.rsplit_once('/').map_or(admin.as_str(), |(server, _)| server);
     let dropper = Dropper { admin: admin.clone(), name: name.clone() };
-    test(Place { dir: tempfile::tempdir().unwrap(), database: format!("{server}/{name}") }).await;
+    let (dir, database) = (tempfile::tempdir().unwrap(), format!("{server}/{name}"));
+    test(Place { dir, database, postgres: Some((admin, name)) }).await;
     drop(dropper);
 }
 
@@ -64,7 +82,7 @@ struct Dropper {
 
 impl Drop for Dropper {
     fn drop(&mut self) {
-        let (admin, statement) = (self.admin.clone(), format!("DROP DATABASE {} WITH (FORCE)", self.name));
+        let (admin, statement) = (self.admin.clone(), format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
         let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         std::thread::spawn(move || runtime().block_on(run_sql(&admin, &statement))).join().unwrap();
     }

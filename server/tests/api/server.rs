@@ -79,7 +79,7 @@ impl Server {
         if self.place.database.starts_with("sqlite") {
             return None;
         }
-        let place = Place { dir: tempfile::tempdir().unwrap(), database: self.place.database.clone() };
+        let place = self.place.beside();
         let config = ServeConfig { objects: self.place.config().objects, ..place.config() };
         let app = App::start(&config, Env::real()).await.unwrap();
         Some(Self { place, app: Some(app), http: http() })

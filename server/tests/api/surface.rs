@@ -1,11 +1,12 @@
 //! What the server says of itself: health, metrics, description.
 
 use crate::database::Place;
-use crate::server::{Server, json, noise, upload_body};
+use crate::server::{Server, code, json, noise, upload_body};
 use reqwest::Method;
 use std::collections::BTreeSet;
+use tarn_proto::error::ErrorCode;
 
-each_database!(the_server_says_how_it_is, every_call_is_described);
+each_database!(the_server_says_how_it_is, every_call_is_described, a_lost_store_is_unavailable);
 
 async fn the_server_says_how_it_is(place: Place) {
     let server = Server::start(place).await;
@@ -64,4 +65,20 @@ async fn every_call_is_described(place: Place) {
         let name = reference.split('"').next().unwrap();
         assert!(schemas.contains(name), "{name} is named but not described");
     }
+}
+
+async fn a_lost_store_is_unavailable(place: Place) {
+    let server = Server::start(place).await;
+    let laptop = server.device("anna", "laptop").await;
+    std::fs::remove_dir_all(server.place.dir.path().join("objects")).unwrap();
+    assert_eq!(code(server.call(Method::GET, "/readyz").send().await.unwrap()).await, ErrorCode::Unavailable);
+    let (body, ids) = upload_body(&[noise(1, 10)]);
+    assert_eq!(code(laptop.upload(body).await).await, ErrorCode::Unavailable);
+    assert_eq!(laptop.missing(&ids).await, ids);
+    if server.place.lose_database().await {
+        let response = laptop.get("/spaces").await;
+        assert!(response.headers().contains_key("retry-after"));
+        assert_eq!(code(response).await, ErrorCode::Unavailable);
+    }
+    assert!(server.call(Method::GET, "/healthz").send().await.unwrap().status().is_success());
 }
