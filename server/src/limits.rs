@@ -41,6 +41,6 @@ pub const COALESCE_BYTES_MAX: u64 = 4 << 20;
 /// Times a transaction is tried again after the database rolled it back for order's sake.
 pub const TRANSACTION_TRIES_MAX: u32 = 20;
 /// Uploads verified at once; each may hold a whole body in memory.
-pub const UPLOADS_AT_ONCE_MAX: usize = 8;
+pub const UPLOADS_AT_ONCE_MAX: usize = 32;
 /// How often measurements are summed up.
 pub const METRICS_INTERVAL: Duration = Duration::from_secs(5);

@@ -2,7 +2,7 @@
 
 use super::Called;
 use crate::middleware::{Accept, BodyStream, PathOf, Wire, drain};
-use crate::service::{Failure, Identity, spaces};
+use crate::service::{Failure, Identity};
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -16,10 +16,6 @@ const MISSING_BODY_BYTES_MAX: usize = CHUNKS_PER_CALL_MAX * 72 + 1_024;
 /// 4,096 ranges in JSON.
 const FETCH_BODY_BYTES_MAX: usize = FETCH_RANGES_MAX * 160 + 1_024;
 
-async fn own(services: &Called, who: Identity, space: SpaceId) -> Result<(), Failure> {
-    spaces::own(&mut *services.db.reader().await?, who, space).await.map(drop)
-}
-
 /// Answers which chunks must be sent, and protects the others from collection for a day.
 #[utoipa::path(post, path = "/spaces/{space}/chunks/missing", tag = "chunks", security(("token" = [])),
     params(("space" = SpaceId, Path, description = "which space")), request_body = MissingRequest,
@@ -31,7 +27,7 @@ pub async fn missing(
     accept: Accept,
     Wire(request): Wire<MissingRequest, MISSING_BODY_BYTES_MAX>,
 ) -> Result<Response, Failure> {
-    own(&services, who, space).await?;
+    services.chunks.own(who, space).await?;
     Ok(accept.reply(&services.chunks.missing(who, request.ids).await?))
 }
 
@@ -50,7 +46,7 @@ pub async fn upload(
 ) -> Result<Response, Failure> {
     let taken = async {
         is_chunks(&headers)?;
-        own(&services, who, space).await?;
+        services.chunks.own(who, space).await?;
         services.chunks.upload(who, &mut body).await
     };
     match taken.await {
@@ -80,7 +76,7 @@ pub async fn fetch(
     PathOf(space): PathOf<SpaceId>,
     Wire(request): Wire<FetchRequest, FETCH_BODY_BYTES_MAX>,
 ) -> Result<Response, Failure> {
-    own(&services, who, space).await?;
+    services.chunks.own(who, space).await?;
     let body = services.chunks.fetch(who, request.ranges).await?;
     let headers = [(header::CONTENT_TYPE, MEDIA_CHUNKS), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, Body::from_stream(body)).into_response())
@@ -97,7 +93,7 @@ pub async fn get_chunk(
     PathOf((space, chunk)): PathOf<(SpaceId, ChunkId)>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    own(&services, who, space).await?;
+    services.chunks.own(who, space).await?;
     let etag = format!("\"{chunk}\"");
     let cached = [(header::ETAG, etag.clone()), (header::CACHE_CONTROL, "private, max-age=31536000, immutable".into())];
     if headers.get(header::IF_NONE_MATCH).is_some_and(|value| value.as_bytes() == etag.as_bytes()) {

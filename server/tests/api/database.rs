@@ -10,6 +10,7 @@ use tarn_server::config;
 use tempfile::TempDir;
 
 /// Makes of each `async fn(Place)` two tests, `name::holds_on_sqlite` and `name::holds_on_postgres`.
+#[allow(unused_macros)]
 macro_rules! each_database {
     ($($name:ident),* $(,)?) => {$(
         mod $name {

@@ -1,12 +1,14 @@
-//! Owns what is remembered of chunks: index rows, headers, and who reaches what. All of it is
-//! immutable while nothing is collected; memory is bounded.
+//! Owns what is remembered of chunks: index rows, headers, and who reaches what. All of that is
+//! immutable while nothing is collected; memory is bounded. Whose a space is, is believed for seconds.
 
 use crate::limits;
 use crate::store::chunks::ChunkRow;
 use bytes::Bytes;
 use lru::LruCache;
 use parking_lot::Mutex;
-use tarn_proto::ids::{ChunkId, UserId};
+use std::num::NonZeroUsize;
+use std::time::Instant;
+use tarn_proto::ids::{ChunkId, SpaceId, UserId};
 
 /// Rough cost of an entry beside its header.
 const ENTRY_BYTES: usize = 200;
@@ -20,7 +22,10 @@ pub(super) struct Located {
 
 /// Bounded memory of rows and reach.
 #[derive(Debug)]
-pub(super) struct Cache(Mutex<Inner>);
+pub(super) struct Cache {
+    chunks: Mutex<Inner>,
+    owners: Mutex<LruCache<(UserId, SpaceId), Instant>>,
+}
 
 #[derive(Debug)]
 struct Inner {
@@ -31,21 +36,23 @@ struct Inner {
 
 impl Default for Cache {
     fn default() -> Self {
-        Self(Mutex::new(Inner { rows: LruCache::unbounded(), reach: LruCache::unbounded(), bytes: 0 }))
+        let inner = Inner { rows: LruCache::unbounded(), reach: LruCache::unbounded(), bytes: 0 };
+        let owners = NonZeroUsize::new(limits::TOKEN_CACHE_COUNT_MAX).unwrap_or(NonZeroUsize::MIN);
+        Self { chunks: Mutex::new(inner), owners: Mutex::new(LruCache::new(owners)) }
     }
 }
 
 impl Cache {
     /// A chunk that the user is known to reach.
     pub(super) fn get(&self, user: UserId, id: ChunkId) -> Option<Located> {
-        let mut inner = self.0.lock();
+        let mut inner = self.chunks.lock();
         inner.reach.get(&(user, id))?;
         inner.rows.get(&id).cloned()
     }
 
     /// Remembers a chunk that the user reaches.
     pub(super) fn put(&self, user: UserId, located: Located) {
-        let mut inner = self.0.lock();
+        let mut inner = self.chunks.lock();
         let id = located.row.id;
         inner.put_row(located);
         if inner.reach.put((user, id), ()).is_none() {
@@ -54,9 +61,19 @@ impl Cache {
         inner.shrink();
     }
 
+    /// Whether a space was the user's a moment ago.
+    pub(super) fn owns(&self, user: UserId, space: SpaceId, now: Instant) -> bool {
+        self.owners.lock().get(&(user, space)).is_some_and(|until| *until > now)
+    }
+
+    /// Remembers that a space is the user's.
+    pub(super) fn put_owner(&self, user: UserId, space: SpaceId, now: Instant) {
+        self.owners.lock().put((user, space), now + limits::TOKEN_CACHE_TIME_MAX);
+    }
+
     /// Remembers a header that was read.
     pub(super) fn put_header(&self, row: ChunkRow, header: Bytes) {
-        let mut inner = self.0.lock();
+        let mut inner = self.chunks.lock();
         inner.put_row(Located { row, header: Some(header) });
         inner.shrink();
     }

@@ -14,7 +14,7 @@ pub use check::{Report, check};
 pub use content::ByteStream;
 pub use putlog::PutLog;
 
-use super::{Failure, Identity};
+use super::{Failure, Identity, spaces};
 use crate::env::Env;
 use crate::limits;
 use crate::packs::PackStore;
@@ -25,7 +25,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use tarn_proto::api::MissingResponse;
 use tarn_proto::error::ErrorCode;
-use tarn_proto::ids::{ChunkId, UserId};
+use tarn_proto::ids::{ChunkId, SpaceId, UserId};
 use tarn_proto::limits::{CHUNKS_PER_CALL_MAX, LEASE_HOURS};
 use tokio::sync::Semaphore;
 
@@ -50,6 +50,19 @@ impl Chunks {
     pub fn new(db: Database, env: Env, packs: Arc<dyn PackStore>, put_log: Option<PutLog>) -> Self {
         let uploads = Semaphore::new(limits::UPLOADS_AT_ONCE_MAX);
         Self(Arc::new(Inner { db, env, packs, cache: Cache::default(), uploads, put_log }))
+    }
+
+    /// Checks that a space is one of the caller's; believed for a few seconds.
+    ///
+    /// # Errors
+    /// It is not, or the database fails.
+    pub async fn own(&self, who: Identity, space: SpaceId) -> Result<(), Failure> {
+        let now = self.0.env.instant();
+        if !self.0.cache.owns(who.user, space, now) {
+            spaces::own(&mut *self.0.db.reader().await?, who, space).await?;
+            self.0.cache.put_owner(who.user, space, now);
+        }
+        Ok(())
     }
 
     /// Which of these chunks must be sent. Lengthens the lease of the others.
