@@ -132,6 +132,8 @@ pub enum UploadResult {
     Done,
     /// The operation is gone.
     Gone,
+    /// It was written to so much meanwhile that its freeze point was lost.
+    Changed,
     /// It was not sent.
     Failed(Failure),
 }

@@ -6,6 +6,7 @@
 
 mod apply;
 pub mod backoff;
+mod bridge;
 mod driver;
 pub mod engine;
 pub mod event;
@@ -24,6 +25,7 @@ mod testing;
 mod tests;
 mod upload;
 
+pub use bridge::TreeBridge;
 pub use driver::Parts;
 pub use handle::SyncHandle;
 pub use lister::Lister;

@@ -32,10 +32,12 @@ pub enum Stage {
     },
     /// Its content is on the server.
     Uploaded,
-    /// Its content could not be read; not to be tried before then.
+    /// Its content could not be read, or changed too much; not to be tried before then.
     Delayed {
         /// Until when.
         until: Duration,
+        /// Whether it could not be read.
+        is_error: bool,
         /// Since when it was wanted.
         since: Duration,
     },
@@ -141,7 +143,7 @@ fn is_under_way(item: &QueueItem, context: &Context<'_>) -> bool {
 fn need_of(item: &QueueItem, context: &Context<'_>) -> Need {
     match context.stages.get(&item.ticket) {
         Some(Stage::Wanted { since, .. }) => Need::Upload(*since),
-        Some(Stage::Delayed { until, since }) if context.now >= *until => Need::Upload(*since),
+        Some(Stage::Delayed { until, since, .. }) if context.now >= *until => Need::Upload(*since),
         Some(Stage::Delayed { until, .. }) => Need::Other(Some(*until)),
         Some(Stage::Uploading { since }) => Need::Patience(*since),
         Some(Stage::Uploaded) => Need::Nothing,

@@ -1,6 +1,8 @@
 //! Tests of the driver against a server in memory, with faults.
 #![allow(clippy::unwrap_used)]
 
+mod real;
+
 use super::engine::Held;
 use super::testing::{FakeIdentity, FakeTree, SPACE, is_present, name, node_of};
 use super::{Lister, Parts, SyncHandle, WaitOutcome};

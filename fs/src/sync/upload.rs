@@ -56,7 +56,7 @@ struct Piece {
 #[derive(Debug, Default)]
 struct Losses {
     /// Chunks whose source failed, and how.
-    chunks: HashMap<ChunkId, String>,
+    chunks: HashMap<ChunkId, SourceError>,
     remote: Option<RemoteError>,
 }
 
@@ -92,7 +92,7 @@ impl Uploader {
             match outcome {
                 Ok(Some(one)) => planned.push(one),
                 Ok(None) => results.push((ticket, UploadResult::Gone)),
-                Err(failure) => results.push((ticket, UploadResult::Failed(failure))),
+                Err(result) => results.push((ticket, result)),
             }
         }
         let losses = self.send_all(&planned, resend).await;
@@ -100,21 +100,22 @@ impl Uploader {
             let result = self.conclude(one, &losses, resend).await;
             results.push((one.ticket, result));
         }
-        for (ticket, _) in results.iter().filter(|(_, result)| matches!(result, UploadResult::Failed(_))) {
+        let is_sent = |result: &UploadResult| matches!(result, UploadResult::Done | UploadResult::Gone);
+        for (ticket, _) in results.iter().filter(|(_, result)| !is_sent(result)) {
             self.tree.unprepare(*ticket);
         }
         results
     }
 
     /// Freezes and cuts; small contents all on one blocking thread.
-    async fn plan_all(&self, tickets: Vec<Ticket>) -> Vec<(Ticket, Result<Option<Planned>, Failure>)> {
+    async fn plan_all(&self, tickets: Vec<Ticket>) -> Vec<(Ticket, Result<Option<Planned>, UploadResult>)> {
         let tree = Arc::clone(&self.tree);
         let all = tickets.clone();
         let steps = spawn_blocking(move || {
             all.into_iter().map(|ticket| (ticket, first_step(tree.as_ref(), ticket))).collect::<Vec<_>>()
         });
         let Ok(steps) = steps.await else {
-            let failure = || Failure::Local("freezing failed".into());
+            let failure = || UploadResult::Failed(Failure::Local("freezing failed".into()));
             return tickets.into_iter().map(|ticket| (ticket, Err(failure()))).collect();
         };
         let mut results = Vec::new();
@@ -122,7 +123,7 @@ impl Uploader {
             let result = match step {
                 Ok(Some((source, step))) => self.finish_plan(ticket, source, step).await.map(Some),
                 Ok(None) => Ok(None),
-                Err(reason) => Err(Failure::Local(reason)),
+                Err(error) => Err(not_read(error)),
             };
             results.push((ticket, result));
         }
@@ -135,16 +136,19 @@ impl Uploader {
         ticket: Ticket,
         source: Arc<dyn UploadSource>,
         mut step: PlanStep,
-    ) -> Result<Planned, Failure> {
+    ) -> Result<Planned, UploadResult> {
         for _ in 0..PLAN_ROUNDS_MAX {
             match step {
                 PlanStep::Ready(plan) => return Ok(Planned { ticket, source, plan: Arc::new(plan) }),
-                PlanStep::Needs(ranges) => source.fetch(ranges).await.map_err(Failure::Remote)?,
+                PlanStep::Needs(ranges) => {
+                    source.fetch(ranges).await.map_err(|e| UploadResult::Failed(Failure::Remote(e)))?;
+                }
             }
             let again = Arc::clone(&source);
-            step = spawn_blocking(move || again.plan()).await.map_err(lost_task)?.map_err(local)?;
+            let planned = spawn_blocking(move || again.plan()).await;
+            step = planned.map_err(|e| UploadResult::Failed(lost_task(e)))?.map_err(not_read)?;
         }
-        Err(Failure::Local("cutting needs ever more of the file".into()))
+        Err(UploadResult::Failed(Failure::Local("cutting needs ever more of the file".into())))
     }
 
     async fn send_all(&self, planned: &[Planned], resend: bool) -> Losses {
@@ -195,13 +199,13 @@ impl Uploader {
     }
 
     /// Encodes and sends one body; also says which chunks could not be read.
-    async fn send_body(&self, body: Vec<Piece>) -> (Result<(), RemoteError>, HashMap<ChunkId, String>) {
+    async fn send_body(&self, body: Vec<Piece>) -> (Result<(), RemoteError>, HashMap<ChunkId, SourceError>) {
         let bytes: u64 = body.iter().map(|piece| piece.chunk.plain_bytes()).sum();
         let wanted = bytes.div_ceil(PERMIT_BYTES).min(limits::UPLOAD_MEMORY_BYTES_MAX as u64 / PERMIT_BYTES);
         let _permit = self.memory.acquire_many(wanted as u32).await.expect("the budget is never closed");
         let ids: Vec<ChunkId> = body.iter().map(|piece| piece.chunk.id).collect();
         let Ok((items, lost)) = spawn_blocking(move || encode(&body)).await else {
-            return (Ok(()), ids.into_iter().map(|id| (id, "encoding failed".to_owned())).collect());
+            return (Ok(()), ids.into_iter().map(|id| (id, SourceError::Local("encoding failed".into()))).collect());
         };
         if items.is_empty() {
             return (Ok(()), lost);
@@ -212,7 +216,7 @@ impl Uploader {
     async fn conclude(&self, one: &Planned, losses: &Losses, resend: bool) -> UploadResult {
         let lost = one.plan.chunks.iter().find_map(|chunk| losses.chunks.get(&chunk.id));
         if let Some(reason) = lost {
-            return UploadResult::Failed(Failure::Local(reason.clone()));
+            return not_read(reason.clone());
         }
         if let Some(error) = &losses.remote {
             return UploadResult::Failed(Failure::Remote(error.clone()));
@@ -237,15 +241,16 @@ impl Uploader {
     }
 }
 
-type FirstStep = Result<Option<(Arc<dyn UploadSource>, PlanStep)>, String>;
+type FirstStep = Result<Option<(Arc<dyn UploadSource>, PlanStep)>, SourceError>;
 
 fn first_step(tree: &dyn SyncTree, ticket: Ticket) -> FirstStep {
-    let Some(source) = tree.prepare(ticket).map_err(|e| e.to_string())? else { return Ok(None) };
-    let step = source.plan().map_err(|e| e.to_string())?;
+    let source = tree.prepare(ticket).map_err(|e| SourceError::Local(e.to_string()))?;
+    let Some(source) = source else { return Ok(None) };
+    let step = source.plan()?;
     Ok(Some((source, step)))
 }
 
-fn encode(body: &[Piece]) -> (Vec<UploadItem>, HashMap<ChunkId, String>) {
+fn encode(body: &[Piece]) -> (Vec<UploadItem>, HashMap<ChunkId, SourceError>) {
     let (mut items, mut lost) = (Vec::with_capacity(body.len()), HashMap::new());
     for Piece { chunk, source } in body {
         match source.encode(chunk) {
@@ -253,7 +258,7 @@ fn encode(body: &[Piece]) -> (Vec<UploadItem>, HashMap<ChunkId, String>) {
                 let manifest_node = matches!(chunk.source, super::ports::ChunkSource::Node(_));
                 items.push(UploadItem { id: chunk.id, manifest_node, stored });
             }
-            Err(error) => drop(lost.insert(chunk.id, error.to_string())),
+            Err(error) => drop(lost.insert(chunk.id, error)),
         }
     }
     (items, lost)
@@ -278,8 +283,11 @@ fn bodies_of(pieces: Vec<Piece>) -> Vec<Vec<Piece>> {
     bodies
 }
 
-fn local(error: SourceError) -> Failure {
-    Failure::Local(error.to_string())
+fn not_read(error: SourceError) -> UploadResult {
+    match error {
+        SourceError::Changed => UploadResult::Changed,
+        SourceError::Local(reason) => UploadResult::Failed(Failure::Local(reason)),
+    }
 }
 
 fn lost_task(error: tokio::task::JoinError) -> Failure {

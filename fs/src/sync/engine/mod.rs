@@ -83,6 +83,13 @@ pub struct EngineView {
     pub is_pulling: bool,
 }
 
+impl EngineView {
+    /// Whether the server is known to be out of reach: whoever wants bytes is told at once.
+    pub fn is_known_offline(&self) -> bool {
+        self.held.is_some() || (self.link != LinkState::Online && self.failures > 0)
+    }
+}
+
 /// Reading the queue.
 #[derive(Debug, Default)]
 struct Reading {
@@ -174,11 +181,15 @@ impl Engine {
             held: self.held,
             last_error: self.last_error.clone(),
             parked_count: self.parked_count,
-            delayed_count: self.stages.values().filter(|stage| matches!(stage, Stage::Delayed { .. })).count(),
+            delayed_count: self.count_unreadable(),
             uploading_count: self.groups.values().map(|group| group.tickets.len()).sum(),
             is_pushing: self.is_pushing,
             is_pulling: self.pull.is_running,
         }
+    }
+
+    fn count_unreadable(&self) -> usize {
+        self.stages.values().filter(|stage| matches!(stage, Stage::Delayed { is_error: true, .. })).count()
     }
 
     fn apply(&mut self, event: Event, now: Duration, actions: &mut Vec<Action>) {

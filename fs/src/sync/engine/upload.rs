@@ -15,7 +15,7 @@ pub(super) struct Group {
     pub is_large: bool,
 }
 
-/// After a local failure a content is not read again before this has passed.
+/// After a local failure, or when its freeze point was lost, a content is not read again before this has passed.
 const LOCAL_RETRY: Duration = Duration::from_secs(1);
 
 /// One content that waits to be sent.
@@ -122,10 +122,13 @@ impl Engine {
                 self.reading.is_stale = true;
                 None
             }
+            UploadResult::Changed => {
+                self.delay(ticket, false, now);
+                None
+            }
             UploadResult::Failed(Failure::Local(reason)) => {
                 self.note(reason, now);
-                let since = self.wanted_since(ticket).unwrap_or(now);
-                self.stages.insert(ticket, Stage::Delayed { until: now + LOCAL_RETRY, since });
+                self.delay(ticket, true, now);
                 None
             }
             UploadResult::Failed(failure) => {
@@ -133,6 +136,11 @@ impl Engine {
                 Some(failure)
             }
         }
+    }
+
+    fn delay(&mut self, ticket: Ticket, is_error: bool, now: Duration) {
+        let since = self.wanted_since(ticket).unwrap_or(now);
+        self.stages.insert(ticket, Stage::Delayed { until: now + LOCAL_RETRY, is_error, since });
     }
 
     fn wait_again(&mut self, ticket: Ticket, now: Duration) {

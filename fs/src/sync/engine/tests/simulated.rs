@@ -152,9 +152,10 @@ impl World {
     fn upload(&mut self, group: u64, tickets: &[Ticket]) {
         let mut results = Vec::new();
         for ticket in tickets {
-            let result = match self.dice.roll(3) {
+            let result = match self.dice.roll(4) {
                 0 if self.fails() => UploadResult::Failed(unreachable()),
                 1 if self.fails() => UploadResult::Failed(Failure::Local("disk".into())),
+                2 if self.fails() => UploadResult::Changed,
                 _ => {
                     self.uploaded.insert(*ticket);
                     UploadResult::Done

@@ -1,0 +1,211 @@
+//! Owns the engine's ports on the real tree, its contents and the hydrator. Decides nothing.
+
+use super::ports::{ChunkSource, PlanStep, PlannedChunk, SourceError, SyncTree, UploadPlan, UploadSource};
+use crate::content::{LocalContent, Snapshot, SnapshotError};
+use crate::hydrate::{HydrateError, Hydrator, Priority};
+use crate::meta::rows::Ticket;
+use crate::remote::RemoteError;
+use crate::tree::{Prepared, QueueItem, QueueTotals, Tree, TreeError};
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::collections::HashSet;
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+use tarn_proto::api::{Answer, ChildrenResponse};
+use tarn_proto::change::{Change, Cursor};
+use tarn_proto::chunk::{ContentKey, encode};
+use tarn_proto::ids::DeviceId;
+use tarn_proto::ids::NodeId;
+use tarn_proto::manifest::{LocatedChunk, build, resolve};
+use tarn_proto::node::Content;
+use tarn_proto::op::Operation;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+
+/// zstd's level for chunks: new bytes must not wait for the processor.
+const ENCODE_LEVEL: i32 = 1;
+
+/// The tree as the engine sees it.
+#[derive(Debug)]
+pub struct TreeBridge {
+    tree: Arc<Tree>,
+    hydrator: Hydrator,
+    key: ContentKey,
+    runtime: Handle,
+}
+
+impl TreeBridge {
+    /// Joins a tree with the hydrator that brings what re-cutting an edited file needs.
+    pub fn new(tree: Arc<Tree>, hydrator: Hydrator, key: ContentKey, runtime: Handle) -> Arc<Self> {
+        Arc::new(Self { tree, hydrator, key, runtime })
+    }
+}
+
+impl SyncTree for TreeBridge {
+    fn cursor(&self) -> Option<Cursor> {
+        self.tree.cursor()
+    }
+
+    fn queue(&self, max: usize) -> Result<Vec<QueueItem>, TreeError> {
+        self.tree.queue(max)
+    }
+
+    fn totals(&self) -> QueueTotals {
+        self.tree.queue_totals()
+    }
+
+    fn last_ticket(&self) -> Option<Ticket> {
+        self.tree.last_ticket()
+    }
+
+    fn first_ticket(&self) -> Option<Ticket> {
+        self.tree.first_ticket()
+    }
+
+    fn changed(&self) -> Arc<Notify> {
+        self.tree.changed()
+    }
+
+    fn prepare(&self, ticket: Ticket) -> Result<Option<Arc<dyn UploadSource>>, TreeError> {
+        let Some(Prepared { content, snapshot, .. }) = self.tree.prepare(ticket)? else { return Ok(None) };
+        let (hydrator, key) = (self.hydrator.clone(), self.key.clone());
+        Ok(Some(Arc::new(FrozenContent { content, snapshot, hydrator, key, base: OnceLock::new() })))
+    }
+
+    fn unprepare(&self, ticket: Ticket) {
+        self.tree.unprepare(ticket);
+    }
+
+    fn freeze(&self, batch: Vec<(Ticket, Option<Content>)>) -> Result<Vec<(Ticket, Operation)>, TreeError> {
+        self.tree.freeze(batch)
+    }
+
+    fn refreeze_with_other_name(&self, ticket: Ticket) -> Result<(), TreeError> {
+        self.tree.refreeze_with_other_name(ticket)
+    }
+
+    fn refreeze_with_content(&self, ticket: Ticket, content: Content) -> Result<(), TreeError> {
+        self.tree.refreeze_with_content(ticket, content)
+    }
+
+    fn settle(&self, answers: Vec<(Ticket, Answer)>, before: Cursor, after: Cursor) -> Result<(), TreeError> {
+        self.tree.settle(&answers, before, after)
+    }
+
+    fn apply_cut(&self, changes: Vec<Change>, upto: Cursor) -> Result<(), TreeError> {
+        self.tree.apply_cut(changes, upto)
+    }
+
+    fn begin_load(&self) -> Result<(), TreeError> {
+        self.runtime.block_on(self.tree.begin_load())
+    }
+
+    fn load_page(&self, changes: Vec<Change>) -> Result<(), TreeError> {
+        self.runtime.block_on(self.tree.load_page(changes))
+    }
+
+    fn finish_load(&self, upto: Cursor) -> Result<(), TreeError> {
+        self.runtime.block_on(self.tree.finish_load(upto))
+    }
+
+    fn list_folder(&self, node: NodeId, listing: ChildrenResponse) -> Result<(), TreeError> {
+        self.tree.list_folder(node, listing)
+    }
+
+    fn answered(&self) -> u64 {
+        self.tree.answered()
+    }
+
+    fn device_rolled_back(&self, device: DeviceId) -> Result<(), TreeError> {
+        self.tree.device_rolled_back(device)
+    }
+}
+
+/// A content at its freeze point.
+#[derive(Debug)]
+struct FrozenContent {
+    content: Arc<LocalContent>,
+    snapshot: Snapshot,
+    hydrator: Hydrator,
+    key: ContentKey,
+    /// All chunks of the version that it was made from.
+    base: OnceLock<Vec<LocatedChunk>>,
+}
+
+impl FrozenContent {
+    /// The base's chunks, if they are known without asking anybody.
+    fn base_chunks(&self) -> Option<&[LocatedChunk]> {
+        if self.base.get().is_none() {
+            let chunks = match self.snapshot.base() {
+                None => Vec::new(),
+                Some(base) => {
+                    let nothing = |_: &_| None::<Bytes>;
+                    let resolved = resolve(&base.content.manifest, 0..base.content.size, nothing).ok()?;
+                    resolved.missing.is_empty().then_some(resolved.chunks)?
+                }
+            };
+            // Another thread may have found the same.
+            let _ = self.base.set(chunks);
+        }
+        self.base.get().map(Vec::as_slice)
+    }
+
+    fn plan_from(&self, base: &[LocatedChunk]) -> Result<UploadPlan, SnapshotError> {
+        let plan = self.snapshot.plan_upload(&self.key, base)?;
+        let damaged = |e: tarn_proto::manifest::ManifestError| std::io::Error::other(e.to_string());
+        let built = build(plan.entries).map_err(damaged)?;
+        let fresh = plan.fresh.into_iter();
+        let mut chunks: Vec<PlannedChunk> =
+            fresh.map(|chunk| PlannedChunk { id: chunk.entry.id, source: ChunkSource::Range(chunk.range()) }).collect();
+        let mut seen = HashSet::new();
+        let nodes = built.nodes.into_iter().filter(|node| seen.insert(node.id));
+        chunks.extend(nodes.map(|node| PlannedChunk { id: node.id, source: ChunkSource::Node(node.bytes.into()) }));
+        Ok(UploadPlan { size_bytes: plan.size_bytes, content_id: plan.content_id, manifest: built.manifest, chunks })
+    }
+}
+
+#[async_trait]
+impl UploadSource for FrozenContent {
+    fn plan(&self) -> Result<PlanStep, SourceError> {
+        let Some(base) = self.base_chunks() else { return Ok(PlanStep::Needs(Vec::new())) };
+        match self.plan_from(base) {
+            Ok(plan) => Ok(PlanStep::Ready(plan)),
+            Err(SnapshotError::Missing(ranges)) => Ok(PlanStep::Needs(ranges)),
+            Err(error) => Err(source_error(error)),
+        }
+    }
+
+    fn encode(&self, chunk: &PlannedChunk) -> Result<Bytes, SourceError> {
+        let (plain, key) = match &chunk.source {
+            ChunkSource::Range(range) => (self.snapshot.read_at(range.clone()).map_err(source_error)?, &self.key),
+            // Nodes are never sealed.
+            ChunkSource::Node(bytes) => (bytes.clone(), &ContentKey::Ordinary),
+        };
+        encode(key, &plain, ENCODE_LEVEL).map(Bytes::from).map_err(|e| SourceError::Local(e.to_string()))
+    }
+
+    async fn fetch(&self, ranges: Vec<Range<u64>>) -> Result<(), RemoteError> {
+        if self.base.get().is_none() {
+            let chunks = self.hydrator.all_chunks(self.snapshot.base()).await.map_err(remote_error)?;
+            // Another task may have found the same.
+            let _ = self.base.set(chunks);
+        }
+        self.hydrator.need(&self.content, &ranges, Priority::Demand).await.map_err(remote_error)
+    }
+}
+
+fn source_error(error: SnapshotError) -> SourceError {
+    match error {
+        SnapshotError::Stale => SourceError::Changed,
+        SnapshotError::Missing(_) | SnapshotError::Io(_) => SourceError::Local(error.to_string()),
+    }
+}
+
+fn remote_error(error: HydrateError) -> RemoteError {
+    match error {
+        HydrateError::Offline | HydrateError::Unreachable => RemoteError::Unreachable(error.to_string()),
+        HydrateError::Refused { code, detail } => RemoteError::Refused { code, detail },
+        HydrateError::Damaged { .. } | HydrateError::Manifest(_) => RemoteError::Malformed(error.to_string()),
+        HydrateError::NoVersion | HydrateError::Local(_) => RemoteError::Unreachable(format!("local state: {error}")),
+    }
+}
