@@ -1,6 +1,6 @@
 //! Owns wiring: makes everything that calls need, listens, and ends in order.
 
-use crate::config::ServeConfig;
+use crate::config::{self, ServeConfig};
 use crate::env::{Env, disk};
 use crate::limits;
 use crate::packs;
@@ -12,8 +12,9 @@ use crate::service::tokens::Tokens;
 use crate::store::Database;
 use crate::telemetry;
 use crate::watch::{self, Watch};
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use axum::serve::ListenerExt as _;
+use std::fs::File;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -28,6 +29,7 @@ pub struct App {
     serving: JoinHandle<std::io::Result<()>>,
     tasks: JoinSet<()>,
     db: Database,
+    _lock: Option<File>,
 }
 
 impl App {
@@ -38,6 +40,7 @@ impl App {
     pub async fn start(config: &ServeConfig, env: Env) -> Result<Self> {
         telemetry::init_metrics();
         disk::create_dir_durable(&config.data).with_context(|| format!("{}", config.data.display()))?;
+        let lock = lock(config)?;
         let (end, ending) = channel(false);
         let services = wire(config, env, ending.clone()).await?;
         let listener = TcpListener::bind(config.listen).await;
@@ -51,7 +54,7 @@ impl App {
         tasks.spawn(tend_metrics());
         let db = services.db.clone();
         let serving = tokio::spawn(serve(listener, Arc::new(services), ending));
-        Ok(Self { address, end, serving, tasks, db })
+        Ok(Self { address, end, serving, tasks, db, _lock: lock })
     }
 
     /// Where it listens.
@@ -78,6 +81,20 @@ impl App {
             Err(_) => Ok(()),
         }
     }
+}
+
+/// Two processes over one SQLite file would not hear each other's notices: the second is refused.
+fn lock(config: &ServeConfig) -> Result<Option<File>> {
+    if !config.database.starts_with("sqlite:") {
+        return Ok(None);
+    }
+    let lock = disk::try_lock(&config.data.join("lock")).context("the lock of the data directory")?;
+    ensure!(lock.is_some(), "another tarn-server serves {}", config.data.display());
+    let own_objects = config::default_objects(&config.data);
+    if let Some(dir) = config::local_objects_path(&own_objects).filter(|_| config.objects == own_objects) {
+        packs::clear_local(&dir).context("unfinished packs")?;
+    }
+    Ok(lock)
 }
 
 /// Makes everything that calls need, without listening.

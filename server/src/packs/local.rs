@@ -18,6 +18,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const SUFFIX: &str = ".pack";
+/// Where packs are written before they have their name.
+const TEMPORARY: &str = "tmp";
 
 /// Packs under one folder.
 #[derive(Debug, Clone)]
@@ -47,9 +49,15 @@ impl LocalPacks {
     }
 }
 
+/// Removes unfinished packs.
+pub(super) fn clear(dir: &Path) -> io::Result<()> {
+    let temporary = dir.join(TEMPORARY);
+    if temporary.is_dir() { disk::clear_dir(&temporary) } else { Ok(()) }
+}
+
 impl Inner {
     fn temporary(&self) -> PathBuf {
-        self.dir.join("tmp")
+        self.dir.join(TEMPORARY)
     }
 
     fn folder(&self, pack: PackId) -> PathBuf {

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use std::fmt;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Names a pack: random, made by the server.
@@ -75,6 +76,14 @@ pub async fn open(url: &str) -> Result<Arc<dyn PackStore>, PackError> {
         Some(dir) => Ok(Arc::new(local::LocalPacks::open(dir).await?)),
         None => Ok(Arc::new(remote::RemotePacks::open(url)?)),
     }
+}
+
+/// Removes what interrupted writes left in a local folder. Only for the one process that writes there.
+///
+/// # Errors
+/// The folder is there and cannot be read.
+pub fn clear_local(dir: &Path) -> std::io::Result<()> {
+    local::clear(dir)
 }
 
 #[cfg(test)]

@@ -25,6 +25,10 @@ async fn a_local_folder_keeps_packs() {
     let dir = tempfile::tempdir().unwrap();
     let url = crate::config::default_objects(dir.path());
     behaves(&*open(&url).await.unwrap()).await;
+    let left = dir.path().join("objects/tmp/unfinished");
+    std::fs::write(&left, "x").unwrap();
+    clear_local(&dir.path().join("objects")).unwrap();
+    assert!(!left.exists());
     assert_eq!(open(&url).await.unwrap().read(PACK, 0..5).await.unwrap(), "hello");
 }
 

@@ -5,8 +5,15 @@ use crate::server::{Server, code, json, noise, upload_body};
 use reqwest::Method;
 use std::collections::BTreeSet;
 use tarn_proto::error::ErrorCode;
+use tarn_server::app::App;
+use tarn_server::env::Env;
 
-each_database!(the_server_says_how_it_is, every_call_is_described, a_lost_store_is_unavailable);
+each_database!(
+    the_server_says_how_it_is,
+    every_call_is_described,
+    a_lost_store_is_unavailable,
+    one_process_serves_a_file_and_many_a_postgres
+);
 
 async fn the_server_says_how_it_is(place: Place) {
     let server = Server::start(place).await;
@@ -81,4 +88,18 @@ async fn a_lost_store_is_unavailable(place: Place) {
         assert_eq!(code(response).await, ErrorCode::Unavailable);
     }
     assert!(server.call(Method::GET, "/healthz").send().await.unwrap().status().is_success());
+}
+
+async fn one_process_serves_a_file_and_many_a_postgres(place: Place) {
+    let mut server = Server::start(place).await;
+    let second = server.second().await;
+    match App::start(&server.place.config(), Env::real()).await {
+        Ok(third) => {
+            assert!(second.is_some());
+            third.stop().await.unwrap();
+        }
+        Err(error) => assert!(second.is_none() && error.to_string().contains("another tarn-server"), "{error}"),
+    }
+    server.stop().await;
+    server.restart().await;
 }
