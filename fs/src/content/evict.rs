@@ -119,12 +119,8 @@ impl Shared {
             return Err(e);
         }
         let mut freed = 0;
-        for (content, mut dropped) in batch.into_values() {
+        for (content, dropped) in batch.into_values() {
             freed += dropped.charge_bytes;
-            if content.state.read().converted_in.is_some() {
-                // It may have got a backing file meanwhile, in which case its row was not recorded now.
-                self.retired.lock().extend(dropped.slot.take());
-            }
             content.free_dropped(dropped)?;
         }
         Ok(freed)
@@ -132,7 +128,7 @@ impl Shared {
 }
 
 impl LocalContent {
-    /// Forgets one piece, if it may. Returns the bytes that will become free; `None` if it must stay for now.
+    /// Forgets one piece. Returns the bytes that will become free; `None` if it is held or guarded.
     fn drop_piece(self: &Arc<Self>, extent: u64, batch: &mut Batch) -> Option<u64> {
         let mut guard = self.state.write();
         let state = &mut *guard;
@@ -140,17 +136,16 @@ impl LocalContent {
             // Unpinning lists it again.
             return Some(0);
         }
-        if self.is_held() || !state.may_record(self.shared.rounds.load(Ordering::Acquire) + 1) {
-            return None;
-        }
         let window = match state.body {
             Body::File(_) => extent * EXTENT_BYTES..(extent + 1) * EXTENT_BYTES,
             _ => 0..FAR,
         };
+        if self.is_held() || self.is_guarded(&window) {
+            return None;
+        }
         let dropped = &mut batch.entry(self.no).or_insert_with(|| (self.clone(), Dropped::default())).1;
         let before = dropped.charge_bytes;
         state.drop_clean(&window, dropped);
-        self.forget_touch();
         Some(dropped.charge_bytes - before)
     }
 
@@ -280,14 +275,13 @@ impl Shared {
         {
             let mut state = content.state.write();
             let is_small = !matches!(state.body, Body::File(_));
-            if content.is_held() || !state.may_record(self.rounds.load(Ordering::Acquire) + 1) {
+            if content.is_held() {
                 return Ok(0);
             }
             let dropped = &mut batch.entry(content.no).or_insert_with(|| (content.clone(), Dropped::default())).1;
             for window in windows.iter().filter(|window| !is_small || **window == (0..FAR)) {
                 state.drop_clean(window, dropped);
             }
-            content.forget_touch();
         }
         self.finish(batch)
     }

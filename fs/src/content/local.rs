@@ -13,7 +13,7 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// One content of the local disk. Shared by all who use it.
 #[derive(Debug)]
@@ -24,9 +24,9 @@ pub struct LocalContent {
     /// One sync at a time.
     pub(super) sync_gate: Mutex<()>,
     holds: AtomicU32,
+    /// Ranges that somebody is bringing or reading right now.
+    guarded: Mutex<Vec<Range<u64>>>,
     pinned: AtomicBool,
-    /// The extent that was touched last, plus one.
-    touched: AtomicU64,
 }
 
 /// What a read found.
@@ -68,6 +68,22 @@ impl Drop for Hold {
     }
 }
 
+/// Keeps a range of a content from being evicted while it lives.
+#[derive(Debug)]
+pub struct Guard {
+    content: Arc<LocalContent>,
+    range: Range<u64>,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let mut guarded = self.content.guarded.lock();
+        if let Some(index) = guarded.iter().position(|range| *range == self.range) {
+            guarded.swap_remove(index);
+        }
+    }
+}
+
 impl LocalContent {
     pub(super) fn new(no: ContentNo, shared: Arc<Shared>, state: State) -> Self {
         Self {
@@ -76,8 +92,8 @@ impl LocalContent {
             state: RwLock::new(state),
             sync_gate: Mutex::new(()),
             holds: AtomicU32::new(0),
+            guarded: Mutex::default(),
             pinned: AtomicBool::new(false),
-            touched: AtomicU64::new(0),
         }
     }
 
@@ -186,6 +202,17 @@ impl LocalContent {
         Hold(self.clone())
     }
 
+    /// Keeps a range from being evicted: for those who bring it and are about to read it.
+    pub fn guard(self: &Arc<Self>, range: Range<u64>) -> Guard {
+        self.guarded.lock().push(range.clone());
+        Guard { content: self.clone(), range }
+    }
+
+    /// Whether somebody guards bytes of a range.
+    pub(super) fn is_guarded(&self, window: &Range<u64>) -> bool {
+        self.guarded.lock().iter().any(|range| range.start < window.end && window.start < range.end)
+    }
+
     /// Pins or unpins it: what is pinned is never evicted.
     pub fn set_pinned(&self, pinned: bool) {
         self.pinned.store(pinned, Ordering::Release);
@@ -265,20 +292,12 @@ impl LocalContent {
     fn touch(&self, state: &RwLockReadGuard<'_, State>, range: Range<u64>) {
         let is_file = matches!(state.body, Body::File(_));
         let (first, last) = if is_file { (range.start / EXTENT_BYTES, (range.end - 1) / EXTENT_BYTES) } else { (0, 0) };
-        if first == last && self.touched.swap(last + 1, Ordering::Relaxed) == last + 1 {
-            return;
-        }
         if state.is_dirty && !is_file {
             return;
         }
         for extent in first..=last {
             self.shared.recency.touch((self.no, extent));
         }
-    }
-
-    /// Makes the next read of any extent count as use again: it may have been forgotten.
-    pub(super) fn forget_touch(&self) {
-        self.touched.store(0, Ordering::Relaxed);
     }
 }
 

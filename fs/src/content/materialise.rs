@@ -10,7 +10,7 @@ use crate::meta::rows::{ContentNo, ContentPlace, ContentRow};
 use std::io;
 use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 /// What [`Contents::materialise`] made. Its rows are committed after the log was synced (they may hold
 /// changes that were logged during the call), then it goes to [`Contents::after_commit`].
@@ -21,7 +21,8 @@ pub struct Materialised {
     pub rows: Vec<(ContentNo, ContentRow)>,
     /// Slots that no row names once these are committed.
     retired: Vec<Slot>,
-    files: Vec<Arc<LocalContent>>,
+    /// Contents whose records are left behind by and by.
+    aged: Vec<Arc<LocalContent>>,
 }
 
 /// A content that was copied into a slot.
@@ -40,15 +41,20 @@ impl Contents {
     /// # Errors
     /// The disk's; nothing may be committed then.
     pub fn materialise(&self, touched: &[ContentNo]) -> io::Result<Materialised> {
-        let round = self.shared.rounds.fetch_add(1, Ordering::AcqRel) + 1;
         let mut done = Materialised { retired: mem::take(&mut *self.shared.retired.lock()), ..Default::default() };
         let mut copied = Vec::new();
         let result = touched
             .iter()
             .filter_map(|&no| self.shared.loaded(no))
-            .try_for_each(|content| self.materialise_one(content, round, &mut done, &mut copied))
+            .try_for_each(|content| self.materialise_one(content, &mut done, &mut copied))
             .and_then(|()| if copied.is_empty() { Ok(()) } else { self.shared.slab.sync() });
+        done.aged =
+            mem::take(&mut *self.shared.aging.lock()).into_iter().filter_map(|no| self.shared.loaded(no)).collect();
+        for content in &done.aged {
+            content.state.write().age_logged();
+        }
         if let Err(e) = result {
+            self.shared.aging.lock().extend(done.aged.iter().map(|content| content.no));
             self.shared.retired.lock().append(&mut done.retired);
             // Slots that cannot be given back now stay allocated until the next start.
             copied.into_iter().for_each(|copied| drop(self.shared.slab.free(copied.slot)));
@@ -63,28 +69,19 @@ impl Contents {
     fn materialise_one(
         &self,
         content: Arc<LocalContent>,
-        round: u64,
         done: &mut Materialised,
         copied: &mut Vec<Copied>,
     ) -> io::Result<()> {
-        if content.state.read().logged.iter().any(|logged| !logged.is_empty()) {
+        if content.state.read().is_logged() {
             // The log is about to forget these bytes.
             content.sync()?;
         }
         let mut guard = content.state.write();
         let state = &mut *guard;
-        if state.is_removed || !state.may_record(round) {
+        if state.is_removed {
             return Ok(());
         }
         match &state.body {
-            Body::File(_) => {
-                let [newest, older, oldest] = mem::take(&mut state.logged);
-                let mut left = oldest;
-                older.iter().for_each(|range| left.insert(range));
-                state.logged = [RangeSet::new(), newest, left];
-                done.rows.push((content.no, state.row()));
-                done.files.push(content.clone());
-            }
             Body::Memory(bytes) if !bytes.is_empty() => {
                 let slot = self.shared.slab.allocate(state.size_bytes);
                 self.shared.slab.write(slot, bytes, 0)?;
@@ -94,7 +91,7 @@ impl Contents {
                 let generation = state.generation;
                 copied.push(Copied { content: content.clone(), generation, slot, present });
             }
-            Body::Memory(_) | Body::Slab | Body::Nothing => {
+            Body::Memory(_) | Body::Slab | Body::Nothing | Body::File(_) => {
                 done.retired.extend(state.home.take_if(|_| !matches!(state.body, Body::Slab)).map(|home| home.slot));
                 done.rows.push((content.no, state.row()));
             }
@@ -129,8 +126,12 @@ impl Contents {
     /// # Errors
     /// The disk's; what was not freed stays allocated until the next start.
     pub fn after_commit(&self, done: Materialised) -> io::Result<()> {
-        for content in done.files {
-            content.state.write().logged[2].clear();
+        for content in done.aged {
+            let mut state = content.state.write();
+            state.logged[2].clear();
+            if state.is_logged() {
+                self.shared.aging.lock().insert(content.no);
+            }
         }
         done.retired.into_iter().try_for_each(|slot| self.shared.slab.free(slot))
     }
@@ -149,10 +150,9 @@ impl Contents {
         let recorded = self
             .sync_fills(&contents)
             .and_then(|()| self.shared.rows()?.record(&numbers.into_iter().collect::<Vec<_>>()));
-        let round = self.shared.rounds.load(Ordering::Acquire);
-        let is_left = |content: &&Arc<LocalContent>| recorded.is_err() || !content.state.read().may_record(round);
-        let left: Vec<_> = contents.iter().filter(is_left).map(|content| content.no).collect();
-        self.shared.unrecorded.lock().extend(left);
+        if recorded.is_err() {
+            self.shared.unrecorded.lock().extend(contents.iter().map(|content| content.no));
+        }
         recorded.map(|()| contents.len())
     }
 

@@ -35,7 +35,7 @@ mod write;
 
 pub use budget::Reservation;
 pub use fill::Filled;
-pub use local::{Hold, LocalContent, LocalState, Read};
+pub use local::{Guard, Hold, LocalContent, LocalState, Read};
 pub use materialise::Materialised;
 pub use seams::{ContentError, ContentRows, Options, SmallLog, SnapshotError};
 pub use settle::Acknowledged;

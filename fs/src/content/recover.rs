@@ -20,13 +20,14 @@ impl Shared {
         if let Some(content) = self.loaded(no) {
             return Ok(content);
         }
-        let state = self.state_of(no, row)?;
+        let state = self.state_of(no, row, None)?;
         Ok(self.insert(no, state))
     }
 
-    /// The state that a row speaks of.
-    fn state_of(&self, no: ContentNo, row: ContentRow) -> io::Result<State> {
+    /// The state that a row speaks of; `found_bytes` is how long its file was before replay changed it.
+    fn state_of(&self, no: ContentNo, row: ContentRow, found_bytes: Option<u64>) -> io::Result<State> {
         let mut state = State::absent(row.ino, row.size_bytes, row.base.clone());
+        state.found_bytes = found_bytes;
         state.is_dirty = row.is_dirty;
         match row.place {
             ContentPlace::None if row.size_bytes <= SMALL_CONTENT_BYTES_MAX && row.is_dirty => {
@@ -52,6 +53,8 @@ impl Shared {
             Err(e) if e.kind() == io::ErrorKind::NotFound && !row.is_dirty => return Ok(()),
             other => other?,
         };
+        let found_bytes = state.found_bytes.map_or_else(|| file.len_bytes(), Ok)?;
+        state.found_bytes = Some(found_bytes);
         state.is_named = true;
         let was_open = row.open_for_writing;
         state.take_ranges(row.present, row.dirty);
@@ -59,15 +62,15 @@ impl Shared {
             state.open_for_writing = true;
             state.note_marked();
             let base_end = state.base_size().min(state.size_bytes);
-            state.size_bytes = file.len_bytes()?;
+            state.size_bytes = found_bytes;
             state.present.insert(base_end..state.size_bytes);
             state.present.remove(state.size_bytes..FAR);
             state.dirty = state.present.clone();
             state.unsynced = state.present.clone();
             state.is_dirty = true;
-        } else if file.len_bytes()? != state.size_bytes {
-            file.set_len(state.size_bytes)?;
         }
+        // At rest the file may have another length: replay has not come to its last row yet. The next
+        // write puts that right.
         state.body = Body::File(file);
         Ok(())
     }
@@ -95,9 +98,9 @@ impl Contents {
         let Some(content) = self.replayed(no)? else { return Ok(()) };
         content.replay(|content, state| {
             let range = offset..offset + data.len() as u64;
+            content.note_logged(state, range.clone());
             if let Body::File(file) = &state.body {
                 file.write_at(data, offset)?;
-                state.logged[0].insert(range.clone());
             } else {
                 content.memory_for(state, range.end)?[offset as usize..range.end as usize].copy_from_slice(data);
             }
@@ -134,23 +137,27 @@ impl Contents {
     /// # Errors
     /// The disk's.
     pub fn replay_row(&self, no: ContentNo, row: ContentRow) -> io::Result<()> {
-        let Some(content) = self.shared.loaded(no) else { return self.shared.load(no, row).map(drop) };
+        let Some(content) = self.replayed(no)? else { return self.shared.load(no, row).map(drop) };
         content.replay(|_, state| {
             let is_file = matches!(state.body, Body::File(_));
             if is_file && row.place != ContentPlace::File {
                 return Ok(());
             }
             if row.is_dirty && row.place != ContentPlace::File && !matches!(state.body, Body::Nothing) {
-                // The bytes are here: from a newer slot, or replayed. The row knows what they mean.
+                // The bytes are here: from a newer slot, or replayed. The row knows what they mean; what
+                // the slot's own row calls dirty may be newer than this one.
                 (state.ino, state.base) = (row.ino, row.base.clone());
                 state.is_dirty = true;
-                state.dirty = row.dirty.clone();
+                row.dirty.iter().for_each(|range| state.dirty.insert(range));
                 state.dirty.remove(state.size_bytes..FAR);
-                state.dirty.iter().for_each(|range| state.present.insert(range));
+                state.present = state.dirty.iter().fold(std::mem::take(&mut state.present), |mut all, range| {
+                    all.insert(range);
+                    all
+                });
                 return Ok(());
             }
             let logged = std::mem::take(&mut state.logged);
-            *state = self.shared.state_of(no, row)?;
+            *state = self.shared.state_of(no, row, state.found_bytes)?;
             state.logged = logged;
             Ok(())
         })
@@ -164,13 +171,13 @@ impl Contents {
         for content in self.shared.all_loaded() {
             content.replay(|_, state| {
                 let Body::File(file) = &state.body else { return Ok(()) };
-                let length = file.len_bytes()?;
-                if length < state.size_bytes || !state.open_for_writing {
-                    return file.set_len(state.size_bytes);
-                }
-                let old_size = std::mem::replace(&mut state.size_bytes, length);
-                if length > old_size {
-                    state.note_written(old_size..length);
+                let length = state.found_bytes.take().filter(|_| state.open_for_writing);
+                let Some(length) = length else { return file.set_len(state.size_bytes) };
+                // Every change was made to the file before it was logged: its length is the newest there is.
+                file.set_len(length)?;
+                let old_size = state.size_bytes;
+                if length != old_size {
+                    state.note_resized(length);
                 }
                 Ok(())
             })?;

@@ -42,7 +42,8 @@ pub trait ContentRows: Send + Sync + Debug {
     /// The database's.
     fn load(&self, no: ContentNo) -> io::Result<Option<ContentRow>>;
     /// Has the rows of these contents committed, as [`super::Contents::materialise`] gives them, and waits
-    /// until they are durable against power loss. Rows that were removed meanwhile stay removed.
+    /// until they are durable against power loss. Everything logged before the call is committed first, so
+    /// that replay does not bring older rows back. Rows that were removed meanwhile stay removed.
     ///
     /// # Errors
     /// The database's; they may have been committed all the same.

@@ -114,7 +114,6 @@ impl LocalContent {
         state.restrict_marked();
         self.shared.budget.recount(before, state.charge());
         self.shared.enlist(self.no, state);
-        self.forget_touch();
         Ok(if state.is_dirty { Acknowledged::Dirty } else { Acknowledged::Clean })
     }
 }

@@ -64,11 +64,13 @@ pub(super) struct State {
     pub(super) syncing: RangeSet,
     /// What recovery would count as there by the rows that it has; other writes to a file with a base are logged.
     pub(super) marked: RangeSet,
-    /// Bytes of a backing file that recovery would take from the log: by age, newest first.
+    /// Bytes that recovery may take from the log: by age, newest first. Replay may start before the state
+    /// that a row speaks of, so whatever is written over them is logged as well, until two commits
+    /// later their records are left behind for sure.
     pub(super) logged: [RangeSet; 3],
     pub(super) open_for_writing: bool,
-    /// The round in which a small content got its backing file.
-    pub(super) converted_in: Option<u64>,
+    /// While replaying: how long the backing file was when it was found.
+    pub(super) found_bytes: Option<u64>,
     /// Whether the backing file's name was synced.
     pub(super) is_named: bool,
     /// Counts changes.
@@ -129,7 +131,7 @@ impl State {
             marked: RangeSet::new(),
             logged: Default::default(),
             open_for_writing: false,
-            converted_in: None,
+            found_bytes: None,
             is_named: false,
             generation: 0,
             freezes: Vec::new(),
@@ -201,18 +203,12 @@ impl State {
     pub(super) fn is_at_rest(&self) -> bool {
         !self.open_for_writing
             && !self.is_dirty
+            && !self.is_logged()
             && self.unsynced.is_empty()
             && self.syncing.is_empty()
             && !matches!(self.body, Body::Memory(_))
             && self.home.as_ref().is_none_or(|home| home.durable)
             && self.freezes.iter().all(|freeze| freeze.strong_count() == 0)
-    }
-
-    /// Whether a row made in this round may be committed. Small writes that were logged before the content
-    /// got its backing file must not be replayed onto it, so a row that names the file may not come
-    /// before them: two rounds later their records have been left behind.
-    pub(super) fn may_record(&self, round: u64) -> bool {
-        self.converted_in.is_none_or(|converted| converted + 1 < round)
     }
 
     /// Notes that `range` was changed by a program and is there now.
@@ -243,6 +239,18 @@ impl State {
         for set in [&mut self.present, &mut self.dirty, &mut self.unsynced, &mut self.syncing] {
             set.remove(size_bytes..FAR);
         }
+    }
+
+    /// One more commit is on its way: records made before the last one are left behind by it.
+    pub(super) fn age_logged(&mut self) {
+        let [newest, older, mut oldest] = std::mem::take(&mut self.logged);
+        older.iter().for_each(|range| oldest.insert(range));
+        self.logged = [RangeSet::new(), newest, oldest];
+    }
+
+    /// Whether anything may be replayed.
+    pub(super) fn is_logged(&self) -> bool {
+        self.logged.iter().any(|logged| !logged.is_empty())
     }
 
     /// Whether a write to this range of a backing file must be in the log to survive kill -9.

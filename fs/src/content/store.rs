@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, OnceLock};
 use tarn_proto::chunk::ContentKey;
 
@@ -45,8 +45,8 @@ pub(super) struct Shared {
     /// Bytes that may be written before the disk's free space is looked at again.
     pub(super) headroom_bytes: AtomicI64,
     pub(super) evicting: Mutex<()>,
-    /// Counts calls in which rows are handed over.
-    pub(super) rounds: AtomicU64,
+    /// Contents of which replay may find records.
+    pub(super) aging: Mutex<BTreeSet<ContentNo>>,
     loaded: Mutex<HashMap<ContentNo, Arc<LocalContent>>>,
     /// Contents removed while rows of an earlier run come in.
     removed: Mutex<HashSet<ContentNo>>,
@@ -185,7 +185,7 @@ impl Contents {
             unrecorded: Mutex::default(),
             headroom_bytes: AtomicI64::new(0),
             evicting: Mutex::new(()),
-            rounds: AtomicU64::new(0),
+            aging: Mutex::default(),
             loaded: Mutex::default(),
             removed: Mutex::default(),
             seams: OnceLock::new(),

@@ -1,1 +1,9 @@
-//! Owns the tests of the content store.
+//! Owns the tests of the content store: against a model of bytes, through kills, within the budget.
+
+#![allow(clippy::unwrap_used, clippy::single_range_in_vec_init)]
+
+mod budget;
+mod model;
+mod planning;
+mod single;
+mod world;

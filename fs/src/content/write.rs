@@ -11,7 +11,6 @@ use crate::limits::SMALL_CONTENT_BYTES_MAX;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use tarn_proto::limits::FILE_BYTES_MAX;
 
 /// What a change did.
@@ -241,7 +240,6 @@ impl LocalContent {
         state.unsynced = state.present.clone();
         state.is_named = false;
         state.open_for_writing = false;
-        state.converted_in = Some(self.shared.rounds.load(Ordering::Acquire));
         if let Err(e) = self.mark_open(state, false) {
             state.home = old_home;
             state.body = if bytes.is_empty() { old_body } else { Body::Memory(bytes) };
@@ -258,6 +256,12 @@ impl LocalContent {
         if state.open_for_writing {
             return Ok(());
         }
+        if let Body::File(file) = &state.body
+            && file.len_bytes()? != state.size_bytes
+        {
+            // From now on the file's length is the content's size, also to recovery.
+            file.set_len(state.size_bytes)?;
+        }
         state.open_for_writing = true;
         let mut row = state.row();
         row.is_dirty = true;
@@ -270,16 +274,24 @@ impl LocalContent {
     }
 
     fn write_memory(&self, state: &mut State, offset: u64, data: &[u8]) -> Result<(), ContentError> {
-        let Body::Memory(bytes) = &mut state.body else {
+        if !matches!(state.body, Body::Memory(_)) {
             return Err(damaged("a small content is not in memory").into());
-        };
+        }
         self.shared.log()?.write(self.no, offset, data)?;
+        self.note_logged(state, offset..offset + data.len() as u64);
+        let Body::Memory(bytes) = &mut state.body else { return Ok(()) };
         let (start, end) = (offset as usize, offset as usize + data.len());
         if bytes.len() < end {
             bytes.resize(end, 0);
         }
         bytes[start..end].copy_from_slice(data);
         Ok(())
+    }
+
+    /// Notes that a range was logged: replay may find it.
+    pub(super) fn note_logged(&self, state: &mut State, range: Range<u64>) {
+        state.logged[0].insert(range);
+        self.shared.aging.lock().insert(self.no);
     }
 
     fn resize_memory(&self, state: &mut State, size_bytes: u64) -> Result<(), ContentError> {
@@ -301,7 +313,7 @@ impl LocalContent {
         let range = offset..offset + data.len() as u64;
         if state.must_log(&range) {
             self.shared.log()?.write(self.no, offset, data)?;
-            state.logged[0].insert(range.clone());
+            self.note_logged(state, range.clone());
         }
         // If the write fails half way, what was there is no longer the base's.
         for part in state.present.within(range.clone()) {
@@ -323,12 +335,12 @@ impl LocalContent {
             file.sync_data()?;
         }
         file.set_len(size_bytes)?;
-        if state.base.is_none() {
+        if state.base.is_none() && !state.is_logged() {
             return Ok(());
         }
         // Recovery takes everything behind the smallest logged size for written here, so the old bytes
         // must be gone from the disk before the log says so.
-        let logged = if is_shorter { file.sync_data() } else { Ok(()) }
+        let logged = if is_shorter && state.base.is_some() { file.sync_data() } else { Ok(()) }
             .and_then(|()| self.shared.log()?.resize(self.no, size_bytes));
         match logged {
             Ok(()) => state.marked.insert(size_bytes..FAR),

@@ -170,6 +170,8 @@ impl Hydrator {
         slice: Range<u64>,
         priority: Priority,
     ) -> Result<(), HydrateError> {
+        // What came first must not make room for what comes last.
+        let _guard = (priority == Priority::Demand).then(|| content.guard(slice.clone()));
         for _ in 0..ROUNDS_MAX {
             let Some(base) = content.base() else {
                 return if content.missing(slice).is_empty() { Ok(()) } else { Err(HydrateError::NoVersion) };

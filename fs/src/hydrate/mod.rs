@@ -15,6 +15,8 @@ mod hydrator;
 mod memory;
 mod nodes;
 mod readahead;
+#[cfg(test)]
+mod tests;
 
 pub use counters::{CounterValues, Counters};
 pub use error::HydrateError;
