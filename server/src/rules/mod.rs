@@ -149,4 +149,4 @@ fn run(draft: &mut Draft<'_>, op: &Operation) -> Rule {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -220,3 +220,6 @@ pub(super) async fn decide(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,18 +12,18 @@ use tarn_proto::version::VersionVector;
 
 /// One step in raw numbers; what they mean depends on the state.
 #[derive(Debug, Clone, Copy)]
-struct Step {
-    by: u8,
-    what: u8,
-    node: usize,
-    parent: usize,
-    other: usize,
-    name: u8,
-    lag: u64,
-    alt: bool,
+pub(crate) struct Step {
+    pub(crate) by: u8,
+    pub(crate) what: u8,
+    pub(crate) node: usize,
+    pub(crate) parent: usize,
+    pub(crate) other: usize,
+    pub(crate) name: u8,
+    pub(crate) lag: u64,
+    pub(crate) alt: bool,
 }
 
-fn step() -> impl Strategy<Value = Step> {
+pub(crate) fn step() -> impl Strategy<Value = Step> {
     (1u8..=4, 0u8..12, any::<usize>(), any::<usize>(), any::<usize>(), 0u8..4, 0u64..6, any::<bool>()).prop_map(
         |(by, what, node, parent, other, name, lag, alt)| Step { by, what, node, parent, other, name, lag, alt },
     )
@@ -31,17 +31,17 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// What devices have ever heard of; they name nodes, places and vectors long out of date.
 #[derive(Default)]
-struct Heard {
-    nodes: Vec<NodeId>,
-    places: Vec<(Place, NodeId)>,
-    vectors: Vec<VersionVector>,
+pub(crate) struct Heard {
+    pub(crate) nodes: Vec<NodeId>,
+    pub(crate) places: Vec<(Place, NodeId)>,
+    pub(crate) vectors: Vec<VersionVector>,
 }
 
 fn pick<T: Clone>(from: &[T], index: usize) -> Option<T> {
     (!from.is_empty()).then(|| from[index % from.len()].clone())
 }
 
-fn kind_of(s: &mut State, heard: &Heard, step: Step) -> Option<OpKind> {
+pub(crate) fn kind_of(s: &mut State, heard: &Heard, step: Step) -> Option<OpKind> {
     let parent = pick(&heard.nodes, step.parent).unwrap_or(ROOT);
     let place = at(parent, ["a", "b", "c", "d"][usize::from(step.name)]);
     let (from, node) = pick(&heard.places, step.node).unwrap_or_else(|| (place.clone(), ROOT));
@@ -80,7 +80,7 @@ fn brought(kind: &OpKind) -> Option<VersionId> {
     }
 }
 
-fn hear(s: &State, heard: &mut Heard) {
+pub(crate) fn hear(s: &State, heard: &mut Heard) {
     let known: BTreeSet<NodeId> = heard.nodes.iter().copied().collect();
     heard.nodes.extend(s.snapshot.present_nodes().map(|(id, _)| id).filter(|id| !known.contains(id)));
     for (place, entry) in s.snapshot.present_entries() {

@@ -84,7 +84,10 @@ impl State {
     pub fn new() -> Self {
         let state = NodeState { kind: NodeKind::Dir, attrs: Attrs::default(), file: None };
         let nobody = DeviceId([0; 16]);
-        let root = NodeRow { seq: 0, device: nobody, content_seq: 0, content_device: nobody, state };
+        Self::with_root(NodeRow { seq: 0, device: nobody, content_seq: 0, content_device: nobody, state })
+    }
+
+    pub fn with_root(root: NodeRow) -> Self {
         Self {
             snapshot: Snapshot::complete(SPACE, root),
             seq: 0,
