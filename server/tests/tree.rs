@@ -279,7 +279,7 @@ async fn what_vanished_is_pulled_once_and_not_to_a_fresh_device(db: Database) {
 async fn a_listing_goes_on_as_of_its_first_page(db: Database) {
     let world = World::new(db).await;
     let mut a = world.client("a").await;
-    let count = PAGE_ROWS_MAX + 10;
+    let count = 1_010;
     let mut nodes = Vec::new();
     for batch in (0..count).collect::<Vec<_>>().chunks(1_000) {
         let mut ops = Vec::new();
@@ -291,15 +291,15 @@ async fn a_listing_goes_on_as_of_its_first_page(db: Database) {
         a.send(ops).await.unwrap();
     }
     let first = children::children(&world.db, a.who, world.space, world.root, None).await.unwrap();
-    assert_eq!(first.children.len(), PAGE_ROWS_MAX);
+    assert_eq!(first.children.len(), 1_000);
     a.catch_up().await;
-    a.push(unlink(&world.top("d05005"), nodes[5_005], &VersionVector::default())).await;
-    a.push(create_dir(world.node(), &world.top("d05005x"))).await;
+    a.push(unlink(&world.top("d01005"), nodes[1_005], &VersionVector::default())).await;
+    a.push(create_dir(world.node(), &world.top("d01005x"))).await;
     let next = first.next.as_deref();
     let rest = children::children(&world.db, a.who, world.space, world.root, next).await.unwrap();
     assert_eq!(rest.seq, first.seq);
     let names: Vec<String> = rest.children.iter().map(|child| child.name.to_string()).collect();
-    let expected: Vec<String> = (PAGE_ROWS_MAX..count).map(|n| format!("d{n:05}")).collect();
+    let expected: Vec<String> = (1_000..count).map(|n| format!("d{n:05}")).collect();
     assert_eq!((names, rest.next), (expected, None));
     let bad = children::children(&world.db, a.who, world.space, world.root, Some("nonsense!")).await;
     assert_eq!(bad.map_err(code).err(), Some(ErrorCode::BadRequest));
@@ -503,6 +503,20 @@ async fn measure(which: &str, db: Database) {
         let answer = a.send(ops).await.unwrap();
         assert!(answer.answers.iter().all(|answer| answer.outcome == Outcome::Applied));
     }
-    let rate = f64::from(BATCHES * 500) / start.elapsed().as_secs_f64();
+    let taken = start.elapsed();
+    let timer = std::time::Instant::now();
+    let first = children::children(&world.db, a.who, world.space, dir, None).await.unwrap();
+    let listed = timer.elapsed();
+    let timer = std::time::Instant::now();
+    let fresh = world.client("b").await;
+    let origin = Cursor { seq: 0, hash: JournalHash([0; 32]), ..fresh.cursor };
+    let page = pull::pull(&world.db, a.who, world.space, origin, None).await.unwrap();
+    eprintln!(
+        "{which}: listing {} rows {listed:?}, pulling {} rows {:?}",
+        first.children.len(),
+        page.changes.len(),
+        timer.elapsed()
+    );
+    let rate = f64::from(BATCHES * 500) / taken.as_secs_f64();
     eprintln!("{which}: {rate:.0} creates/s in batches of 500");
 }

@@ -27,15 +27,15 @@ pub(super) fn open(
         set_sibling(draft, sibling, state, &theirs)?;
         return Ok(record(draft, node, open.id, theirs, Some(sibling)));
     }
-    let id = open.as_ref().map_or_else(|| new_id(draft), |open| open.id);
+    // A record without a sibling takes the newer content; one whose sibling is another's by now stays.
+    let bare = open.filter(|open| open.state.sibling.is_none());
+    let id = bare.map_or_else(|| new_id(draft), |open| open.id);
     if draft.alt_name.is_none() {
-        let id = if open.is_some_and(|open| open.state.sibling.is_some()) { new_id(draft) } else { id };
         draft.put_version(node, theirs.clone());
         return Ok(record(draft, node, id, theirs, None));
     }
     let alt = alt_place(draft, folder_of(draft, node, place)?)?;
     let sibling = NodeId(draft.derived_id("tarn 2026 conflict sibling"));
-    let id = if open.is_some_and(|open| open.state.sibling.is_some()) { new_id(draft) } else { id };
     let shown = NodeState { file: Some(theirs.clone()), ..state.clone() };
     come_back(draft, sibling, shown, theirs.clone(), alt)?;
     Ok(record(draft, node, id, theirs, Some(sibling)))
@@ -46,12 +46,10 @@ pub(super) fn open(
 pub(super) fn against_taken(
     draft: &mut Draft<'_>,
     taken: NodeId,
-    there: &FileVersion,
     (node, state, file): (NodeId, NodeState, FileVersion),
     place: &Place,
 ) -> Rule {
     draft.snapshot.conflicts(taken).map_err(Halt::Missing)?;
-    debug_assert_ne!(there.content.version, file.content.version);
     let id = new_id(draft);
     if draft.alt_name.is_none() {
         draft.put_version(taken, file.clone());

@@ -27,6 +27,7 @@ pub(super) fn create(
     match draft.node(node)? {
         NodeSlot::Unknown => {}
         NodeSlot::Present(row) if same_node(&row.state, &state) => return Ok(Done::Merged),
+        NodeSlot::Alias(_) => return Ok(Done::Merged),
         _ => return refuse(ErrorCode::NodeExists, "the node's id is taken"),
     }
     let place = live_place(draft, place)?;

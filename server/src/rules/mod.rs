@@ -115,7 +115,8 @@ pub fn decide(snapshot: &Snapshot, author: &Author, op: &Operation, seq: u64) ->
     };
     let effects = draft.effects();
     let mut changes = effects.as_ref().map(Effects::changes).unwrap_or_default();
-    if !matches!(outcome, Outcome::Applied | Outcome::NeedsName) || effects.is_none() {
+    let as_asked = outcome == Outcome::Applied && effects.is_some();
+    if outcome.is_settled() && !as_asked {
         adopt::adopt(&draft, op, &mut changes).map_err(|key| Missing(vec![key]))?;
     }
     Ok(Decision { outcome, changes, effects })

@@ -90,9 +90,8 @@ fn to_present(
 ) -> Rule {
     let seen = seen_by_author(draft, write.base, &present.vector);
     let mut state = changed(state, write)?;
-    if same_bytes(&present.content, write.content) && present.content.version == write.content.version
-        || same_bytes(&present.content, write.content) && !seen.has_seen(&present.vector)
-    {
+    let same_version = present.content.version == write.content.version;
+    if same_bytes(&present.content, write.content) && (same_version || !seen.has_seen(&present.vector)) {
         draft.put_node(node, state, false)?;
         let brought = brought(draft, write, seen);
         join_vector(draft, node, &brought.vector)?;
@@ -127,7 +126,7 @@ fn to_gone(draft: &mut Draft<'_>, write: &Write<'_>, node: NodeId, gone: &GoneNo
             join_vector(draft, taken.node, &file.vector)?;
             Ok(Done::Merged)
         }
-        Some(there) => conflict::against_taken(draft, taken.node, &there, (node, state, file), &place),
+        Some(_) => conflict::against_taken(draft, taken.node, (node, state, file), &place),
         None => {
             let alt = alt_place(draft, place.parent)?;
             come_back(draft, node, state, file, alt)?;

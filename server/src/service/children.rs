@@ -14,6 +14,9 @@ use tarn_proto::limits::PAGE_ROWS_MAX;
 /// Manifest entries in one page; keeps its bytes in bounds whatever the nodes are.
 const PAGE_WEIGHT_MAX: usize = 60_000;
 
+/// Rows of the first page: few, so that somebody who waits for the folder sees it begin at once.
+const FIRST_PAGE_ROWS: usize = 1_000;
+
 /// Where the next page goes on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Token {
@@ -44,9 +47,10 @@ pub async fn children(
         return Err(Failure::refused(ErrorCode::BadRequest, "the page token is of another listing"));
     }
     let folder = folder_at(&mut tx, space, node, token.seq).await?;
-    let cut = Cut { space, upto: token.seq, position: &token.position, limit: PAGE_ROWS_MAX };
+    let limit = if after.is_none() { FIRST_PAGE_ROWS } else { PAGE_ROWS_MAX };
+    let cut = Cut { space, upto: token.seq, position: &token.position, limit };
     let listed = feed::listing(&mut tx, cut, folder.node, row.cursor.seq).await?;
-    let (children, next) = page_of(listed, &token);
+    let (children, next) = page_of(listed, limit, &token);
     Ok(ChildrenResponse { seq: token.seq, node: folder.row.state, node_seq: folder.row.seq, children, next })
 }
 
@@ -60,8 +64,8 @@ async fn folder_at(conn: &mut Conn, space: SpaceId, node: NodeId, seq: u64) -> R
     Ok(found)
 }
 
-fn page_of(listed: Vec<Listed>, token: &Token) -> (Vec<ChildEntry>, Option<String>) {
-    let full = listed.len() == PAGE_ROWS_MAX;
+fn page_of(listed: Vec<Listed>, limit: usize, token: &Token) -> (Vec<ChildEntry>, Option<String>) {
+    let full = listed.len() == limit;
     let count = listed.len();
     let mut weight = 0;
     let mut children = Vec::with_capacity(count);

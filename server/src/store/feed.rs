@@ -80,24 +80,45 @@ pub struct Cut<'a> {
     pub limit: usize,
 }
 
+/// Seqs that one statement looks at. Without statistics PostgreSQL would sort all rows up to the cut
+/// for each page.
+const WINDOW_SEQS: u64 = 20_000;
+
 /// Reads rows of one part, each with its position.
 ///
 /// # Errors
 /// The database fails.
 pub async fn page(conn: &mut Conn, part: Part, cut: Cut<'_>) -> Result<Vec<(Change, Position)>, StoreError> {
+    let mut found = Vec::new();
+    let mut position = cut.position.clone();
+    while position.seq <= cut.upto && found.len() < cut.limit {
+        let last = cut.upto.min(position.seq.saturating_add(WINDOW_SEQS - 1));
+        let limit = cut.limit - found.len();
+        found.extend(window(conn, part, Cut { position: &position, limit, ..cut }, last).await?);
+        position = Position::after(last);
+    }
+    Ok(found)
+}
+
+/// The rows up to seq `last`.
+async fn window(conn: &mut Conn, part: Part, cut: Cut<'_>, last: u64) -> Result<Vec<(Change, Position)>, StoreError> {
     let (text, read) = query(part);
     let text = format!("{text} LIMIT {}", cut.limit);
     let mut params: Vec<Param> = vec![
         cut.space.as_bytes().into(),
         (cut.position.seq as i64).into(),
         (cut.upto as i64).into(),
+        (last as i64).into(),
         cut.position.key.as_slice().into(),
     ];
     if matches!(part, Part::Entries | Part::GoneEntries) {
         params.push(cut.position.name.as_slice().into());
     }
+    if part == Part::Aliases {
+        params.remove(2);
+    }
     let query = sqlx::query_with(sqlx::AssertSqlSafe(text), sql::arguments(params)?);
-    let rows = query.fetch_all(&mut *conn).await?;
+    let rows = query.persistent(cut.limit == tarn_proto::limits::PAGE_ROWS_MAX).fetch_all(&mut *conn).await?;
     rows.iter().map(read).collect()
 }
 
@@ -117,9 +138,9 @@ fn query(part: Part) -> (String, Read) {
         Part::GoneConflicts => (gone("conflicts", "conflict_id"), read_gone_conflict),
         Part::Entries => (
             format!(
-                "SELECT {} FROM entries e WHERE e.space = $1 AND e.seq_from >= $2 AND e.seq_from <= $3 \
+                "SELECT {} FROM entries e WHERE e.space = $1 AND e.seq_from >= $2 AND e.seq_from <= $4 \
                  AND (e.seq_to IS NULL OR e.seq_to > $3) \
-                 AND (e.seq_from > $2 OR e.parent > $4 OR (e.parent = $4 AND e.name > $5)) \
+                 AND (e.seq_from > $2 OR e.parent > $5 OR (e.parent = $5 AND e.name > $6)) \
                  ORDER BY e.seq_from, e.parent, e.name",
                 entries::LOADED
             ),
@@ -127,8 +148,8 @@ fn query(part: Part) -> (String, Read) {
         ),
         Part::GoneEntries => (
             "SELECT e.parent, e.name, e.seq_to FROM entries e \
-             WHERE e.space = $1 AND e.seq_to >= $2 AND e.seq_to <= $3 \
-             AND (e.seq_to > $2 OR e.parent > $4 OR (e.parent = $4 AND e.name > $5)) \
+             WHERE e.space = $1 AND e.seq_to >= $2 AND e.seq_to <= $4 \
+             AND (e.seq_to > $2 OR e.parent > $5 OR (e.parent = $5 AND e.name > $6)) \
              AND NOT EXISTS (SELECT 1 FROM entries x WHERE x.space = e.space AND x.parent = e.parent \
              AND x.name = e.name AND x.seq_from >= e.seq_to AND x.seq_from <= $3) \
              ORDER BY e.seq_to, e.parent, e.name"
@@ -141,8 +162,8 @@ fn query(part: Part) -> (String, Read) {
 /// Rows of a table with a key of one piece that became so, and are so at the cut.
 fn born(table: &str, columns: &str, t: &str, key: &str) -> String {
     format!(
-        "SELECT {columns} FROM {table} {t} WHERE {t}.space = $1 AND {t}.seq_from >= $2 AND {t}.seq_from <= $3 \
-         AND ({t}.seq_to IS NULL OR {t}.seq_to > $3) AND ({t}.seq_from > $2 OR {t}.{key} > $4) \
+        "SELECT {columns} FROM {table} {t} WHERE {t}.space = $1 AND {t}.seq_from >= $2 AND {t}.seq_from <= $4 \
+         AND ({t}.seq_to IS NULL OR {t}.seq_to > $3) AND ({t}.seq_from > $2 OR {t}.{key} > $5) \
          ORDER BY {t}.seq_from, {t}.{key}"
     )
 }
@@ -150,8 +171,8 @@ fn born(table: &str, columns: &str, t: &str, key: &str) -> String {
 /// Rows of a table with a key of one piece that ended without a successor.
 fn gone(table: &str, key: &str) -> String {
     format!(
-        "SELECT t.{key}, t.seq_to FROM {table} t WHERE t.space = $1 AND t.seq_to >= $2 AND t.seq_to <= $3 \
-         AND (t.seq_to > $2 OR t.{key} > $4) \
+        "SELECT t.{key}, t.seq_to FROM {table} t WHERE t.space = $1 AND t.seq_to >= $2 AND t.seq_to <= $4 \
+         AND (t.seq_to > $2 OR t.{key} > $5) \
          AND NOT EXISTS (SELECT 1 FROM {table} x WHERE x.{key} = t.{key} AND x.space = t.space \
          AND x.seq_from >= t.seq_to AND x.seq_from <= $3) ORDER BY t.seq_to, t.{key}"
     )

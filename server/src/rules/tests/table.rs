@@ -92,6 +92,7 @@ fn a_conflict_whose_alt_name_is_taken_asks_for_another() {
     s.applied(A, write(f, &top("f"), &base, mine));
     let decision = s.run(B, write(f, &top("f"), &base, theirs), Some("taken"));
     assert_eq!((decision.outcome, decision.effects), (Outcome::NeedsName, None));
+    assert_eq!(decision.changes, []);
 }
 
 #[test]

@@ -144,7 +144,7 @@ async fn compare(db: &Database, steps: &[Step]) {
     let env = Env::new(Arc::new(Still(Env::real().instant())), Arc::new(Still(Env::real().instant())));
     let mut state = State::with_root(nodes::root_row(0));
     let mut heard = Heard { nodes: vec![ROOT], ..Heard::default() };
-    let start = spaces::get(&mut *db.reader().await.unwrap(), SPACE).await.unwrap().unwrap().cursor;
+    let start = spaces::get(&mut db.reader().await.unwrap(), SPACE).await.unwrap().unwrap().cursor;
     let mut cursors = vec![start];
     let (mut replica, mut replica_at) = (Replica::default(), start);
     for batch in steps.chunks(4) {
