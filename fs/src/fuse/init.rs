@@ -10,12 +10,11 @@ const BACKGROUND_MAX: u16 = 64;
 /// What is asked for, as far as the kernel has it. Not asked for, on purpose: the writeback cache (write(2) would
 /// return before this process has the bytes), POSIX and flock locks (the kernel keeps them rightly itself),
 /// DONT_MASK (the kernel applies the umask), EXPORT (no lookups of ".."), ABORT_ERROR (fuser takes only ENODEV for
-/// an end), AUTO_INVAL_DATA (it throws the cache away at every change of mtime), POSIX_ACL (not stored yet).
-const WANTED: [InitFlags; 8] = [
+/// an end), ATOMIC_O_TRUNC (with it the kernel
+/// lets O_RDONLY|O_TRUNC empty a program that runs), AUTO_INVAL_DATA (it throws the cache away at every change of mtime), POSIX_ACL (not stored yet).
+const WANTED: [InitFlags; 7] = [
     // Lookups and listings of one folder do not wait for each other.
     InitFlags::FUSE_PARALLEL_DIROPS,
-    // open(O_TRUNC) is one call, not two with a moment in between.
-    InitFlags::FUSE_ATOMIC_O_TRUNC,
     // Listings bring attributes when somebody seems to want them.
     InitFlags::FUSE_DO_READDIRPLUS,
     InitFlags::FUSE_READDIRPLUS_AUTO,

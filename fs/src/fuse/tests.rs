@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod live;
+mod posix;
+
 use super::*;
-use crate::content::Read;
 use crate::env::RealClock;
 use crate::meta::rows::{Ino, ROOT};
 use crate::tree::{Invalidation, NewNode, Notifier};
@@ -11,8 +13,8 @@ use crate::vfs::fake::{FakeTree, Network};
 use crate::vfs::ports::TreePort;
 use crate::vfs::{Options, Ports, Vfs};
 use std::fs::{self, File};
-use std::io::{Read as _, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, PermissionsExt, symlink};
+use std::io::Read as _;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -84,6 +86,30 @@ impl Drop for Mount {
     }
 }
 
+/// Runs each scenario on a mount of the tree in memory and on one of a real tree.
+macro_rules! on_every_mount {
+    ($($scenario:ident,)*) => {
+        mod on_a_tree_in_memory {
+            $(#[test] fn $scenario() { super::posix::$scenario(super::Mount::new().folder.path()); })*
+        }
+        mod on_a_real_tree {
+            $(#[test] fn $scenario() { super::posix::$scenario(super::live::Live::new().path()); })*
+        }
+    };
+}
+
+on_every_mount! {
+    files_folders_and_links_behave_as_on_any_disk,
+    an_unlinked_file_stays_readable_through_its_handle,
+    a_shared_map_and_read_and_write_see_the_same_bytes,
+    attributes_arrive_as_programs_set_them,
+    the_umask_applies_once_and_special_files_can_be_made,
+    names_and_flags_that_cannot_be_give_their_errno,
+    ten_thousand_files_are_listed_once_each_while_some_are_removed,
+    a_large_file_reads_back_after_scattered_writes_and_truncation,
+    a_change_of_names_moves_ctime_and_leaves_mtime_alone,
+}
+
 /// Waits for a condition, with a deadline.
 fn until(mut condition: impl FnMut() -> bool) {
     let started = Instant::now();
@@ -95,138 +121,6 @@ fn until(mut condition: impl FnMut() -> bool) {
 
 fn name(text: &str) -> Name {
     Name::new(text.as_bytes()).unwrap()
-}
-
-#[test]
-fn files_folders_and_links_behave_as_on_any_disk() {
-    let mount = Mount::new();
-    let path = |name: &str| mount.path(name);
-    fs::create_dir(path("d")).unwrap();
-    fs::write(path("d/a"), b"hello").unwrap();
-    let mut appender = File::options().append(true).open(path("d/a")).unwrap();
-    appender.write_all(b", world").unwrap();
-    assert_eq!(fs::read(path("d/a")).unwrap(), b"hello, world");
-    fs::hard_link(path("d/a"), path("b")).unwrap();
-    assert_eq!((fs::metadata(path("b")).unwrap().nlink(), mount.ino("b")), (2, mount.ino("d/a")));
-    symlink("d/a", path("s")).unwrap();
-    assert_eq!(fs::read(path("s")).unwrap(), b"hello, world");
-    assert_eq!(fs::read_link(path("s")).unwrap(), PathBuf::from("d/a"));
-    appender.set_len(5).unwrap();
-    fs::rename(path("d/a"), path("c")).unwrap();
-    assert_eq!(fs::read(path("b")).unwrap(), b"hello");
-    assert_eq!(fs::remove_dir(path("c")).unwrap_err().raw_os_error(), Some(libc::ENOTDIR));
-    fs::remove_file(path("b")).unwrap();
-    fs::remove_file(path("c")).unwrap();
-    let mut reader = File::open(path("s")).map_err(|error| error.raw_os_error());
-    assert_eq!(reader.as_mut().map(drop), Err(&mut Some(libc::ENOENT)));
-    assert_eq!(appender.metadata().unwrap().nlink(), 0);
-    fs::remove_dir(path("d")).unwrap();
-    fs::set_permissions(path("s"), fs::Permissions::from_mode(0o600)).unwrap_err();
-}
-
-#[test]
-fn an_unlinked_file_stays_readable_through_its_handle() {
-    let mount = Mount::new();
-    let mut file = File::options().read(true).write(true).create_new(true).open(mount.path("f")).unwrap();
-    file.write_all(b"still here").unwrap();
-    fs::remove_file(mount.path("f")).unwrap();
-    fs::write(mount.path("f"), b"another").unwrap();
-    let mut text = String::new();
-    file.seek(SeekFrom::Start(0)).unwrap();
-    file.read_to_string(&mut text).unwrap();
-    assert_eq!(text, "still here");
-}
-
-#[test]
-fn ten_thousand_entries_are_listed_once_each() {
-    let mount = Mount::new();
-    for i in 0..10_000 {
-        let new = NewNode { kind: NodeKind::File, mode: 0o644, uid: 0, gid: 0 };
-        mount.tree.create(ROOT, &name(&format!("file-{i:05}")), new).unwrap();
-    }
-    for _ in 0..2 {
-        let entries = fs::read_dir(mount.folder.path()).unwrap();
-        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        assert!(names.iter().enumerate().all(|(i, name)| *name == format!("file-{i:05}")));
-        assert_eq!(names.len(), 10_000);
-    }
-}
-
-#[test]
-fn a_shared_map_and_read_and_write_see_the_same_bytes() {
-    let mount = Mount::new();
-    let file = File::options().read(true).write(true).create_new(true).open(mount.path("f")).unwrap();
-    file.write_all_at(&[1; 8192], 0).unwrap();
-    // SAFETY: a fresh mapping of 8192 bytes of an open file, unmapped below and used in between only.
-    let map = unsafe {
-        let access = libc::PROT_READ | libc::PROT_WRITE;
-        let at =
-            libc::mmap(std::ptr::null_mut(), 8192, access, libc::MAP_SHARED, std::os::fd::AsRawFd::as_raw_fd(&file), 0);
-        assert_ne!(at, libc::MAP_FAILED);
-        std::slice::from_raw_parts_mut(at.cast::<u8>(), 8192)
-    };
-    file.write_all_at(&[2; 10], 100).unwrap();
-    assert_eq!(map[99..111], [1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 1]);
-    map[5000] = 3;
-    let mut byte = [0];
-    file.read_exact_at(&mut byte, 5000).unwrap();
-    assert_eq!(byte, [3]);
-    // SAFETY: the mapping made above; nothing refers to it after this.
-    unsafe {
-        assert_eq!(libc::msync(map.as_mut_ptr().cast(), 8192, libc::MS_SYNC), 0);
-        assert_eq!(libc::munmap(map.as_mut_ptr().cast(), 8192), 0);
-    }
-    let content = mount.tree.content(mount.ino("f")).unwrap();
-    assert_eq!(content.read(5000, 1).unwrap(), Read::Bytes(vec![3].into()));
-}
-
-#[test]
-fn attributes_arrive_as_programs_set_them() {
-    let mount = Mount::new();
-    let path = mount.path("f");
-    fs::write(&path, b"x").unwrap();
-    rustix::fs::setxattr(&path, "user.colour", b"red", rustix::fs::XattrFlags::CREATE).unwrap();
-    let mut value = [0; 16];
-    assert_eq!(rustix::fs::getxattr(&path, "user.colour", &mut value).unwrap(), 3);
-    assert_eq!(rustix::fs::getxattr(&path, "user.none", &mut value).unwrap_err(), rustix::io::Errno::NODATA);
-    assert_eq!(rustix::fs::getxattr(&path, "user.colour", &mut value[..2]).unwrap_err(), rustix::io::Errno::RANGE);
-    assert_eq!(rustix::fs::getxattr(&path, "user.tarn.state", &mut value).unwrap(), 8);
-    assert_eq!(rustix::fs::listxattr(&path, &mut value).unwrap(), 12);
-    let before = rustix::fs::Timespec { tv_sec: -2, tv_nsec: 300_000_000 };
-    let times = rustix::fs::Timestamps { last_access: before, last_modification: before };
-    rustix::fs::utimensat(rustix::fs::CWD, &path, &times, rustix::fs::AtFlags::empty()).unwrap();
-    let stat = fs::metadata(&path).unwrap();
-    assert_eq!((stat.mtime(), stat.mtime_nsec(), stat.atime(), stat.atime_nsec()), (-2, 300_000_000, -2, 300_000_000));
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o604)).unwrap();
-    assert_eq!(fs::metadata(&path).unwrap().mode(), 0o100604);
-}
-
-#[test]
-fn the_umask_applies_once_and_special_files_can_be_made() {
-    let mount = Mount::new();
-    let script = "umask 027; : > f; mkdir d; mkfifo p; stat -c %a f d; sh -c 'echo through > p' & cat p";
-    let output = Command::new("sh").args(["-c", script]).current_dir(mount.folder.path()).output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "640\n750\nthrough\n");
-    assert!(fs::metadata(mount.path("p")).unwrap().file_type().is_fifo());
-}
-
-#[test]
-fn names_and_flags_that_cannot_be_give_their_errno() {
-    let mount = Mount::new();
-    let long = mount.path(&"n".repeat(256));
-    assert_eq!(File::create(long).unwrap_err().raw_os_error(), Some(libc::ENAMETOOLONG));
-    fs::write(mount.path("a"), b"1").unwrap();
-    fs::write(mount.path("b"), b"2").unwrap();
-    let rename =
-        |flags| rustix::fs::renameat_with(rustix::fs::CWD, mount.path("a"), rustix::fs::CWD, mount.path("b"), flags);
-    use rustix::fs::RenameFlags as Flags;
-    assert_eq!(rename(Flags::NOREPLACE).unwrap_err(), rustix::io::Errno::EXIST);
-    assert_eq!(rename(Flags::WHITEOUT).unwrap_err(), rustix::io::Errno::INVAL);
-    rename(Flags::EXCHANGE).unwrap();
-    assert_eq!((fs::read(mount.path("a")).unwrap(), fs::read(mount.path("b")).unwrap()), (b"2".into(), b"1".into()));
-    let dir = fs::create_dir(mount.path("d")).and_then(|()| File::options().write(true).open(mount.path("d")));
-    assert_eq!(dir.unwrap_err().raw_os_error(), Some(libc::EISDIR));
 }
 
 #[test]

@@ -66,6 +66,13 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// A node's ctime changes with its names.
+    pub(super) fn touch_relinked(&mut self, ino: Ino) -> Result<()> {
+        let now = self.core.env.clock.wall();
+        self.inode(ino)?.relinked = Some(now);
+        Ok(())
+    }
+
     fn create(&mut self, parent: Ino, name: &Name, new: NewNode) -> Result<Ino> {
         self.live_dir(parent)?;
         if self.child(parent, name)?.is_some() {
@@ -166,8 +173,7 @@ impl Session<'_> {
             work.entry(parent, name, None, ticket);
         }
         self.commit(work)?;
-        let now = self.core.env.clock.wall();
-        self.inode(ino)?.times.get_or_insert(now);
+        self.touch_relinked(ino)?;
         self.touch(parent)?;
         self.release_if_idle(ino);
         Ok(())
@@ -204,6 +210,7 @@ impl Session<'_> {
         self.enqueue(&mut work, ticket, LocalOp::Link { ino, parent, name: name.clone() });
         work.entry(parent, name, Some(ino), ticket);
         self.commit(work)?;
+        self.touch_relinked(ino)?;
         self.touch(parent)
     }
 }

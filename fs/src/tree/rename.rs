@@ -45,6 +45,9 @@ impl Session<'_> {
         for dir in [*parent, *to_parent] {
             self.touch(dir)?;
         }
+        for ino in [Some(source), target].into_iter().flatten() {
+            self.touch_relinked(ino)?;
+        }
         if let Some(target) = target {
             self.release_if_idle(target);
         }

@@ -41,6 +41,8 @@ pub(super) struct Inode {
     pub writers: u32,
     /// Its last unrecorded mtime (and ctime): writes and listings change it faster than is worth a record.
     pub times: Option<Timestamp>,
+    /// When a name of it last came, went or moved: its ctime, if that is later. Of this device's memory only.
+    pub relinked: Option<Timestamp>,
     /// Monotonic time of the last write.
     pub last_write: Duration,
     /// The journal position of its last change: it must stay in memory until that is materialised.
@@ -61,6 +63,7 @@ impl Inode {
             attrs.mtime = time;
             attrs.ctime = time;
         }
+        attrs.ctime = self.relinked.map_or(attrs.ctime, |time| time.max(attrs.ctime));
         Some(attrs)
     }
 

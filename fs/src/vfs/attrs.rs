@@ -116,9 +116,9 @@ impl Vfs {
             return Err(VfsError::FileTooLarge.into());
         }
         if let Some(handle) = handle
-            && !self.files.get(handle).is_some_and(|file| file.ino == ino && file.flags.write)
+            && self.file(handle)?.ino != ino
         {
-            return Err(TreeError::Invalid.into());
+            return Err(VfsError::BadHandle.into());
         }
         self.tree.truncate(ino, size_bytes)?;
         self.drop_privileges_on_write(caller, ino)

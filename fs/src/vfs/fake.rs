@@ -4,7 +4,7 @@
 use super::ports::{BringError, FileContent, Lister, Listing, Space, TreePort};
 use super::{Options, Ports, Stale, Vfs};
 use crate::content::Read;
-use crate::env::RealClock;
+use crate::env::{Clock, RealClock};
 use crate::meta::ranges::RangeSet;
 use crate::meta::rows::{Ino, ROOT};
 use crate::tree::{DirEntry, NewNode, NodeType, RenameRequest, Stat, SyncState, TreeError};
@@ -161,6 +161,9 @@ impl State {
     }
 
     fn enter(&mut self, parent: Ino, name: &Name, ino: Ino) -> Result<()> {
+        if let Some(node) = self.nodes.get_mut(&ino) {
+            node.attrs.ctime = RealClock::new().wall();
+        }
         let dir = self.dir(parent)?;
         dir.last_cookie += 1;
         let cookie = dir.last_cookie;
@@ -171,6 +174,7 @@ impl State {
     fn drop_name(&mut self, ino: Ino) {
         if let Some(node) = self.nodes.get_mut(&ino) {
             node.names -= 1;
+            node.attrs.ctime = RealClock::new().wall();
         }
     }
 

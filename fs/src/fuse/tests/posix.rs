@@ -1,0 +1,170 @@
+//! What any disk does, as programs do it: run on every kind of mount.
+
+use std::fs::{self, File};
+use std::io::{Read as _, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn ino(path: PathBuf) -> u64 {
+    fs::symlink_metadata(path).unwrap().ino()
+}
+
+pub fn files_folders_and_links_behave_as_on_any_disk(mount: &Path) {
+    let path = |name: &str| mount.join(name);
+    fs::create_dir(path("d")).unwrap();
+    fs::write(path("d/a"), b"hello").unwrap();
+    let mut appender = File::options().append(true).open(path("d/a")).unwrap();
+    appender.write_all(b", world").unwrap();
+    assert_eq!(fs::read(path("d/a")).unwrap(), b"hello, world");
+    fs::hard_link(path("d/a"), path("b")).unwrap();
+    assert_eq!((fs::metadata(path("b")).unwrap().nlink(), ino(path("b"))), (2, ino(path("d/a"))));
+    symlink("d/a", path("s")).unwrap();
+    assert_eq!(fs::read(path("s")).unwrap(), b"hello, world");
+    assert_eq!(fs::read_link(path("s")).unwrap(), PathBuf::from("d/a"));
+    appender.set_len(5).unwrap();
+    fs::rename(path("d/a"), path("c")).unwrap();
+    assert_eq!(fs::read(path("b")).unwrap(), b"hello");
+    assert_eq!(fs::remove_dir(path("c")).unwrap_err().raw_os_error(), Some(libc::ENOTDIR));
+    fs::remove_file(path("b")).unwrap();
+    fs::remove_file(path("c")).unwrap();
+    let mut reader = File::open(path("s")).map_err(|error| error.raw_os_error());
+    assert_eq!(reader.as_mut().map(drop), Err(&mut Some(libc::ENOENT)));
+    assert_eq!(appender.metadata().unwrap().nlink(), 0);
+    fs::remove_dir(path("d")).unwrap();
+    fs::set_permissions(path("s"), fs::Permissions::from_mode(0o600)).unwrap_err();
+}
+
+pub fn an_unlinked_file_stays_readable_through_its_handle(mount: &Path) {
+    let mut file = File::options().read(true).write(true).create_new(true).open(mount.join("f")).unwrap();
+    file.write_all(b"still here").unwrap();
+    fs::remove_file(mount.join("f")).unwrap();
+    fs::write(mount.join("f"), b"another").unwrap();
+    let mut text = String::new();
+    file.seek(SeekFrom::Start(0)).unwrap();
+    file.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "still here");
+}
+
+pub fn a_shared_map_and_read_and_write_see_the_same_bytes(mount: &Path) {
+    let file = File::options().read(true).write(true).create_new(true).open(mount.join("f")).unwrap();
+    file.write_all_at(&[1; 8192], 0).unwrap();
+    // SAFETY: a fresh mapping of 8192 bytes of an open file, unmapped below and used in between only.
+    let map = unsafe {
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        let at =
+            libc::mmap(std::ptr::null_mut(), 8192, access, libc::MAP_SHARED, std::os::fd::AsRawFd::as_raw_fd(&file), 0);
+        assert_ne!(at, libc::MAP_FAILED);
+        std::slice::from_raw_parts_mut(at.cast::<u8>(), 8192)
+    };
+    file.write_all_at(&[2; 10], 100).unwrap();
+    assert_eq!(map[99..111], [1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 1]);
+    map[5000] = 3;
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, 5000).unwrap();
+    assert_eq!(byte, [3]);
+    // SAFETY: the mapping made above; nothing refers to it after this.
+    unsafe {
+        assert_eq!(libc::msync(map.as_mut_ptr().cast(), 8192, libc::MS_SYNC), 0);
+        assert_eq!(libc::munmap(map.as_mut_ptr().cast(), 8192), 0);
+    }
+    assert_eq!(fs::read(mount.join("f")).unwrap()[4999..5002], [1, 3, 1]);
+}
+
+pub fn attributes_arrive_as_programs_set_them(mount: &Path) {
+    let path = mount.join("f");
+    fs::write(&path, b"x").unwrap();
+    rustix::fs::setxattr(&path, "user.colour", b"red", rustix::fs::XattrFlags::CREATE).unwrap();
+    let mut value = [0; 16];
+    assert_eq!(rustix::fs::getxattr(&path, "user.colour", &mut value).unwrap(), 3);
+    assert_eq!(rustix::fs::getxattr(&path, "user.none", &mut value).unwrap_err(), rustix::io::Errno::NODATA);
+    assert_eq!(rustix::fs::getxattr(&path, "user.colour", &mut value[..2]).unwrap_err(), rustix::io::Errno::RANGE);
+    let len = rustix::fs::getxattr(&path, "user.tarn.state", &mut value).unwrap();
+    assert!([&b"hydrated"[..], b"dirty"].contains(&&value[..len]));
+    assert_eq!(rustix::fs::listxattr(&path, &mut value).unwrap(), 12);
+    let before = rustix::fs::Timespec { tv_sec: -2, tv_nsec: 300_000_000 };
+    let times = rustix::fs::Timestamps { last_access: before, last_modification: before };
+    rustix::fs::utimensat(rustix::fs::CWD, &path, &times, rustix::fs::AtFlags::empty()).unwrap();
+    let stat = fs::metadata(&path).unwrap();
+    assert_eq!((stat.mtime(), stat.mtime_nsec(), stat.atime(), stat.atime_nsec()), (-2, 300_000_000, -2, 300_000_000));
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o604)).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().mode(), 0o100604);
+}
+
+pub fn the_umask_applies_once_and_special_files_can_be_made(mount: &Path) {
+    let script = "umask 027; : > f; mkdir d; mkfifo p; stat -c %a f d; sh -c 'echo through > p' & cat p";
+    let output = Command::new("sh").args(["-c", script]).current_dir(mount).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "640\n750\nthrough\n");
+    assert!(fs::metadata(mount.join("p")).unwrap().file_type().is_fifo());
+}
+
+pub fn names_and_flags_that_cannot_be_give_their_errno(mount: &Path) {
+    let long = mount.join(&"n".repeat(256));
+    assert_eq!(File::create(long).unwrap_err().raw_os_error(), Some(libc::ENAMETOOLONG));
+    fs::write(mount.join("a"), b"1").unwrap();
+    fs::write(mount.join("b"), b"2").unwrap();
+    let rename =
+        |flags| rustix::fs::renameat_with(rustix::fs::CWD, mount.join("a"), rustix::fs::CWD, mount.join("b"), flags);
+    use rustix::fs::RenameFlags as Flags;
+    assert_eq!(rename(Flags::NOREPLACE).unwrap_err(), rustix::io::Errno::EXIST);
+    assert_eq!(rename(Flags::WHITEOUT).unwrap_err(), rustix::io::Errno::INVAL);
+    rename(Flags::EXCHANGE).unwrap();
+    assert_eq!((fs::read(mount.join("a")).unwrap(), fs::read(mount.join("b")).unwrap()), (b"2".into(), b"1".into()));
+    let dir = fs::create_dir(mount.join("d")).and_then(|()| File::options().write(true).open(mount.join("d")));
+    assert_eq!(dir.unwrap_err().raw_os_error(), Some(libc::EISDIR));
+}
+
+pub fn ten_thousand_files_are_listed_once_each_while_some_are_removed(mount: &Path) {
+    let name = |i: u32| format!("file-{i:05}");
+    for i in 0..10_000 {
+        File::create(mount.join(name(i))).unwrap();
+    }
+    let mut listing = fs::read_dir(mount).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = listing.by_ref().take(10).collect();
+    (0..10_000).step_by(100).for_each(|i| fs::remove_file(mount.join(name(i))).unwrap());
+    names.extend(listing);
+    names.sort();
+    names.windows(2).for_each(|pair| assert!(pair[0] < pair[1], "{} came twice", pair[0]));
+    assert!((0..10_000).filter(|i| i % 100 != 0).all(|i| names.binary_search(&name(i)).is_ok()));
+    assert_eq!(fs::read_dir(mount).unwrap().count(), 9_900);
+}
+
+pub fn a_large_file_reads_back_after_scattered_writes_and_truncation(mount: &Path) {
+    let path = mount.join("large");
+    let file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+    let mut model = vec![0u8; 3 << 20];
+    for step in 0..200u64 {
+        let (offset, len) = ((step * 7_919 * 131) % (3 << 20), 1 + (step * 977) % 40_000);
+        let len = len.min((3 << 20) - offset) as usize;
+        let bytes: Vec<u8> = (0..len).map(|i| (i as u64 * 31 + step) as u8).collect();
+        file.write_all_at(&bytes, offset).unwrap();
+        model[offset as usize..offset as usize + len].copy_from_slice(&bytes);
+    }
+    file.set_len(3 << 20).unwrap();
+    assert!(fs::read(&path).unwrap() == model);
+    file.set_len(1_000_001).unwrap();
+    file.set_len(2_000_000).unwrap();
+    model.truncate(1_000_001);
+    model.resize(2_000_000, 0);
+    file.sync_all().unwrap();
+    assert!(fs::read(&path).unwrap() == model);
+}
+
+pub fn a_change_of_names_moves_ctime_and_leaves_mtime_alone(mount: &Path) {
+    let (a, b, c) = (mount.join("a"), mount.join("b"), mount.join("c"));
+    let times = |path: &Path| {
+        let stat = fs::metadata(path).unwrap();
+        ((stat.mtime(), stat.mtime_nsec()), (stat.ctime(), stat.ctime_nsec()))
+    };
+    fs::write(&a, b"x").unwrap();
+    fs::write(&c, b"y").unwrap();
+    let before = times(&a);
+    fs::hard_link(&a, &b).unwrap();
+    let linked = times(&a);
+    fs::rename(&a, mount.join("d")).unwrap();
+    let renamed = times(&b);
+    fs::rename(&c, mount.join("d")).unwrap();
+    let displaced = times(&b);
+    assert!(before.1 < linked.1 && linked.1 < renamed.1 && renamed.1 < displaced.1);
+    assert!([linked.0, renamed.0, displaced.0].iter().all(|mtime| *mtime == before.0));
+}
