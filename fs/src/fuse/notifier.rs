@@ -58,6 +58,7 @@ impl KernelNotifier {
 impl Notifier for KernelNotifier {
     fn invalidate(&self, batch: Vec<Invalidation>) {
         let touched = touched(&batch);
+        self.stale.note_attributes();
         touched.iter().for_each(|ino| self.stale.enter(*ino));
         if self.queue.send(Message::Batch(batch)).is_err() {
             touched.iter().for_each(|ino| self.stale.leave(*ino));

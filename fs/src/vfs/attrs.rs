@@ -1,8 +1,10 @@
 //! Owns the calls on attributes: getattr, setattr, access, and the rules of setuid and setgid bits.
 
+use super::files::OpenFile;
 use super::{Answer, Caller, Shown, Stop, Vfs, VfsError};
 use crate::meta::rows::Ino;
 use crate::tree::{Stat, TreeError};
+use std::sync::atomic::Ordering;
 use tarn_proto::limits::FILE_BYTES_MAX;
 use tarn_proto::node::{AttrChange, Attrs, Timestamp};
 
@@ -65,6 +67,7 @@ impl Vfs {
             self.set_atime(ino, self.time_of(time));
         }
         let stat = if change.is_empty() { stat } else { self.tree.set_attrs(ino, &change)? };
+        self.stale.note_attributes();
         Ok(self.show(stat))
     }
 
@@ -121,11 +124,24 @@ impl Vfs {
             return Err(VfsError::BadHandle.into());
         }
         self.tree.truncate(ino, size_bytes)?;
-        self.drop_privileges_on_write(caller, ino)
+        self.drop_privileges_on_write(caller, ino).map(drop)
     }
 
-    /// Clears what a change of content clears: setuid, setgid of group-executable files, capabilities.
-    pub(super) fn drop_privileges_on_write(&self, caller: Caller, ino: Ino) -> Answer<()> {
+    /// Clears what a change of content clears, for all but the first write of a handle without asking again.
+    pub(super) fn drop_privileges_once(&self, caller: Caller, file: &OpenFile) -> Answer<()> {
+        let as_of = self.stale.attribute_changes() + 1;
+        if file.unprivileged_at.load(Ordering::Acquire) == as_of {
+            return Ok(());
+        }
+        if self.drop_privileges_on_write(caller, file.ino)? {
+            file.unprivileged_at.store(as_of, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Clears what a change of content clears: setuid, setgid of group-executable files, capabilities. Whether
+    /// nothing of that kind was there.
+    pub(super) fn drop_privileges_on_write(&self, caller: Caller, ino: Ino) -> Answer<bool> {
         let attrs = self.tree.stat(ino)?.attrs;
         let mut change = AttrChange::default();
         drop_privileges(&attrs, attrs.mode, caller.keeps_setid(), &mut change);
@@ -133,7 +149,7 @@ impl Vfs {
             change.ctime = Some(self.clock.wall());
             self.tree.set_attrs(ino, &change)?;
         }
-        Ok(())
+        Ok(attrs.mode & (SETUID | SETGID) == 0 && !attrs.xattrs.contains_key(CAPABILITIES))
     }
 
     pub(super) fn time_of(&self, time: NewTime) -> Timestamp {

@@ -46,7 +46,7 @@ impl Vfs {
         } else {
             self.tree.write(file.ino, offset, data)?;
         }
-        self.drop_privileges_on_write(caller, file.ino)?;
+        self.drop_privileges_once(caller, &file)?;
         if file.flags.sync {
             self.tree.fsync(file.ino)?;
         }
@@ -89,7 +89,7 @@ impl Vfs {
             libc::FALLOC_FL_PUNCH_HOLE if keep_size => self.tree.punch(file.ino, range)?,
             _ => return Err(TreeError::NotSupported.into()),
         }
-        self.drop_privileges_on_write(caller, file.ino)
+        self.drop_privileges_once(caller, &file)
     }
 
     /// Copies bytes between open files, at most [`COPY_BYTES_MAX`]; how many.

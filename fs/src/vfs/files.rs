@@ -6,6 +6,7 @@ use crate::hydrate::ReadAhead;
 use crate::meta::rows::Ino;
 use crate::tree::TreeError;
 use parking_lot::Mutex;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use tarn_proto::node::NodeKind;
 
@@ -53,6 +54,8 @@ pub struct OpenFile {
     pub flags: OpenFlags,
     /// Taken at the first read: many programs open and only stat.
     content: OnceLock<Arc<dyn FileContent>>,
+    /// As of which count of attribute changes a write has nothing to take away, plus one; 0: not known.
+    pub(super) unprivileged_at: AtomicU64,
     /// How it has been read so far.
     pub(super) reading: Mutex<ReadAhead>,
 }
@@ -94,7 +97,8 @@ impl Vfs {
             self.tree.closed(ino, writes);
             return Err(stop);
         }
-        let file = OpenFile { ino, flags, content: OnceLock::new(), reading: Mutex::default() };
+        let (content, unprivileged_at, reading) = (OnceLock::new(), AtomicU64::new(0), Mutex::default());
+        let file = OpenFile { ino, flags, content, unprivileged_at, reading };
         Ok(Opened { handle: self.files.insert(file), serve: self.serve(ino, flags) })
     }
 
@@ -181,6 +185,6 @@ impl Vfs {
 
     fn empty(&self, caller: Caller, ino: Ino) -> Answer<()> {
         self.tree.truncate(ino, 0)?;
-        self.drop_privileges_on_write(caller, ino)
+        self.drop_privileges_on_write(caller, ino).map(drop)
     }
 }

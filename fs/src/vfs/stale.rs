@@ -1,23 +1,38 @@
 //! Owns the set of inodes whose cached pages or listing the kernel has yet to drop. An open in between
-//! must not tell the kernel to keep them.
+//! must not tell the kernel to keep them. Counts changes of attributes, so that what was concluded from them
+//! can be seen to be old.
 
 use crate::meta::rows::Ino;
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Inodes with invalidations on their way to the kernel, and how many.
 #[derive(Debug, Default)]
-pub struct Stale(Mutex<HashMap<Ino, u32>>);
+pub struct Stale {
+    on_their_way: Mutex<HashMap<Ino, u32>>,
+    change_count: AtomicU64,
+}
 
 impl Stale {
+    /// Notes that attributes of some inode changed.
+    pub fn note_attributes(&self) {
+        self.change_count.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// How often that happened.
+    pub fn attribute_changes(&self) -> u64 {
+        self.change_count.load(Ordering::Acquire)
+    }
+
     /// Notes one more invalidation on its way.
     pub fn enter(&self, ino: Ino) {
-        *self.0.lock().entry(ino).or_default() += 1;
+        *self.on_their_way.lock().entry(ino).or_default() += 1;
     }
 
     /// Notes that one has reached the kernel.
     pub fn leave(&self, ino: Ino) {
-        let mut set = self.0.lock();
+        let mut set = self.on_their_way.lock();
         let Some(count) = set.get_mut(&ino) else { return };
         *count -= 1;
         if *count == 0 {
@@ -27,6 +42,6 @@ impl Stale {
 
     /// Whether the kernel may hold something old of this inode.
     pub fn contains(&self, ino: Ino) -> bool {
-        self.0.lock().contains_key(&ino)
+        self.on_their_way.lock().contains_key(&ino)
     }
 }

@@ -186,6 +186,21 @@ fn a_write_by_another_than_root_clears_setuid_and_executable_setgid() {
 }
 
 #[test]
+fn privileges_given_back_between_two_writes_of_one_handle_are_cleared_again() {
+    let (vfs, _) = fresh(posix());
+    let (stat, handle) = made(&vfs, ANNA, "f", 0o755);
+    for _ in 0..2 {
+        vfs.write(ANNA, handle, 0, b"x", false).unwrap();
+        let given = SetAttr { mode: Some(0o4755), ..SetAttr::default() };
+        vfs.setattr(ROOT_USER, stat.ino, given).unwrap();
+        vfs.write(ROOT_USER, handle, 0, b"x", false).unwrap();
+        assert_eq!(vfs.getattr(stat.ino).unwrap().stat.attrs.mode, 0o4755);
+        vfs.write(ANNA, handle, 0, b"x", false).unwrap();
+        assert_eq!(vfs.getattr(stat.ino).unwrap().stat.attrs.mode, 0o755);
+    }
+}
+
+#[test]
 fn truncate_and_fallocate_clear_setuid_too_and_any_write_the_capabilities() {
     let (vfs, _) = fresh(posix());
     let (stat, handle) = made(&vfs, ANNA, "f", 0o4755);

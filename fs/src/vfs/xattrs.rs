@@ -84,6 +84,7 @@ impl Vfs {
         let mut change = AttrChange { ctime: Some(self.clock.wall()), ..AttrChange::default() };
         change.xattrs.insert(name.into(), value);
         self.tree.set_attrs(ino, &change)?;
+        self.stale.note_attributes();
         Ok(())
     }
 

@@ -99,7 +99,7 @@ pub fn the_umask_applies_once_and_special_files_can_be_made(mount: &Path) {
 }
 
 pub fn names_and_flags_that_cannot_be_give_their_errno(mount: &Path) {
-    let long = mount.join(&"n".repeat(256));
+    let long = mount.join("n".repeat(256));
     assert_eq!(File::create(long).unwrap_err().raw_os_error(), Some(libc::ENAMETOOLONG));
     fs::write(mount.join("a"), b"1").unwrap();
     fs::write(mount.join("b"), b"2").unwrap();
