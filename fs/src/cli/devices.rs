@@ -1,8 +1,9 @@
 //! Owns `tarn devices`: who may come in, and `revoke`.
 
+use super::Context;
 use super::account::{account_of, signed_in, told};
 use super::args::{DeviceAction, Devices};
-use super::{Context, format};
+use crate::control::rfc3339;
 use crate::remote::Account;
 use anyhow::{Result, bail};
 use serde_json::json;
@@ -34,18 +35,18 @@ fn row(device: &DeviceInfo) -> serde_json::Value {
     json!({
         "id": device.device.to_string(),
         "name": device.name,
-        "enrolled": format::time(device.enrolled),
-        "last_seen": device.last_seen.map(format::time),
+        "enrolled": rfc3339(device.enrolled),
+        "last_seen": device.last_seen.map(rfc3339),
         "revoked": device.revoked,
         "current": device.current,
     })
 }
 
 fn describe(device: &DeviceInfo) -> String {
-    let seen = device.last_seen.map_or_else(|| "never seen".to_owned(), |at| format!("seen {}", format::time(at)));
+    let seen = device.last_seen.map_or_else(|| "never seen".to_owned(), |at| format!("seen {}", rfc3339(at)));
     let marks = [(device.current, ", this device"), (device.revoked, ", revoked")];
     let marks: String = marks.iter().filter(|(is, _)| *is).map(|(_, text)| *text).collect();
-    format!("enrolled {}, {seen}{marks}", format::time(device.enrolled))
+    format!("enrolled {}, {seen}{marks}", rfc3339(device.enrolled))
 }
 
 async fn revoke(account: &Account, name: &str) -> Result<()> {

@@ -10,11 +10,13 @@ pub mod messages;
 mod server;
 mod service;
 pub mod socket;
+mod time;
 
 pub use client::{Client, ClientError};
 pub use messages::{Failure, FailureKind, Hello, MountPath, Progress, Reply, Request};
 pub use server::Server;
 pub use service::{ProgressSink, Service};
+pub use time::rfc3339;
 
 /// Version of the messages. A command and a daemon of different versions refuse each other.
 pub const PROTOCOL: u32 = 1;

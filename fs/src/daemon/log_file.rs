@@ -21,7 +21,6 @@ struct RotatingFile {
     env: Env,
     path: PathBuf,
     file: Arc<dyn DiskFile>,
-    len_bytes: u64,
     bytes_max: u64,
 }
 
@@ -31,8 +30,7 @@ impl RotatingFile {
             env.disk.create_dir_all(dir)?;
         }
         let file = env.disk.open(path, OpenMode::Create)?;
-        let len_bytes = file.len_bytes()?;
-        Ok(Self { env: env.clone(), path: path.to_owned(), file, len_bytes, bytes_max })
+        Ok(Self { env: env.clone(), path: path.to_owned(), file, bytes_max })
     }
 
     fn rotate(&mut self) -> io::Result<()> {
@@ -40,19 +38,19 @@ impl RotatingFile {
         old.push(".1");
         self.env.disk.rename(&self.path, Path::new(&old))?;
         self.file = self.env.disk.open(&self.path, OpenMode::Create)?;
-        self.len_bytes = self.file.len_bytes()?;
         Ok(())
     }
 }
 
 impl Write for RotatingFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.len_bytes > 0 && self.len_bytes + bytes.len() as u64 > self.bytes_max {
+        // A `tarn mount` that is refused writes here, too.
+        let mut end = self.file.len_bytes()?;
+        if end > 0 && end + bytes.len() as u64 > self.bytes_max && self.rotate().is_ok() {
             // A log that cannot be rotated goes on growing: better than losing what it says.
-            let _unrotated = self.rotate();
+            end = self.file.len_bytes()?;
         }
-        self.file.write_at(bytes, self.len_bytes)?;
-        self.len_bytes += bytes.len() as u64;
+        self.file.write_at(bytes, end)?;
         Ok(bytes.len())
     }
 
@@ -77,5 +75,16 @@ mod tests {
         assert_eq!((text("daemon.log.1"), text("daemon.log")), ("three\n".into(), "four\n".into()));
         let names = std::fs::read_dir(path.parent().unwrap()).unwrap().count();
         assert_eq!(names, 2);
+    }
+
+    #[test]
+    fn two_writers_do_not_overwrite_each_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("daemon.log");
+        let mut writers = [0, 1].map(|_| RotatingFile::open(&Env::real(), &path, 1000).unwrap());
+        for line in ["one\n", "two\n", "three\n"] {
+            writers.iter_mut().for_each(|writer| writer.write_all(line.as_bytes()).unwrap());
+        }
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "one\none\ntwo\ntwo\nthree\nthree\n");
     }
 }

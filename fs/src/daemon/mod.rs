@@ -8,11 +8,15 @@ mod disk_file;
 mod ending;
 mod holders;
 mod home;
+mod housekeeping;
+mod identity;
 mod life;
 mod log_file;
 mod marker;
 mod options;
+mod parts;
 mod place;
+mod service;
 mod wire;
 
 pub use credentials::{Credentials, CredentialsError};

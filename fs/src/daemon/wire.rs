@@ -1,12 +1,159 @@
 //! Owns which parts a daemon is made of and how they know each other.
 
+use super::ending::{Ending, StandingMount};
+use super::housekeeping;
+use super::identity::PersonSignsIn;
 use super::life::{Ground, Standing};
-use anyhow::{Result, bail};
+use super::parts::{MountLister, Parts};
+use super::service::MountService;
+
+use crate::content;
+use crate::fuse::{self, KernelNotifier};
+use crate::hydrate::{HydrateOptions, Hydrator};
+use crate::journal::JournalOptions;
+use crate::remote::{HttpRemote, Remote, ServerAddress};
+use crate::sync::{self, SyncHandle, TreeBridge};
+use crate::tree::{Identity, Notifier, Opened, Tree};
+use crate::vfs::{LiveTree, Options, Ports, Vfs};
+use anyhow::{Context, Result};
+use async_trait::async_trait;
+use std::io;
+use std::sync::Arc;
+use tarn_proto::chunk::ContentKey;
+use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
 
 /// Builds the house and mounts it.
 ///
 /// # Errors
 /// Why it cannot be mounted.
 pub async fn build(ground: &Ground) -> Result<Standing> {
-    bail!("this build cannot mount {} yet", ground.options.dir.display())
+    let credentials = &ground.credentials;
+    let address = ServerAddress::parse(&credentials.server).context("the server's address in the credentials")?;
+    let source = format!("{}@{}:tarn", credentials.user, address.host());
+    let remote = Arc::new(HttpRemote::new(address, credentials.token.as_deref().unwrap_or_default())?);
+    let opened = open_state(ground).await?;
+    let hydrator = hydrator(ground, &remote);
+    let sync = start_sync(ground, &opened, &remote, &hydrator);
+    let notifier = Arc::new(KernelNotifier::default());
+    opened.tree.set_notifier(Arc::clone(&notifier) as Arc<dyn Notifier>);
+    let vfs = Arc::new(file_system(ground, &opened, &hydrator, &sync, &notifier));
+    let session = mount(ground, &vfs, &notifier, source).await?;
+    let ending = Arc::new(Ending::new(Box::new(Session(session)), ground.options.dir.clone()));
+    let Opened { tree, contents, journal, .. } = opened;
+    let parts = Arc::new(Parts { sync, vfs, hydrator, notifier, ending: Arc::clone(&ending), tree, contents, journal });
+    housekeeping::start(&ground.env, &parts, &ground.home.state_dir());
+    let (credentials, mount) = (credentials.clone(), ground.options.dir.clone());
+    let service = Arc::new(MountService { parts: Arc::clone(&parts), credentials, mount });
+    Ok(Standing { service, ending, stop: Box::pin(stop(parts)) })
+}
+
+async fn open_state(ground: &Ground) -> Result<Opened> {
+    let (env, dir) = (ground.env.clone(), ground.home.state_dir());
+    let contents = content::Options { budget_bytes: ground.options.cache_bytes, ..content::Options::default() };
+    let identity = Identity {
+        device: ground.credentials.device,
+        device_name: ground.credentials.device_name.clone(),
+        space: ground.credentials.home,
+    };
+    let opened = spawn_blocking(move || Tree::assemble(&env, &dir, JournalOptions::default(), contents, identity));
+    Ok(opened.await??)
+}
+
+fn hydrator(ground: &Ground, remote: &Arc<HttpRemote>) -> Hydrator {
+    let options = HydrateOptions { timeout: ground.options.read_timeout, ..HydrateOptions::default() };
+    Hydrator::new(Arc::clone(remote) as Arc<dyn Remote>, ground.credentials.home, Handle::current(), options)
+}
+
+fn start_sync(ground: &Ground, opened: &Opened, remote: &Arc<HttpRemote>, hydrator: &Hydrator) -> SyncHandle {
+    let (tree, hydrator) = (Arc::clone(&opened.tree), hydrator.clone());
+    SyncHandle::start(sync::Parts {
+        env: ground.env.clone(),
+        space: ground.credentials.home,
+        tree: TreeBridge::new(tree, hydrator, ContentKey::Ordinary, Handle::current()),
+        remote: Arc::clone(remote) as Arc<dyn Remote>,
+        identity: Arc::new(PersonSignsIn),
+        counters: remote.counters(),
+    })
+}
+
+fn file_system(
+    ground: &Ground,
+    opened: &Opened,
+    hydrator: &Hydrator,
+    sync: &SyncHandle,
+    notifier: &KernelNotifier,
+) -> Vfs {
+    let tree = LiveTree {
+        tree: Arc::clone(&opened.tree),
+        hydrator: hydrator.clone(),
+        runtime: Handle::current(),
+        state_dir: ground.home.state_dir(),
+    };
+    let ports = Ports {
+        tree: Arc::new(tree),
+        lister: Arc::new(MountLister(sync.lister())),
+        clock: Arc::clone(&ground.env.clock),
+        stale: Arc::clone(notifier.stale()),
+    };
+    let uid = rustix::process::geteuid();
+    let options = Options {
+        posix: ground.options.posix,
+        read_only: ground.options.read_only,
+        uid: uid.as_raw(),
+        gid: rustix::process::getegid().as_raw(),
+        privileged: uid.is_root(),
+    };
+    Vfs::new(ports, options)
+}
+
+async fn mount(
+    ground: &Ground,
+    vfs: &Arc<Vfs>,
+    notifier: &Arc<KernelNotifier>,
+    source: String,
+) -> Result<fuse::Session> {
+    let options = fuse::MountOptions {
+        mountpoint: ground.options.dir.clone(),
+        source,
+        allow_other: ground.options.allow_other,
+        read_timeout: ground.options.read_timeout,
+    };
+    let (vfs, notifier, runtime) = (Arc::clone(vfs), Arc::clone(notifier), Handle::current());
+    let dir = ground.options.dir.display().to_string();
+    let mounted = spawn_blocking(move || fuse::mount(vfs, &notifier, &options, &runtime)).await?;
+    mounted.with_context(|| format!("{dir} cannot be mounted (tarn doctor looks for the reason)"))
+}
+
+/// Ends what runs by itself; what is dirty stays, and what is logged is brought into the database as far as time allows.
+async fn stop(parts: Arc<Parts>) {
+    let journal = Arc::clone(&parts.journal);
+    match Arc::into_inner(parts) {
+        Some(Parts { sync, .. }) => sync.shutdown().await,
+        // Housekeeping is at it: syncing ends when that does.
+        None => tracing::debug!("the mount's parts are still in use"),
+    }
+    let drained = spawn_blocking(move || journal.drain()).await;
+    if let Ok(Err(error)) = drained {
+        tracing::warn!(%error, "the log could not be brought into the database; the next mount does it");
+    }
+}
+
+/// The mount as the daemon's life sees it.
+#[derive(Debug)]
+struct Session(fuse::Session);
+
+#[async_trait]
+impl StandingMount for Session {
+    fn unmount(&self) -> io::Result<()> {
+        self.0.unmount()
+    }
+
+    fn detach(&self) -> io::Result<()> {
+        self.0.detach()
+    }
+
+    async fn gone(&self) {
+        self.0.ended().await;
+    }
 }

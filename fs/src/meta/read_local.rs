@@ -36,6 +36,18 @@ impl Reader {
         self.all(sql, [], |row| Ok((ino_at(row, 0)?, blob("inode", row, 1)?)))
     }
 
+    /// The inodes that a person pinned. Reads all inodes: for work in the background.
+    ///
+    /// # Errors
+    /// What the database says; a malformed row.
+    pub fn pinned_all(&self) -> Result<Vec<Ino>> {
+        let all = self.all("select ino, row from inode", [], |row| {
+            let inode: InodeRow = blob("inode", row, 1)?;
+            Ok((ino_at(row, 0)?, inode.pinned))
+        })?;
+        Ok(all.into_iter().filter(|(_, pinned)| *pinned).map(|(ino, _)| ino).collect())
+    }
+
     /// A local entry.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use super::error::TreeError;
 use super::load::Session;
 use super::types::{DirEntry, QueueTotals, Stat, SyncState};
 use crate::meta::rows::{Ino, ROOT};
+use tarn_proto::ids::NodeId;
 use tarn_proto::name::Name;
 use tarn_proto::node::NodeKind;
 
@@ -154,6 +155,14 @@ impl Tree {
     /// `NotFound` for an inode that is gone.
     pub fn path_of(&self, ino: Ino) -> Result<Option<Vec<u8>>> {
         self.look(|session| session.path(ino))
+    }
+
+    /// The inode that shows a node here, if one does.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn ino_of(&self, node: NodeId) -> Result<Option<Ino>> {
+        self.look(|session| session.known_ino(node))
     }
 
     /// The inode at a path below the root.

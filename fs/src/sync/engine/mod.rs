@@ -56,6 +56,8 @@ pub struct LastError {
     pub at: Duration,
     /// What.
     pub reason: String,
+    /// Whether it passes by itself: the server is away or busy.
+    pub is_passing: bool,
 }
 
 /// How the engine stands, for status.
@@ -337,7 +339,7 @@ impl Engine {
         let wait_max = self.wait_max();
         if self.link.apply(LinkEvent::Lost) {
             self.link_retry.fail(now, wait_max);
-            self.note(error.to_string(), now);
+            self.note(error.to_string(), is_passing(error), now);
         }
         self.hold_if_signed_out(error);
     }
@@ -414,7 +416,7 @@ impl Engine {
 
     /// A request failed: all wait.
     fn failed(&mut self, error: &Failure, now: Duration) {
-        self.note(error.to_string(), now);
+        self.note(error.to_string(), is_passing(error), now);
         self.gate.fail(now, self.wait_max());
         self.hold_if_signed_out(error);
     }
@@ -431,8 +433,8 @@ impl Engine {
         }
     }
 
-    fn note(&mut self, reason: String, now: Duration) {
-        self.last_error = Some(LastError { at: now, reason });
+    fn note(&mut self, reason: String, is_passing: bool, now: Duration) {
+        self.last_error = Some(LastError { at: now, reason, is_passing });
     }
 
     /// Nothing is frozen any more.
@@ -478,4 +480,9 @@ fn code_of(error: &Failure) -> Option<ErrorCode> {
         Failure::Remote(RemoteError::Refused { code, .. }) => Some(*code),
         Failure::Remote(_) | Failure::Local(_) => None,
     }
+}
+
+/// Whether the server is only away or busy.
+fn is_passing(error: &Failure) -> bool {
+    matches!(error, Failure::Remote(error) if error.is_retryable())
 }

@@ -68,7 +68,7 @@ impl Engine {
                 self.stages.remove(&ticket);
                 let wait_max = if code.is_retryable() { limits::BACKOFF_MAX } else { limits::LINK_BACKOFF_MAX };
                 self.gate.fail(now, wait_max);
-                self.note(format!("the server says to try again later: {code:?}"), now);
+                self.note(format!("the server says to try again later: {code:?}"), code.is_retryable(), now);
             }
             Outcome::NeedsName => {
                 self.stages.insert(ticket, Stage::Renaming);
@@ -92,7 +92,7 @@ impl Engine {
         self.want_full_if_useless(error);
         match code_of(error) {
             Some(ErrorCode::DeviceRolledBack) => self.renew(error, now),
-            Some(ErrorCode::EpochChanged | ErrorCode::CursorExpired) => self.note(error.to_string(), now),
+            Some(ErrorCode::EpochChanged | ErrorCode::CursorExpired) => self.note(error.to_string(), true, now),
             // Refused as a whole: perhaps for one operation. Smaller batches find it and let the others through.
             Some(_) => {
                 self.batch_max = (self.batch_max / 2).max(1);
@@ -103,7 +103,7 @@ impl Engine {
     }
 
     fn renew(&mut self, error: &Failure, now: Duration) {
-        self.note(error.to_string(), now);
+        self.note(error.to_string(), true, now);
         self.is_renewing = true;
         self.is_renewal_asked = false;
     }

@@ -127,7 +127,7 @@ impl Engine {
                 None
             }
             UploadResult::Failed(Failure::Local(reason)) => {
-                self.note(reason, now);
+                self.note(reason, false, now);
                 self.delay(ticket, true, now);
                 None
             }

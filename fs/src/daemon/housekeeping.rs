@@ -1,0 +1,95 @@
+//! Owns what a daemon does beside: taking inventory, keeping pins, telling who is online, keeping the budget.
+
+use super::parts::Parts;
+use crate::env::Env;
+use crate::sync::link::LinkState;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio::task::spawn_blocking;
+
+/// How often memory and budget are looked after.
+const ROUND_EVERY: Duration = Duration::from_secs(2);
+
+/// Starts all of it; it ends with the parts.
+pub(super) fn start(env: &Env, parts: &Arc<Parts>, state_dir: &Path) {
+    tokio::spawn(follow_link(Arc::downgrade(parts)));
+    tokio::spawn(rounds(env.clone(), Arc::downgrade(parts), state_dir.to_owned()));
+}
+
+/// Readers are told at once when the server is away, instead of each finding out.
+async fn follow_link(parts: Weak<Parts>) {
+    let Some(mut view) = parts.upgrade().map(|parts| parts.sync.watch()) else { return };
+    loop {
+        let view_now = view.borrow_and_update().clone();
+        // Requests do not need the notice socket: one that succeeds says as much.
+        let is_online = view_now.link == LinkState::Online || (view_now.failures == 0 && view_now.is_gate_open);
+        match parts.upgrade() {
+            Some(parts) => parts.hydrator.set_online(is_online),
+            None => return,
+        }
+        if view.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn rounds(env: Env, parts: Weak<Parts>, state_dir: PathBuf) {
+    let first = parts.clone();
+    let taken = spawn_blocking(move || first.upgrade().map(|parts| inventory(&parts))).await;
+    if let Ok(Some(Err(error))) = taken {
+        tracing::error!(%error, "what an earlier run left could not be counted; nothing new is kept");
+    }
+    loop {
+        tokio::time::sleep(ROUND_EVERY).await;
+        let (env, parts, state_dir) = (env.clone(), parts.clone(), state_dir.clone());
+        let round = spawn_blocking(move || parts.upgrade().map(|parts| round(&env, &parts, &state_dir)));
+        match round.await {
+            Ok(Some(Ok(()))) => {}
+            Ok(Some(Err(error))) => tracing::warn!(%error, "housekeeping failed"),
+            Ok(None) | Err(_) => return,
+        }
+    }
+}
+
+fn inventory(parts: &Parts) -> anyhow::Result<()> {
+    parts.tree.take_inventory()?;
+    keep_pins(parts)
+}
+
+/// Contents know of their pins only while they are loaded: those of an earlier run are told again.
+fn keep_pins(parts: &Parts) -> anyhow::Result<()> {
+    let reader = parts.journal.readers().get()?;
+    if reader.pinned_all()?.is_empty() {
+        return Ok(());
+    }
+    for (no, row) in reader.contents_all()? {
+        // One that is gone by now has nothing to keep.
+        if parts.tree.is_pinned(row.ino).unwrap_or(false)
+            && let Ok(content) = parts.contents.get(no)
+        {
+            content.set_pinned(true);
+        }
+    }
+    Ok(())
+}
+
+fn round(env: &Env, parts: &Parts, state_dir: &Path) -> anyhow::Result<()> {
+    parts.contents.set_extra_bytes(parts.journal.log_bytes() + database_bytes(env, state_dir)?);
+    parts.contents.trim()?;
+    parts.tree.tidy();
+    Ok(())
+}
+
+/// The database and its write-ahead log count against the budget.
+fn database_bytes(env: &Env, state_dir: &Path) -> std::io::Result<u64> {
+    let mut bytes = 0;
+    for path in env.disk.read_dir(state_dir)? {
+        let is_database =
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(crate::meta::FILE_NAME));
+        if is_database {
+            bytes += std::os::unix::fs::MetadataExt::blocks(&std::fs::metadata(&path)?) * 512;
+        }
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,141 @@
+//! Owns what is told of a mount and of what is in it. Nothing here waits for the network for long.
+
+use super::MountService;
+use crate::control::messages::{CacheStatus, ConflictRow, MountStatus, PathStatus, QueueStatus, StatusReply};
+use crate::control::{Failure, MountPath, rfc3339};
+use crate::daemon::parts::Parts;
+use crate::meta::ConflictRecord;
+use crate::sync::SyncStatus;
+use crate::sync::engine::Held;
+use crate::sync::link::LinkState;
+use crate::telemetry::{CounterValues, Rates};
+use crate::vfs::{STATE, Stop};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::spawn_blocking;
+
+/// A folder on the way that must be listed first gets this long.
+const LISTING_WAIT: Duration = Duration::from_millis(800);
+
+impl MountService {
+    pub(super) async fn mount_status(&self) -> Result<StatusReply, Failure> {
+        let parts = Arc::clone(&self.parts);
+        let looked = spawn_blocking(move || {
+            let conflicts = parts.journal.readers().get().and_then(|reader| reader.conflicts());
+            (parts.sync.status(), parts.contents.usage(), counters(&parts), conflicts.map_or(0, |all| all.len()))
+        });
+        let (sync, usage, counters, conflicts) = looked.await.map_err(Failure::failed)?;
+        let status = MountStatus {
+            pid: std::process::id(),
+            server: self.credentials.server.clone(),
+            online: sync.engine.link == LinkState::Online,
+            queue: QueueStatus { operations: sync.queue.operations, bytes: sync.queue.bytes },
+            cache: CacheStatus { bytes: usage.bytes, limit_bytes: usage.limit_bytes },
+            counters,
+            held: held_count(&sync),
+            last_error: sync.engine.last_error.as_ref().map(|error| error.reason.clone()),
+        };
+        Ok(StatusReply {
+            user: self.credentials.user.clone(),
+            device: self.credentials.device_name.clone(),
+            rates: Rates {
+                fetched_bytes_per_s: sync.rate.received_bytes_per_sec,
+                sent_bytes_per_s: sync.rate.sent_bytes_per_sec,
+            },
+            conflicts: conflicts as u64,
+            held_reason: held_reason(&sync),
+            status,
+        })
+    }
+
+    pub(super) async fn path_status(&self, path: &MountPath) -> Result<PathStatus, Failure> {
+        let found = tokio::time::timeout(LISTING_WAIT, self.find(path)).await;
+        let shown = self.shown(path);
+        let ino = found.map_err(|_| Failure::failed(format_args!("{shown}: not listed yet, try again")))??;
+        let stat = self.parts.on_tree(&shown, move |tree| Ok((tree.stat(ino)?, tree.is_pinned(ino)?)));
+        let (stat, pinned) = stat.await?;
+        let vfs = Arc::clone(&self.parts.vfs);
+        let state = spawn_blocking(move || vfs.getxattr(ino, STATE.as_bytes())).await.map_err(Failure::failed)?;
+        let state = state.map_err(|stop| {
+            Failure::failed(match stop {
+                Stop::Fail(error) => format!("{shown}: {error}"),
+                Stop::Wait(_) => format!("{shown}: not listed yet, try again"),
+            })
+        })?;
+        Ok(PathStatus {
+            path: path.to_string(),
+            state: String::from_utf8_lossy(&state).into_owned(),
+            size_bytes: stat.size_bytes,
+            local_bytes: stat.allocated_bytes,
+            pinned,
+        })
+    }
+
+    pub(super) async fn open_conflicts(&self, path: &MountPath) -> Result<Vec<ConflictRow>, Failure> {
+        let parts = Arc::clone(&self.parts);
+        let rows = spawn_blocking(move || {
+            let mut records = parts.journal.readers().get()?.conflicts()?;
+            records.sort_by_key(|record| (record.state.time, record.seq));
+            Ok::<_, crate::meta::MetaError>(records.iter().map(|record| row(&parts, record)).collect::<Vec<_>>())
+        });
+        let rows = rows.await.map_err(Failure::failed)?.map_err(Failure::failed)?;
+        let below = path.to_path();
+        Ok(rows.into_iter().filter(|row| PathBuf::from(&row.path).starts_with(&below)).collect())
+    }
+}
+
+fn counters(parts: &Parts) -> CounterValues {
+    let fetched = parts.hydrator.counters();
+    let sent = parts.sync.status().transferred;
+    CounterValues {
+        chunks_fetched: fetched.chunks_fetched,
+        frames_fetched: fetched.frames_fetched,
+        bytes_fetched: fetched.bytes_fetched,
+        chunks_sent: sent.chunks_sent,
+        bytes_sent: sent.bytes_sent,
+    }
+}
+
+/// Operations that will not go up by themselves.
+fn held_count(sync: &SyncStatus) -> u64 {
+    if sync.engine.held.is_some() { sync.queue.operations } else { sync.engine.delayed_count as u64 }
+}
+
+/// Why operations are held, for people.
+pub(super) fn held_reason(sync: &SyncStatus) -> Option<String> {
+    match sync.engine.held {
+        Some(held) => Some(held_text(held).to_owned()),
+        None if sync.engine.delayed_count > 0 => sync.engine.last_error.as_ref().map(|error| error.reason.clone()),
+        None => None,
+    }
+}
+
+/// What a person is to do.
+pub(super) fn held_text(held: Held) -> &'static str {
+    match held {
+        Held::SignedOut => {
+            "the server does not know this device any more (revoked?): unmount, `tarn login`, mount again"
+        }
+        Held::MustSignInAnew => {
+            "this device's state was restored from a backup and must be enrolled anew: unmount, `tarn logout`, \
+             `tarn login`, mount again"
+        }
+    }
+}
+
+fn row(parts: &Parts, record: &ConflictRecord) -> ConflictRow {
+    let state = &record.state;
+    let path_of = |node| {
+        let ino = parts.tree.ino_of(node).ok().flatten()?;
+        let path = parts.tree.path_of(ino).ok().flatten()?;
+        Some(String::from_utf8_lossy(path.strip_prefix(b"/").unwrap_or(&path)).into_owned())
+    };
+    ConflictRow {
+        id: record.conflict.to_string(),
+        path: path_of(state.node).unwrap_or_default(),
+        sibling: state.sibling.and_then(path_of),
+        device: state.device_name.clone(),
+        time: rfc3339(state.time),
+    }
+}

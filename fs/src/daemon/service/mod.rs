@@ -1,0 +1,85 @@
+//! Owns what the command line's requests mean in a mount that stands.
+
+mod contents;
+mod looks;
+mod waiting;
+
+use super::Credentials;
+use super::parts::Parts;
+use crate::control::messages::{ConflictRow, PathStatus, QueueStatus, StatusReply, Work};
+use crate::control::{Failure, Hello, MountPath, PROTOCOL, ProgressSink, Service};
+use crate::meta::rows::Ino;
+use async_trait::async_trait;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The service of one mount.
+#[derive(Debug)]
+pub(super) struct MountService {
+    pub parts: Arc<Parts>,
+    pub credentials: Credentials,
+    pub mount: PathBuf,
+}
+
+impl MountService {
+    /// The inode at a path below the mount.
+    async fn find(&self, path: &MountPath) -> Result<Ino, Failure> {
+        let bytes = path.as_bytes().to_vec();
+        self.parts.on_tree(&self.shown(path), move |tree| tree.resolve(&bytes)).await
+    }
+
+    /// The path as people write it.
+    fn shown(&self, path: &MountPath) -> String {
+        self.mount.join(path.to_path()).display().to_string()
+    }
+}
+
+#[async_trait]
+impl Service for MountService {
+    fn hello(&self) -> Hello {
+        Hello {
+            protocol: PROTOCOL,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            mount: MountPath::new(&self.mount),
+        }
+    }
+
+    async fn status(&self) -> Result<StatusReply, Failure> {
+        self.mount_status().await
+    }
+
+    async fn look(&self, path: &MountPath) -> Result<PathStatus, Failure> {
+        self.path_status(path).await
+    }
+
+    async fn wait(&self, path: &MountPath, timeout: Option<Duration>, sink: &ProgressSink) -> Result<(), Failure> {
+        self.wait_for(path, timeout, sink).await
+    }
+
+    async fn unmount(&self, now: bool, timeout: Option<Duration>, sink: &ProgressSink) -> Result<QueueStatus, Failure> {
+        self.take_away(now, timeout, sink).await
+    }
+
+    async fn hydrate(&self, paths: &[MountPath], sink: &ProgressSink) -> Result<Work, Failure> {
+        self.bring(paths, sink).await
+    }
+
+    async fn evict(&self, paths: &[MountPath], sink: &ProgressSink) -> Result<Work, Failure> {
+        self.drop_bytes(paths, sink).await
+    }
+
+    async fn pin(&self, paths: &[MountPath], sink: &ProgressSink) -> Result<Work, Failure> {
+        self.set_pins(paths, true).await?;
+        self.bring(paths, sink).await
+    }
+
+    async fn unpin(&self, paths: &[MountPath]) -> Result<Work, Failure> {
+        self.set_pins(paths, false).await
+    }
+
+    async fn conflicts(&self, path: &MountPath) -> Result<Vec<ConflictRow>, Failure> {
+        self.open_conflicts(path).await
+    }
+}
