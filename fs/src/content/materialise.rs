@@ -10,7 +10,7 @@ use crate::meta::rows::{ContentNo, ContentPlace, ContentRow};
 use std::io;
 use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What [`Contents::materialise`] made. Its rows are committed after the log was synced (they may hold
 /// changes that were logged during the call), then it goes to [`Contents::after_commit`].
@@ -21,8 +21,6 @@ pub struct Materialised {
     pub rows: Vec<(ContentNo, ContentRow)>,
     /// Slots that no row names once these are committed.
     retired: Vec<Slot>,
-    /// Contents whose records are left behind by and by.
-    aged: Vec<Arc<LocalContent>>,
 }
 
 /// A content that was copied into a slot.
@@ -48,13 +46,7 @@ impl Contents {
             .filter_map(|&no| self.shared.loaded(no))
             .try_for_each(|content| self.materialise_one(content, &mut done, &mut copied))
             .and_then(|()| if copied.is_empty() { Ok(()) } else { self.shared.slab.sync() });
-        done.aged =
-            mem::take(&mut *self.shared.aging.lock()).into_iter().filter_map(|no| self.shared.loaded(no)).collect();
-        for content in &done.aged {
-            content.state.write().age_logged();
-        }
         if let Err(e) = result {
-            self.shared.aging.lock().extend(done.aged.iter().map(|content| content.no));
             self.shared.retired.lock().append(&mut done.retired);
             // Slots that cannot be given back now stay allocated until the next start.
             copied.into_iter().for_each(|copied| drop(self.shared.slab.free(copied.slot)));
@@ -72,7 +64,14 @@ impl Contents {
         done: &mut Materialised,
         copied: &mut Vec<Copied>,
     ) -> io::Result<()> {
-        if content.state.read().is_logged() {
+        // As last heard of: the log itself is not asked by those whom it waits for.
+        let left_behind = self.shared.left_behind.load(Ordering::Acquire);
+        let is_logged = {
+            let mut state = content.state.write();
+            state.forget_logged(left_behind);
+            !state.logged.is_empty()
+        };
+        if is_logged {
             // The log is about to forget these bytes.
             content.sync()?;
         }
@@ -126,13 +125,6 @@ impl Contents {
     /// # Errors
     /// The disk's; what was not freed stays allocated until the next start.
     pub fn after_commit(&self, done: Materialised) -> io::Result<()> {
-        for content in done.aged {
-            let mut state = content.state.write();
-            state.logged[2].clear();
-            if state.is_logged() {
-                self.shared.aging.lock().insert(content.no);
-            }
-        }
         done.retired.into_iter().try_for_each(|slot| self.shared.slab.free(slot))
     }
 

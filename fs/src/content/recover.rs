@@ -98,7 +98,7 @@ impl Contents {
         let Some(content) = self.replayed(no)? else { return Ok(()) };
         content.replay(|content, state| {
             let range = offset..offset + data.len() as u64;
-            content.note_logged(state, range.clone());
+            state.note_logged(range.clone(), 0);
             if let Body::File(file) = &state.body {
                 file.write_at(data, offset)?;
             } else {
@@ -121,7 +121,7 @@ impl Contents {
             if let Body::File(file) = &state.body {
                 // Bytes that were written later without being logged are in the file already; what was
                 // logged before and is gone now must not stay.
-                let gone: Vec<_> = state.logged.iter().flat_map(|logged| logged.within(size_bytes..FAR)).collect();
+                let gone = state.logged.within(size_bytes..FAR);
                 gone.into_iter().try_for_each(|range| zero_in(file.as_ref(), range))?;
             } else {
                 let old = content.memory_for(state, size_bytes.min(SMALL_CONTENT_BYTES_MAX + 1))?;
@@ -171,8 +171,14 @@ impl Contents {
         for content in self.shared.all_loaded() {
             content.replay(|_, state| {
                 let Body::File(file) = &state.body else { return Ok(()) };
-                let length = state.found_bytes.take().filter(|_| state.open_for_writing);
-                let Some(length) = length else { return file.set_len(state.size_bytes) };
+                if !state.logged.is_empty() {
+                    // Replay has written these bytes anew, and the log is about to forget them.
+                    file.sync_data()?;
+                }
+                let Some(length) = state.found_bytes.take() else { return Ok(()) };
+                if !state.open_for_writing {
+                    return file.set_len(state.size_bytes);
+                }
                 // Every change was made to the file before it was logged: its length is the newest there is.
                 file.set_len(length)?;
                 let old_size = state.size_bytes;

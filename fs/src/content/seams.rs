@@ -14,16 +14,19 @@ pub trait SmallLog: Send + Sync + Debug {
     /// # Errors
     /// The log's or the database's; nothing was changed then.
     fn admit(&self) -> io::Result<()>;
-    /// Appends written bytes. They survive kill -9 when this returns.
+    /// Appends written bytes, and returns the record's place in the log: places go up. They survive kill -9
+    /// when this returns.
     ///
     /// # Errors
     /// The log's; nothing was written then.
-    fn write(&self, no: ContentNo, offset: u64, data: &[u8]) -> io::Result<()>;
+    fn write(&self, no: ContentNo, offset: u64, data: &[u8]) -> io::Result<u64>;
     /// Appends a new size.
     ///
     /// # Errors
     /// The log's; nothing was changed then.
     fn resize(&self, no: ContentNo, size_bytes: u64) -> io::Result<()>;
+    /// The place up to which recovery will never replay again. May lag behind, never run ahead.
+    fn left_behind(&self) -> u64;
     /// Appends the row of a backing file that is about to be written. With `durable` it survives
     /// power loss when this returns: an older row says something about the file that stops being true.
     /// Without, the record counts as unsynced: recovery stops before it if [`super::Contents::backing_has`]

@@ -170,7 +170,8 @@ impl Contents {
     ) -> Result<(), ContentError> {
         let mut guard = content.state.write();
         let state = &mut *guard;
-        if matches!(state.body, Body::Memory(_)) && !state.is_dirty && !state.is_only(kept) {
+        let keeps_size = new_base.content.size == state.size_bytes;
+        if matches!(state.body, Body::Memory(_)) && !state.is_dirty && !(keeps_size && state.is_only(kept)) {
             // Clean, but not materialised yet: no row names its bytes but those of an older slot.
             self.shared.retired.lock().extend(state.home.take().map(|home| home.slot));
             state.body = Body::Nothing;

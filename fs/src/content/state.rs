@@ -64,10 +64,11 @@ pub(super) struct State {
     pub(super) syncing: RangeSet,
     /// What recovery would count as there by the rows that it has; other writes to a file with a base are logged.
     pub(super) marked: RangeSet,
-    /// Bytes that recovery may take from the log: by age, newest first. Replay may start before the state
-    /// that a row speaks of, so whatever is written over them is logged as well, until two commits
-    /// later their records are left behind for sure.
-    pub(super) logged: [RangeSet; 3],
+    /// Bytes that recovery may take from the log. Replay may start before the state that a row speaks of, so
+    /// whatever is written over them is logged as well, until their records are left behind.
+    pub(super) logged: RangeSet,
+    /// The place of the last of these records.
+    pub(super) logged_upto: u64,
     pub(super) open_for_writing: bool,
     /// While replaying: how long the backing file was when it was found.
     pub(super) found_bytes: Option<u64>,
@@ -129,7 +130,8 @@ impl State {
             unsynced: RangeSet::new(),
             syncing: RangeSet::new(),
             marked: RangeSet::new(),
-            logged: Default::default(),
+            logged: RangeSet::new(),
+            logged_upto: 0,
             open_for_writing: false,
             found_bytes: None,
             is_named: false,
@@ -203,7 +205,7 @@ impl State {
     pub(super) fn is_at_rest(&self) -> bool {
         !self.open_for_writing
             && !self.is_dirty
-            && !self.is_logged()
+            && self.logged.is_empty()
             && self.unsynced.is_empty()
             && self.syncing.is_empty()
             && !matches!(self.body, Body::Memory(_))
@@ -241,21 +243,22 @@ impl State {
         }
     }
 
-    /// One more commit is on its way: records made before the last one are left behind by it.
-    pub(super) fn age_logged(&mut self) {
-        let [newest, older, mut oldest] = std::mem::take(&mut self.logged);
-        older.iter().for_each(|range| oldest.insert(range));
-        self.logged = [RangeSet::new(), newest, oldest];
+    /// Notes that a range was logged: replay may find it.
+    pub(super) fn note_logged(&mut self, range: Range<u64>, place: u64) {
+        self.logged.insert(range);
+        self.logged_upto = self.logged_upto.max(place);
     }
 
-    /// Whether anything may be replayed.
-    pub(super) fn is_logged(&self) -> bool {
-        self.logged.iter().any(|logged| !logged.is_empty())
+    /// Forgets what recovery would not find in the log any more, if that is all of it.
+    pub(super) fn forget_logged(&mut self, left_behind: u64) {
+        if left_behind >= self.logged_upto {
+            self.logged.clear();
+        }
     }
 
     /// Whether a write to this range of a backing file must be in the log to survive kill -9.
     pub(super) fn must_log(&self, range: &Range<u64>) -> bool {
-        !self.marked.covers(range.clone()) || self.logged.iter().any(|logged| logged.intersects(range.clone()))
+        !self.marked.covers(range.clone()) || self.logged.intersects(range.clone())
     }
 
     /// Notes what recovery would count as there, given a row made now.

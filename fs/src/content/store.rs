@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use tarn_proto::chunk::ContentKey;
 
@@ -45,8 +45,8 @@ pub(super) struct Shared {
     /// Bytes that may be written before the disk's free space is looked at again.
     pub(super) headroom_bytes: AtomicI64,
     pub(super) evicting: Mutex<()>,
-    /// Contents of which replay may find records.
-    pub(super) aging: Mutex<BTreeSet<ContentNo>>,
+    /// What [`SmallLog::left_behind`] last said.
+    pub(super) left_behind: AtomicU64,
     loaded: Mutex<HashMap<ContentNo, Arc<LocalContent>>>,
     /// Contents removed while rows of an earlier run come in.
     removed: Mutex<HashSet<ContentNo>>,
@@ -73,6 +73,12 @@ impl Shared {
 
     pub(super) fn log(&self) -> io::Result<&dyn SmallLog> {
         Ok(self.seams()?.0.as_ref())
+    }
+
+    /// Asks the log what it has left behind, and keeps the answer.
+    pub(super) fn ask_left_behind(&self) -> u64 {
+        let place = self.log().map_or(0, SmallLog::left_behind);
+        self.left_behind.fetch_max(place, Ordering::AcqRel).max(place)
     }
 
     pub(super) fn rows(&self) -> io::Result<&dyn ContentRows> {
@@ -185,7 +191,7 @@ impl Contents {
             unrecorded: Mutex::default(),
             headroom_bytes: AtomicI64::new(0),
             evicting: Mutex::new(()),
-            aging: Mutex::default(),
+            left_behind: AtomicU64::new(0),
             loaded: Mutex::default(),
             removed: Mutex::default(),
             seams: OnceLock::new(),
@@ -272,6 +278,7 @@ impl Contents {
 
     /// Forgets contents that nobody uses and whose rows say everything. Returns how many stay loaded.
     pub fn unload_idle(&self) -> usize {
+        let left_behind = self.shared.ask_left_behind();
         let mut loaded = self.shared.loaded.lock();
         if self.shared.budget.is_known() {
             let unrecorded = self.shared.unrecorded.lock();
@@ -280,7 +287,10 @@ impl Contents {
                     || content.is_held()
                     || content.is_pinned()
                     || unrecorded.contains(no)
-                    || content.state.try_read().is_none_or(|state| !state.is_at_rest())
+                    || content.state.try_write().is_none_or(|mut state| {
+                        state.forget_logged(left_behind);
+                        !state.is_at_rest()
+                    })
             });
         }
         loaded.len()

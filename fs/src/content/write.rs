@@ -170,6 +170,7 @@ impl LocalContent {
         self.shared.log()?.admit()?;
         let mut guard = self.state.write();
         let state = &mut *guard;
+        state.found_bytes = None;
         let (was_dirty, before) = (state.is_dirty, state.charge());
         let was_file = matches!(state.body, Body::File(_));
         let size_bytes = resulting(state);
@@ -277,8 +278,8 @@ impl LocalContent {
         if !matches!(state.body, Body::Memory(_)) {
             return Err(damaged("a small content is not in memory").into());
         }
-        self.shared.log()?.write(self.no, offset, data)?;
-        self.note_logged(state, offset..offset + data.len() as u64);
+        let place = self.shared.log()?.write(self.no, offset, data)?;
+        state.note_logged(offset..offset + data.len() as u64, place);
         let Body::Memory(bytes) = &mut state.body else { return Ok(()) };
         let (start, end) = (offset as usize, offset as usize + data.len());
         if bytes.len() < end {
@@ -286,12 +287,6 @@ impl LocalContent {
         }
         bytes[start..end].copy_from_slice(data);
         Ok(())
-    }
-
-    /// Notes that a range was logged: replay may find it.
-    pub(super) fn note_logged(&self, state: &mut State, range: Range<u64>) {
-        state.logged[0].insert(range);
-        self.shared.aging.lock().insert(self.no);
     }
 
     fn resize_memory(&self, state: &mut State, size_bytes: u64) -> Result<(), ContentError> {
@@ -311,9 +306,13 @@ impl LocalContent {
         data: &[u8],
     ) -> Result<(), ContentError> {
         let range = offset..offset + data.len() as u64;
+        let log = self.shared.log()?;
         if state.must_log(&range) {
-            self.shared.log()?.write(self.no, offset, data)?;
-            self.note_logged(state, range.clone());
+            state.forget_logged(self.shared.ask_left_behind());
+        }
+        if state.must_log(&range) {
+            let place = log.write(self.no, offset, data)?;
+            state.note_logged(range.clone(), place);
         }
         // If the write fails half way, what was there is no longer the base's.
         for part in state.present.within(range.clone()) {
@@ -335,7 +334,7 @@ impl LocalContent {
             file.sync_data()?;
         }
         file.set_len(size_bytes)?;
-        if state.base.is_none() && !state.is_logged() {
+        if state.base.is_none() && state.logged.is_empty() {
             return Ok(());
         }
         // Recovery takes everything behind the smallest logged size for written here, so the old bytes
@@ -350,9 +349,8 @@ impl LocalContent {
     }
 
     fn zero_file(&self, file: &Arc<dyn DiskFile>, state: &mut State, range: Range<u64>) -> Result<(), ContentError> {
-        let logged: Vec<_> = state.logged.iter().flat_map(|logged| logged.within(range.clone())).collect();
-        for part in logged {
-            self.log_zeros(part)?;
+        for part in state.logged.within(range.clone()) {
+            self.log_zeros(state, part)?;
         }
         for part in state.present.within(range.clone()) {
             state.note_written(part);
@@ -371,12 +369,13 @@ impl LocalContent {
         Ok(())
     }
 
-    fn log_zeros(&self, range: Range<u64>) -> io::Result<()> {
+    fn log_zeros(&self, state: &mut State, range: Range<u64>) -> io::Result<()> {
         let zeros = vec![0; (range.end - range.start).min(ZERO_PIECE_BYTES) as usize];
         let mut at = range.start;
         while at < range.end {
             let length = (range.end - at).min(ZERO_PIECE_BYTES);
-            self.shared.log()?.write(self.no, at, &zeros[..length as usize])?;
+            let place = self.shared.log()?.write(self.no, at, &zeros[..length as usize])?;
+            state.note_logged(at..at + length, place);
             at += length;
         }
         Ok(())

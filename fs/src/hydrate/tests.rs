@@ -25,8 +25,12 @@ impl SmallLog for Forgetful {
         Ok(())
     }
 
-    fn write(&self, _: ContentNo, _: u64, _: &[u8]) -> io::Result<()> {
-        Ok(())
+    fn write(&self, _: ContentNo, _: u64, _: &[u8]) -> io::Result<u64> {
+        Ok(0)
+    }
+
+    fn left_behind(&self) -> u64 {
+        0
     }
 
     fn resize(&self, _: ContentNo, _: u64) -> io::Result<()> {

@@ -3,7 +3,6 @@
 mod address;
 mod answer;
 mod client;
-pub mod conformance;
 mod counters;
 pub mod faulty;
 mod http;

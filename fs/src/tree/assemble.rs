@@ -59,7 +59,7 @@ impl Tree {
         contents.replayed_all()?;
         let journal = Arc::new(journal);
         // It is set here for the first time, and here alone.
-        let _ = port.journal.set(journal.clone());
+        let _ = port.journal.set(Arc::downgrade(&journal));
         let parts = Parts {
             env: env.clone(),
             journal: journal.clone(),

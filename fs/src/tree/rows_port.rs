@@ -6,13 +6,14 @@ use crate::journal::{Journal, JournalError};
 use crate::meta::Readers;
 use crate::meta::rows::{ContentNo, ContentRow, RowChange};
 use std::io;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
-/// The journal as contents see it.
+/// The journal as contents see it. They do not keep it alive: it keeps them, and its end is what brings
+/// the last records into the database. The materialiser itself never comes here.
 #[derive(Debug)]
 pub(super) struct ContentPort {
     pub readers: Readers,
-    pub journal: OnceLock<Arc<Journal>>,
+    pub journal: OnceLock<Weak<Journal>>,
 }
 
 fn io_error(error: JournalError) -> io::Error {
@@ -21,8 +22,8 @@ fn io_error(error: JournalError) -> io::Error {
 }
 
 impl ContentPort {
-    fn journal(&self) -> io::Result<&Journal> {
-        self.journal.get().map(Arc::as_ref).ok_or_else(|| io::Error::other("the journal is not open yet"))
+    fn journal(&self) -> io::Result<Arc<Journal>> {
+        self.journal.get().and_then(Weak::upgrade).ok_or_else(|| io::Error::other("the journal is not open"))
     }
 }
 
@@ -31,14 +32,20 @@ impl SmallLog for ContentPort {
         self.journal()?.wait_room().map_err(io_error)
     }
 
-    fn write(&self, no: ContentNo, offset: u64, data: &[u8]) -> io::Result<()> {
+    fn write(&self, no: ContentNo, offset: u64, data: &[u8]) -> io::Result<u64> {
         let journal = self.journal()?;
-        journal.write_small(no, offset, data).and_then(|lsn| journal.flush(lsn)).map_err(io_error)
+        let lsn = journal.write_small(no, offset, data).map_err(io_error)?;
+        journal.flush(lsn).map_err(io_error)?;
+        Ok(lsn.0)
     }
 
     fn resize(&self, no: ContentNo, size_bytes: u64) -> io::Result<()> {
         let journal = self.journal()?;
         journal.resize_small(no, size_bytes).and_then(|lsn| journal.flush(lsn)).map_err(io_error)
+    }
+
+    fn left_behind(&self) -> u64 {
+        self.journal().map_or(0, |journal| journal.materialised().0)
     }
 
     fn mark_open(&self, no: ContentNo, row: &ContentRow, durable: bool) -> io::Result<()> {

@@ -50,9 +50,14 @@ impl SmallLog for Journal {
         Ok(())
     }
 
-    fn write(&self, no: ContentNo, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.push(Record::Write(no, offset, data.to_vec()));
-        Ok(())
+    fn write(&self, no: ContentNo, offset: u64, data: &[u8]) -> io::Result<u64> {
+        let mut state = self.state.lock();
+        state.log.push(Record::Write(no, offset, data.to_vec()));
+        Ok(state.log.len() as u64)
+    }
+
+    fn left_behind(&self) -> u64 {
+        self.state.lock().applied as u64
     }
 
     fn resize(&self, no: ContentNo, size_bytes: u64) -> io::Result<()> {
