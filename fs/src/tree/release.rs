@@ -5,8 +5,8 @@ use super::load::Session;
 use super::work::Work;
 use crate::meta::rows::{Ino, ROOT};
 
-/// Inodes beyond this are swept for idle ones.
-const INODES_SWEEP: usize = 200_000;
+/// Inodes beyond this are swept for idle ones; after each sweep, twice what is left.
+pub(super) const INODES_SWEEP_MIN: usize = 20_000;
 
 impl Session<'_> {
     /// Forgets an inode that nobody uses; removes it for good when it has no name and nothing is queued for it.
@@ -52,11 +52,12 @@ impl Session<'_> {
         let materialised = self.core.journal.materialised();
         self.state.pending.materialised(materialised);
         self.state.gone.retain(|_, position| *position > materialised);
-        if self.state.inodes.len() > INODES_SWEEP {
+        if self.state.inodes.len() > self.state.sweep_at.max(INODES_SWEEP_MIN) {
             let inos: Vec<Ino> = self.state.inodes.keys().copied().collect();
             for ino in inos {
                 self.release_if_idle(ino);
             }
+            self.state.sweep_at = self.state.inodes.len() * 2;
         }
     }
 }

@@ -161,20 +161,26 @@ impl Session<'_> {
         content: Option<Content>,
         expected: &mut Expected,
         tree: &Tree,
-    ) -> Result<Option<(Operation, RowChange)>> {
+    ) -> Result<Option<(Option<Operation>, RowChange)>> {
         let Some(queued) = self.state.queue.ops.get(&ticket) else { return Ok(None) };
         let mut queued = queued.op.clone();
         if let Some(operation) = &queued.frozen {
-            return Ok(Some((operation.clone(), RowChange::Counter(operation.counter))));
+            return Ok(Some((Some(operation.clone()), RowChange::Counter(operation.counter))));
         }
         self.state.counters.operation += 1;
         let counter = self.state.counters.operation;
-        let kind = self.wire_kind(&queued.op, content, expected)?;
+        let kind = match self.wire_kind(&queued.op, content, expected) {
+            Err(TreeError::NotFound) => {
+                tracing::warn!(op = ?queued.op, "a queued change lost what it was about; it is dropped");
+                return Ok(Some((None, RowChange::Queue(ticket, None))));
+            }
+            other => other?,
+        };
         let alt_name = self.alt_name(&queued, tree)?;
         let operation = Operation { counter, time: queued.time, alt_name, kind };
         self.expect(&queued.op, &operation, expected, tree);
         queued.frozen = Some(operation.clone());
-        Ok(Some((operation, RowChange::Queue(ticket, Some(queued)))))
+        Ok(Some((Some(operation), RowChange::Queue(ticket, Some(queued)))))
     }
 
     /// Notes which vector the content of a file will have after an operation.
@@ -324,7 +330,7 @@ impl Tree {
             let (mut work, mut frozen, mut expected) = (Work::default(), Vec::new(), Expected::new());
             for (ticket, content) in batch {
                 if let Some((operation, row)) = session.freeze_one(ticket, content, &mut expected, self)? {
-                    frozen.push((ticket, operation));
+                    frozen.extend(operation.map(|operation| (ticket, operation)));
                     work.rows.push(row);
                 }
             }

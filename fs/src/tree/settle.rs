@@ -8,6 +8,7 @@ use super::names::date;
 use crate::content::{Acknowledged, Hold, LocalContent};
 use crate::meta::RemoteWork;
 use crate::meta::rows::{BaseVersion, Ino, InodeRow, LocalOp, ROOT, RowChange, Ticket};
+use std::collections::HashMap;
 use std::sync::Arc;
 use tarn_proto::api::{Answer, Outcome};
 use tarn_proto::change::{Cursor, Row};
@@ -30,6 +31,15 @@ struct Settling {
     dirty: Vec<Ino>,
     /// Keeps contents as their rows say until the rows are logged.
     holds: Vec<Hold>,
+    /// Inodes as this unit of work leaves them so far.
+    inodes: HashMap<Ino, InodeRow>,
+}
+
+impl Settling {
+    fn set_inode(&mut self, ino: Ino, row: InodeRow) {
+        self.inodes.insert(ino, row.clone());
+        self.work.rows.push(RowChange::Inode(ino, Some(row)));
+    }
 }
 
 impl Session<'_> {
@@ -55,13 +65,13 @@ impl Session<'_> {
             self.acknowledge(ino, prepared, frozen.as_ref().map(|f| &f.kind), answer, all)?;
         }
         for ino in op.inodes() {
-            self.drop_local(ino, ticket, all)?;
+            self.drop_local(ino, ticket, answer, all)?;
         }
         self.mark_listed(&op, answer, all)
     }
 
     /// Forgets an inode's local attributes if this was the last operation that needed them.
-    fn drop_local(&mut self, ino: Ino, ticket: Ticket, all: &mut Settling) -> Result<()> {
+    fn drop_local(&mut self, ino: Ino, ticket: Ticket, answer: &Answer, all: &mut Settling) -> Result<()> {
         let inode = match self.inode(ino) {
             Err(TreeError::NotFound) => return Ok(()),
             other => other?,
@@ -69,23 +79,15 @@ impl Session<'_> {
         let (row, node) = (inode.row(), inode.node);
         let done = row.local.as_ref().is_some_and(|local| local.ticket == ticket);
         let Some(node) = node.filter(|_| done) else { return Ok(()) };
-        if self.exists_after(&all.work.changes, node)? {
-            let row = self.staged_row(ino, row, all);
-            all.work.rows.push(RowChange::Inode(ino, Some(InodeRow { local: None, ..row })));
-            if let Some(inode) = self.state.inodes.get_mut(&ino) {
+        if self.exists_after(&answer.changes, node)? {
+            let row = all.inodes.get(&ino).cloned().unwrap_or(row);
+            all.set_inode(ino, InodeRow { local: None, ..row });
+            // A folder's times go on changing with its names; a file's are those that were sent.
+            if let Some(inode) = self.state.inodes.get_mut(&ino).filter(|inode| inode.dir.is_none()) {
                 inode.times = None;
             }
         }
         Ok(())
-    }
-
-    /// An inode's row as this unit of work leaves it so far.
-    fn staged_row(&self, ino: Ino, row: InodeRow, all: &Settling) -> InodeRow {
-        let staged = all.work.rows.iter().rev().find_map(|change| match change {
-            RowChange::Inode(other, Some(row)) if *other == ino => Some(row.clone()),
-            _ => None,
-        });
-        staged.unwrap_or(row)
     }
 
     /// The server has a content: what was not written since is clean now.
@@ -105,7 +107,7 @@ impl Session<'_> {
         if let Outcome::Conflicted { conflict } = answer.outcome {
             return self.give_to_sibling(ino, conflict, answer, prepared, all);
         }
-        let Some(file) = self.version_after(*node, all)? else { return Ok(()) };
+        let Some(file) = self.version_after(*node, answer)? else { return Ok(()) };
         if file.content.content_id != sent.content_id {
             return Ok(()); // newer than what was sent; the dirty content meets it with its next operation
         }
@@ -131,8 +133,8 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn version_after(&self, node: NodeId, all: &Settling) -> Result<Option<FileVersion>> {
-        if let Some(file) = Self::version_in(&all.work.changes, node) {
+    fn version_after(&self, node: NodeId, answer: &Answer) -> Result<Option<FileVersion>> {
+        if let Some(file) = Self::version_in(&answer.changes, node) {
             return Ok(Some(file));
         }
         Ok(self.remote_node(node)?.and_then(|state| state.file.clone()))
@@ -164,12 +166,12 @@ impl Session<'_> {
         if opens > 0 {
             return Ok(()); // open handles keep their bytes; the next version takes the usual way
         }
-        all.work.rows.push(RowChange::Inode(ino, Some(InodeRow { content: None, ..row })));
+        all.set_inode(ino, InodeRow { content: None, ..row });
         let Some(sibling) = record.sibling else { return Ok(()) };
         if self.known_ino(sibling)?.is_none() {
             let fresh = self.state.next_ino();
             let row = InodeRow { node: Some(sibling), local: None, content: Some(content.no()), pinned: false };
-            all.work.rows.push(RowChange::Inode(fresh, Some(row)));
+            all.set_inode(fresh, row);
         }
         Ok(())
     }
@@ -202,7 +204,7 @@ impl Session<'_> {
         match self.known_ino(target)? {
             None => {
                 let row = self.inode(ino)?.row();
-                all.work.rows.push(RowChange::Inode(ino, Some(InodeRow { node: Some(target), local: None, ..row })));
+                all.set_inode(ino, InodeRow { node: Some(target), local: None, ..row });
             }
             Some(existing) if existing != ino => self.move_children(ino, existing, all)?,
             Some(_) => {}

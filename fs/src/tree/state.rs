@@ -308,6 +308,8 @@ pub(super) struct State {
     pub cursor: Option<Cursor>,
     /// Folders that were listed before the first full pull was complete.
     pub listed: HashSet<NodeId>,
+    /// So many inodes in memory are worth a sweep.
+    pub sweep_at: usize,
     /// Inodes that are gone, until the database knows it.
     pub gone: HashMap<Ino, Position>,
 }
