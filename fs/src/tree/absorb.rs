@@ -183,6 +183,11 @@ impl Session<'_> {
         if same || content.is_dirty() || (waits && self.state.queue.of_ino(ino).next().is_some()) {
             return Ok(());
         }
+        let row = staged_row(work, ino).unwrap_or(row);
+        if row.content != Some(content.no()) {
+            self.invalidations.push(Invalidation::Content(ino));
+            return Ok(()); // its bytes have gone elsewhere, to a conflict's sibling
+        }
         if self.inode(ino)?.opens > 0 {
             return self.split(ino, row, work, names);
         }
@@ -221,6 +226,14 @@ impl Session<'_> {
             None => Ok(self.remote_node(node)?.is_some()),
         }
     }
+}
+
+/// An inode's row as a unit of work leaves it so far.
+fn staged_row(work: &RemoteWork, ino: Ino) -> Option<InodeRow> {
+    work.rows.iter().rev().find_map(|change| match change {
+        RowChange::Inode(other, Some(row)) if *other == ino => Some(row.clone()),
+        _ => None,
+    })
 }
 
 fn changed_file(change: &Change) -> Option<(NodeId, FileVersion)> {

@@ -291,8 +291,14 @@ impl Session<'_> {
     pub fn local_content(&mut self, ino: Ino) -> Result<Option<Arc<LocalContent>>> {
         let inode = self.inode(ino)?;
         let (Some(no), None) = (inode.content_no, &inode.content) else { return Ok(inode.content.clone()) };
-        let row = self.core.reader()?.content(no)?;
-        let content = row.map(|row| self.core.contents.load(no, row)).transpose()?;
+        let content = match self.core.contents.get_loaded(no) {
+            // Its row may still be on the way into the database.
+            Some(content) => Some(content),
+            None => {
+                let row = self.core.reader()?.content(no)?;
+                row.map(|row| self.core.contents.load(no, row)).transpose()?
+            }
+        };
         self.inode(ino)?.content.clone_from(&content);
         Ok(content)
     }

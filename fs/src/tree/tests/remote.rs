@@ -167,3 +167,49 @@ fn refused_bytes_are_rescued() {
     let ops = device.push();
     assert_eq!(ops.len(), 3, "two folders and the file");
 }
+
+#[test]
+fn a_conflict_moves_the_bytes_to_the_sibling_and_shows_what_stayed() {
+    const SIBLING: NodeId = NodeId([13; 16]);
+    const CONFLICT: tarn_proto::ids::ConflictId = tarn_proto::ids::ConflictId([14; 16]);
+    let mut device = Device::new();
+    let ino = device.written(TOP, "f", b"old");
+    let ops = device.push();
+    let tarn_proto::op::OpKind::Create { node, .. } = ops[0].kind else { panic!() };
+    device.write(ino, 0, b"mine");
+    let frozen = device.freeze();
+    let tarn_proto::op::OpKind::Write { base, content, .. } = &frozen[0].1.kind else { panic!() };
+    let stayed = remote_file(b"theirs", base.clone().with(OTHER, 9), OTHER);
+    let mine = tarn_proto::node::FileVersion {
+        content: content.clone(),
+        vector: base.clone().with(ME, frozen[0].1.counter),
+        author: ME,
+    };
+    let state = tarn_proto::change::ConflictState {
+        node,
+        device: ME,
+        device_name: "laptop".to_owned(),
+        time: tarn_proto::node::Timestamp::default(),
+        theirs: mine.clone(),
+        stayed: stayed.file.as_ref().unwrap().content.version,
+        sibling: Some(SIBLING),
+    };
+    device.seq += 1;
+    let sibling = NodeState { kind: NodeKind::File, attrs: Attrs::default(), file: Some(mine) };
+    let rows = vec![
+        node_row(node, stayed),
+        node_row(SIBLING, sibling),
+        entry_row(root(), "f (conflict)", Some(SIBLING)),
+        tarn_proto::change::Row::Conflict { conflict: CONFLICT, state: Some(Box::new(state)) },
+    ];
+    let changes = rows.into_iter().map(|row| Change { seq: device.seq, row }).collect();
+    let answer = Answer { counter: frozen[0].1.counter, outcome: Outcome::Conflicted { conflict: CONFLICT }, changes };
+    device.tree.settle(&[(frozen[0].0, answer)], cursor(device.seq - 1), cursor(device.seq)).unwrap();
+    assert_eq!(device.list(TOP), ["f", "f (conflict)"]);
+    assert_eq!(device.read(device.at("/f (conflict)")), b"mine", "without fetching anything");
+    let stat = device.lookup(TOP, "f").unwrap();
+    assert_eq!((stat.ino, stat.size_bytes, stat.allocated_bytes), (ino, 6, 0));
+    assert_eq!(device.tree.queue_totals().operations, 0);
+    let device = device.restart();
+    assert_eq!(device.read(device.at("/f (conflict)")), b"mine");
+}
