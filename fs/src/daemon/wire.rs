@@ -19,9 +19,14 @@ use anyhow::{Context, Result};
 use async_trait::async_trait;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 use tarn_proto::chunk::ContentKey;
+use tarn_proto::ids::NodeId;
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
+
+/// A mount waits for its first listing of the root no longer.
+const FIRST_LISTING_WAIT: Duration = Duration::from_secs(2);
 
 /// Builds the house and mounts it.
 ///
@@ -39,6 +44,7 @@ pub async fn build(ground: &Ground) -> Result<Standing> {
     opened.tree.set_notifier(Arc::clone(&notifier) as Arc<dyn Notifier>);
     let vfs = Arc::new(file_system(ground, &opened, &hydrator, &sync, &notifier));
     let session = mount(ground, &vfs, &notifier, source).await?;
+    greet_root(ground, &opened.tree, &sync).await;
     let ending = Arc::new(Ending::new(Box::new(Session(session)), ground.options.dir.clone()));
     let Opened { tree, contents, journal, .. } = opened;
     let parts = Arc::new(Parts { sync, vfs, hydrator, notifier, ending: Arc::clone(&ending), tree, contents, journal });
@@ -105,6 +111,19 @@ fn file_system(
         privileged: uid.is_root(),
     };
     Vfs::new(ports, options)
+}
+
+/// A fresh device gets to know its root before anybody looks, if the server answers soon: what is known here goes
+/// on working without it.
+async fn greet_root(ground: &Ground, tree: &Tree, sync: &SyncHandle) {
+    if tree.cursor().is_some() {
+        return;
+    }
+    let (lister, root) = (sync.lister(), NodeId::root_of(ground.credentials.home));
+    let listed = tokio::time::timeout(FIRST_LISTING_WAIT, lister.list(root));
+    if let Ok(Err(error)) = listed.await {
+        tracing::info!(%error, "the root could not be listed yet");
+    }
 }
 
 async fn mount(

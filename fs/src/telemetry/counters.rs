@@ -1,45 +1,29 @@
-//! Owns the counters that `tarn status` shows: what went over the network for contents since the mount.
+//! Owns the names of the counters that `tarn status` shows. Those who move bytes count; this is what they are called.
 
 use serde::{Deserialize, Serialize};
-use std::sync::atomic::{AtomicU64, Ordering};
 
-macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// Counts of one daemon since it started. Shared by all who count; never goes back.
-        #[derive(Debug, Default)]
-        pub struct Counters { $($(#[$doc])* pub $name: AtomicU64,)* }
-
-        /// The counts at one moment, under the names that `tarn status --json` gives them.
-        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-        pub struct CounterValues { $($(#[$doc])* pub $name: u64,)* }
-
-        impl Counters {
-            /// The counts now.
-            pub fn values(&self) -> CounterValues {
-                CounterValues { $($name: self.$name.load(Ordering::Relaxed),)* }
-            }
-        }
-    };
-}
-
-counters! {
-    /// Chunks of which at least one frame was fetched and verified; once for each flight.
-    chunks_fetched,
-    /// Frames fetched and verified.
-    frames_fetched,
-    /// Stored bytes of chunk headers and frames received.
-    bytes_fetched,
+/// What went over the network since the mount, under the names that `tarn status --json` gives it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CounterValues {
+    /// Chunks of which frames arrived, once for each answer that held some.
+    pub chunks_fetched: u64,
+    /// Frames that arrived.
+    pub frames_fetched: u64,
+    /// Bytes of chunk headers and frames that arrived, in stored form.
+    pub bytes_fetched: u64,
     /// Chunks and manifest nodes whose upload was acknowledged.
-    chunks_sent,
-    /// Stored bytes of those.
-    bytes_sent,
+    pub chunks_sent: u64,
+    /// Bytes of all request bodies.
+    pub bytes_sent: u64,
 }
 
-impl Counters {
-    /// Adds `count` to one of the counters.
-    pub fn add(counter: &AtomicU64, count: u64) {
-        counter.fetch_add(count, Ordering::Relaxed);
-    }
+/// Bytes per second, lately.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rates {
+    /// Received.
+    pub fetched_bytes_per_s: u64,
+    /// Sent.
+    pub sent_bytes_per_s: u64,
 }
 
 #[cfg(test)]
@@ -49,9 +33,7 @@ mod tests {
 
     #[test]
     fn values_carry_the_names_of_the_contract() {
-        let counters = Counters::default();
-        Counters::add(&counters.frames_fetched, 3);
-        let json = serde_json::to_value(counters.values()).unwrap();
+        let json = serde_json::to_value(CounterValues { frames_fetched: 3, ..Default::default() }).unwrap();
         let expected = serde_json::json!({
             "chunks_fetched": 0, "frames_fetched": 3, "bytes_fetched": 0, "chunks_sent": 0, "bytes_sent": 0
         });

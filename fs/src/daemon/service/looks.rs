@@ -34,7 +34,7 @@ impl MountService {
             cache: CacheStatus { bytes: usage.bytes, limit_bytes: usage.limit_bytes },
             counters,
             held: held_count(&sync),
-            last_error: sync.engine.last_error.as_ref().map(|error| error.reason.clone()),
+            last_error: last_error(&sync),
         };
         Ok(StatusReply {
             user: self.credentials.user.clone(),
@@ -95,6 +95,14 @@ fn counters(parts: &Parts) -> CounterValues {
         chunks_sent: sent.chunks_sent,
         bytes_sent: sent.bytes_sent,
     }
+}
+
+/// What went wrong last, unless it has passed since.
+fn last_error(sync: &SyncStatus) -> Option<String> {
+    let engine = &sync.engine;
+    let is_well = engine.link == LinkState::Online && engine.failures == 0;
+    let error = engine.last_error.as_ref().filter(|error| !(error.is_passing && is_well))?;
+    Some(error.reason.clone())
 }
 
 /// Operations that will not go up by themselves.
