@@ -176,3 +176,6 @@ pub(super) fn socket_error(error: tokio_tungstenite::tungstenite::Error) -> Remo
     let head = answer::Head { status: response.status().as_u16(), media, is_zstd: false };
     answer::error_of(&head, response.body().as_deref().unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests;

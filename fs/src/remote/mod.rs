@@ -3,6 +3,7 @@
 mod address;
 mod answer;
 mod client;
+pub mod conformance;
 mod counters;
 pub mod faulty;
 mod http;
