@@ -1,15 +1,24 @@
 //! Owns what a daemon does beside: taking inventory, keeping pins, telling who is online, keeping the budget.
 
 use super::parts::Parts;
+use crate::content::Contents;
 use crate::env::Env;
+use crate::journal::Journal;
 use crate::sync::link::LinkState;
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::task::spawn_blocking;
 
-/// How often memory and budget are looked after.
-const ROUND_EVERY: Duration = Duration::from_secs(2);
+/// How often the budget is looked after: log and database grow in between.
+const ROUND_EVERY: Duration = Duration::from_millis(250);
+/// Every so many rounds memory is looked after.
+const TIDY_ROUNDS: u32 = 8;
+/// What log and database may grow by between two rounds counts as used: this much, or this part of the budget.
+const GROWTH_BYTES: u64 = 8 << 20;
+const GROWTH_SHARE: u64 = 32;
 
 /// Starts all of it; it ends with the parts.
 pub(super) fn start(env: &Env, parts: &Arc<Parts>, state_dir: &Path) {
@@ -40,10 +49,11 @@ async fn rounds(env: Env, parts: Weak<Parts>, state_dir: PathBuf) {
     if let Ok(Some(Err(error))) = taken {
         tracing::error!(%error, "what an earlier run left could not be counted; nothing new is kept");
     }
-    loop {
+    for count in 0u32.. {
         tokio::time::sleep(ROUND_EVERY).await;
         let (env, parts, state_dir) = (env.clone(), parts.clone(), state_dir.clone());
-        let round = spawn_blocking(move || parts.upgrade().map(|parts| round(&env, &parts, &state_dir)));
+        let is_tidying = count.is_multiple_of(TIDY_ROUNDS);
+        let round = spawn_blocking(move || parts.upgrade().map(|parts| round(&env, &parts, &state_dir, is_tidying)));
         match round.await {
             Ok(Some(Ok(()))) => {}
             Ok(Some(Err(error))) => tracing::warn!(%error, "housekeeping failed"),
@@ -74,22 +84,40 @@ fn keep_pins(parts: &Parts) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn round(env: &Env, parts: &Parts, state_dir: &Path) -> anyhow::Result<()> {
-    parts.contents.set_extra_bytes(parts.journal.log_bytes() + database_bytes(env, state_dir)?);
+fn round(env: &Env, parts: &Parts, state_dir: &Path, is_tidying: bool) -> anyhow::Result<()> {
+    count_extra(env, &parts.contents, &parts.journal, state_dir)?;
     parts.contents.trim()?;
-    parts.tree.tidy();
+    if is_tidying {
+        parts.tree.tidy();
+    }
+    Ok(())
+}
+
+/// Counts what is not content against the budget: log and database, and what they may grow by until the next time.
+pub(super) fn count_extra(env: &Env, contents: &Contents, journal: &Journal, state_dir: &Path) -> io::Result<()> {
+    let growth_bytes = GROWTH_BYTES.min(contents.usage().limit_bytes / GROWTH_SHARE);
+    contents.set_extra_bytes(journal.log_bytes() + database_bytes(env, state_dir)? + growth_bytes);
     Ok(())
 }
 
 /// The database and its write-ahead log count against the budget.
-fn database_bytes(env: &Env, state_dir: &Path) -> std::io::Result<u64> {
+fn database_bytes(env: &Env, state_dir: &Path) -> io::Result<u64> {
     let mut bytes = 0;
     for path in env.disk.read_dir(state_dir)? {
         let is_database =
             path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(crate::meta::FILE_NAME));
         if is_database {
-            bytes += std::os::unix::fs::MetadataExt::blocks(&std::fs::metadata(&path)?) * 512;
+            bytes += allocated_bytes(&path)?;
         }
     }
     Ok(bytes)
+}
+
+/// Allocated bytes of a file; none if it is gone by now.
+fn allocated_bytes(path: &Path) -> io::Result<u64> {
+    match std::fs::metadata(path) {
+        Ok(meta) => Ok(meta.blocks() * 512),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(0),
+        Err(e) => Err(e),
+    }
 }

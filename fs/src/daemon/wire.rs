@@ -62,8 +62,12 @@ async fn open_state(ground: &Ground) -> Result<Opened> {
         device_name: ground.credentials.device_name.clone(),
         space: ground.credentials.home,
     };
-    let opened = spawn_blocking(move || Tree::assemble(&env, &dir, JournalOptions::default(), contents, identity));
-    Ok(opened.await??)
+    let opened = spawn_blocking(move || {
+        let opened = Tree::assemble(&env, &dir, JournalOptions::default(), contents, identity)?;
+        housekeeping::count_extra(&env, &opened.contents, &opened.journal, &dir)?;
+        Ok::<_, anyhow::Error>(opened)
+    });
+    opened.await?
 }
 
 fn hydrator(ground: &Ground, remote: &Arc<HttpRemote>) -> Hydrator {
