@@ -73,5 +73,3 @@ pub const BODIES_PER_UPLOAD_MAX: usize = 3;
 pub const UPLOAD_BODY_BYTES: usize = 8 << 20;
 /// Encoded chunks in memory.
 pub const UPLOAD_MEMORY_BYTES_MAX: usize = 64 << 20;
-/// Chunks of up to this many bytes together are sent without asking first which are missing.
-pub const UNASKED_BYTES_MAX: u64 = 256 << 10;

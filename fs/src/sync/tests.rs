@@ -97,12 +97,14 @@ async fn large_contents_arrive_whole_in_several_bodies() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_small_new_file_is_sent_without_asking() {
+async fn bytes_that_the_account_has_are_not_sent_again() {
     let server = MemoryServer::new(SPACE);
     let ann = device(&server, ANN);
-    ann.tree.create("small", Some(bytes(5_000, 1)), false);
+    ann.tree.create("one", Some(bytes(5_000, 1)), false);
     assert_eq!(within(ann.sync.wait_until_clean()).await, WaitOutcome::Clean);
-    assert!(!ann.remote.calls().contains(&Call::Missing));
+    ann.tree.create("two", Some(bytes(5_000, 1)), false);
+    assert_eq!(within(ann.sync.wait_until_clean()).await, WaitOutcome::Clean);
+    assert_eq!(ann.remote.calls().iter().filter(|call| **call == Call::Upload).count(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

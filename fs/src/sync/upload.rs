@@ -83,8 +83,8 @@ impl Uploader {
         self.prepared.lock().retain(|ticket, _| front.is_some_and(|front| *ticket >= front));
     }
 
-    /// Sends contents together. `resend`: the server lacks chunks that it had been sent, so it is asked
-    /// whatever their size, and the operation gets the content as it is now.
+    /// Sends contents together. `resend`: the server lacks chunks of what was frozen, which gets the contents as
+    /// they are now.
     pub async fn upload(&self, tickets: Vec<Ticket>, resend: bool) -> Vec<(Ticket, UploadResult)> {
         let mut results = Vec::new();
         let mut planned = Vec::new();
@@ -95,7 +95,7 @@ impl Uploader {
                 Err(result) => results.push((ticket, result)),
             }
         }
-        let losses = self.send_all(&planned, resend).await;
+        let losses = self.send_all(&planned).await;
         for one in &planned {
             let result = self.conclude(one, &losses, resend).await;
             results.push((one.ticket, result));
@@ -151,17 +151,15 @@ impl Uploader {
         Err(UploadResult::Failed(Failure::Local("cutting needs ever more of the file".into())))
     }
 
-    async fn send_all(&self, planned: &[Planned], resend: bool) -> Losses {
+    async fn send_all(&self, planned: &[Planned]) -> Losses {
         let mut seen = HashSet::new();
         let all = planned.iter().flat_map(|one| {
             one.plan.chunks.iter().map(|chunk| Piece { chunk: chunk.clone(), source: Arc::clone(&one.source) })
         });
         let pieces: Vec<Piece> = all.filter(|piece| seen.insert(piece.chunk.id)).collect();
-        let plain_bytes: u64 = pieces.iter().map(|piece| piece.chunk.plain_bytes()).sum();
-        let must_ask = resend || plain_bytes > limits::UNASKED_BYTES_MAX;
         let mut losses = Losses::default();
         for window in pieces.chunks(ASK_COUNT) {
-            let window = match self.missing(window, must_ask).await {
+            let window = match self.missing(window).await {
                 Ok(window) => window,
                 Err(error) => {
                     losses.remote = Some(error);
@@ -176,9 +174,10 @@ impl Uploader {
         losses
     }
 
-    async fn missing(&self, pieces: &[Piece], must_ask: bool) -> Result<Vec<Piece>, RemoteError> {
-        if !must_ask || pieces.is_empty() {
-            return Ok(pieces.to_vec());
+    /// Asks always: what an earlier run, or another file, has sent is never sent again.
+    async fn missing(&self, pieces: &[Piece]) -> Result<Vec<Piece>, RemoteError> {
+        if pieces.is_empty() {
+            return Ok(Vec::new());
         }
         let ids: Vec<ChunkId> = pieces.iter().map(|piece| piece.chunk.id).collect();
         let missing: HashSet<ChunkId> = self.remote.missing(self.space, &ids).await?.missing.into_iter().collect();
