@@ -9,7 +9,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -62,17 +61,14 @@ class Device:
 def serve(place):
     """A server on a free port of loopback, with the account `bench`: gives its URL and the password."""
     data, password = place / "server", secrets.token_hex(16)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     subprocess.run([BIN / "tarn-server", "user", "add", "bench", "--password-stdin", "--data", data], input=password,
                    text=True, check=True, stdout=subprocess.DEVNULL)
     with open(place / "server.log", "w", encoding="utf-8") as log:
-        server = subprocess.Popen([BIN / "tarn-server", "serve", "--data", data, "--listen", f"127.0.0.1:{port}"],
+        server = subprocess.Popen([BIN / "tarn-server", "serve", "--data", data, "--listen", "127.0.0.1:0"],
                                   stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     try:
-        until(lambda: answers(port), 60, "the server does not answer")
-        yield f"http://127.0.0.1:{port}", password
+        until(lambda: answers(data / "address"), 60, "the server does not answer")
+        yield f"http://{(data / 'address').read_text().strip()}", password
     finally:
         server.terminate()
         try:
@@ -82,9 +78,9 @@ def serve(place):
             server.wait()
 
 
-def answers(port):
+def answers(address):
     try:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        connection = http.client.HTTPConnection(address.read_text().strip(), timeout=5)
         connection.request("GET", "/readyz")
         return connection.getresponse().status == 200
     except OSError:
