@@ -1,7 +1,7 @@
 //! Owns the daemon: one process that serves one mount of one device's state. Wires everything together; this
 //! and `cli` are the only places that name concrete types.
 //!
-//! Start reading at [`life`] (how a daemon begins and ends), then `wire` (what it is made of).
+//! Start reading at `life` (how a daemon begins and ends), then `wire` (what it is made of).
 
 mod credentials;
 mod disk_file;

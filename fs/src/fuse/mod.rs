@@ -1,5 +1,5 @@
 //! Owns the kernel's protocol and nothing else: each call is one span, one call into `vfs`, one reply. Decides
-//! nothing that a program could see; the one table of errno numbers is [`errno`].
+//! nothing that a program could see; the one table of errno numbers is `errno`.
 //!
 //! Architecture invariant: a worker thread never waits for the network (what must wait moves to the runtime with
 //! its reply, see `runner`) and never sends an invalidation (see `notifier`): both would stop the mount.

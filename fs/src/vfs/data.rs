@@ -92,7 +92,7 @@ impl Vfs {
         self.drop_privileges_once(caller, &file)
     }
 
-    /// Copies bytes between open files, at most [`COPY_BYTES_MAX`]; how many.
+    /// Copies bytes between open files, at most `COPY_BYTES_MAX`; how many.
     ///
     /// # Errors
     /// Of the first byte; later ones end the copy early. Waits for what is not here.

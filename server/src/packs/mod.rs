@@ -1,7 +1,7 @@
 //! Owns packs: the objects that hold chunks' stored forms side by side. Knows no database and no chunk ids.
 //!
-//! A pack is written once, whole, and never changed. Start at [`PackStore`]; [`local`] and
-//! [`remote`] are its two implementations, held to the same behaviour by `tests.rs`.
+//! A pack is written once, whole, and never changed. Start at [`PackStore`]; `local` and
+//! `remote` are its two implementations, held to the same behaviour by `tests.rs`.
 
 mod local;
 mod remote;
