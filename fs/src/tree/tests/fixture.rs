@@ -174,7 +174,7 @@ impl Device {
 }
 
 pub fn new(kind: NodeKind) -> NewNode {
-    NewNode { kind, mode: 0o644, uid: 0, gid: 0, open: None }
+    NewNode { kind, mode: 0o644, uid: 0, gid: 0 }
 }
 
 pub fn content(bytes: &[u8]) -> Content {
