@@ -167,7 +167,10 @@ fn a_reader_that_waits_can_be_ended() {
     drop(mount.cold("f"));
     *mount.tree.1.state.lock() = Network::Silent;
     for signal in ["INT", "TERM", "KILL"] {
-        let mut reader = Command::new("cat").arg(mount.path("f")).stdout(Stdio::null()).spawn().unwrap();
+        // Whoever runs the tests in the background may have had SIGINT ignored.
+        let reader =
+            Command::new("env").args(["--default-signal", "cat"]).arg(mount.path("f")).stdout(Stdio::null()).spawn();
+        let mut reader = reader.unwrap();
         let status = format!("/proc/{}/stat", reader.id());
         until(|| fs::read_to_string(&status).is_ok_and(|stat| stat.contains(") D ") || stat.contains("cat) S ")));
         let kill = Command::new("kill").args([format!("-{signal}"), reader.id().to_string()]).status().unwrap();
