@@ -255,6 +255,8 @@ impl Contents {
         let mut state = content.state.write();
         let before = state.charge();
         state.is_removed = true;
+        // An upload that still reads it must not wait for bytes, nor report that they are lost.
+        LocalContent::spoil_snapshots(&mut state);
         let home = state.home.take();
         let body = std::mem::replace(&mut state.body, Body::Nothing);
         state.present.clear();

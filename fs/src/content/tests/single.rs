@@ -71,6 +71,16 @@ fn a_removed_content_takes_its_file_along() {
 }
 
 #[test]
+fn a_snapshot_of_a_removed_content_is_gone_and_not_short_of_bytes() {
+    let world = World::new(1 << 30);
+    let content = world.create(1);
+    content.write(0, &noise(1, 1 << 20)).unwrap();
+    let snapshot = content.snapshot().unwrap();
+    world.contents.remove(ContentNo(1)).unwrap();
+    assert!(matches!(snapshot.read_at(0..10), Err(SnapshotError::Stale)));
+}
+
+#[test]
 fn a_snapshot_that_outgrows_its_bound_says_so() {
     let world = World::new(1 << 30);
     let content = world.create(1);
