@@ -1,5 +1,6 @@
 """A copy that goes on while the mount below it dies and comes back, and holds it to what it said."""
 import contextlib
+import errno
 import os
 import stat
 import threading
@@ -21,6 +22,8 @@ class Copy(threading.Thread):
         # Held during each call on the mount: nothing may touch the bare folder below while it is mounted again.
         self.lock, self.generation, self.mounted = threading.Lock(), 0, threading.Condition()
         self.done, self.written, self.checked, self.failure = 0, 0, 0, None
+        # What was read when it was neither local nor to be had: it is looked at again when the server is back.
+        self.postponed, self.postponed_count = [], 0
         # No further than this: so that a tree that is small does not end before the kills do.
         self.limit = len(self.entries)
 
@@ -101,14 +104,14 @@ class Copy(threading.Thread):
         with self.mounted:
             self.mounted.notify_all()
 
-    def check_done(self, dice):
+    def check_done(self, dice, server_lives):
         """What was copied last, and some of the rest, is there exactly."""
         chosen = set(range(max(0, self.done - 64), self.done))
         chosen |= {dice.randrange(self.done) for _ in range(64) if self.done}
         for number in sorted(chosen):
             path, info = self.entries[number]
             if stat.S_ISREG(info.st_mode):
-                self.check_file(path, info)
+                self.check_file(path, info, server_lives)
                 self.checked += 1
         path, info = self.entries[min(self.done, len(self.entries) - 1)]
         if stat.S_ISREG(info.st_mode) and self.written:
@@ -116,11 +119,23 @@ class Copy(threading.Thread):
             if len(found) < self.written or not body.startswith(found):
                 raise Failed(f"{path}: {self.written} bytes were written, {len(found)} are there, a prefix: {body.startswith(found)}")
 
-    def check_file(self, path, info):
+    def check_postponed(self):
+        """With the server back: uploaded, and so nothing that is not local is lost."""
+        end = time.monotonic() + 30
+        self.postponed_count += len(self.postponed)
+        while self.postponed:
+            time.sleep(0.01)
+            path, info = self.postponed.pop()
+            self.check_file(path, info, time.monotonic() > end)
+
+    def check_file(self, path, info, server_lives):
         try:
             found = os.lstat(self.target / path)
             body = (self.target / path).read_bytes()
         except OSError as error:
+            if error.errno == errno.ENETUNREACH and not server_lives:
+                self.postponed.append((path, info))
+                return
             raise Failed(f"lost: {path}: {error}") from error
         if body != (self.source / path).read_bytes():
             raise Failed(f"{path}: its {info.st_size} bytes were written, {len(body)} others are there")
