@@ -42,8 +42,23 @@ impl Device {
     /// # Errors
     /// What `tarn login` said.
     pub fn at(url: &str, name: &str) -> Result<Self> {
-        let device = Self::unsigned(name)?;
-        let login = ["login", "--server", url, "--user", USER, "--password-stdin", "--device", name];
+        Self::unsigned(name)?.signed_in(url)
+    }
+
+    /// The same, with its state in a folder of this relative path, however long.
+    ///
+    /// # Errors
+    /// What `tarn login` said.
+    pub fn with_home(server: &Server, name: &str, home: &Path) -> Result<Self> {
+        let mut device = Self::unsigned(name)?;
+        device.home = device.home.join(home);
+        fs::create_dir_all(&device.home)?;
+        device.signed_in(&server.url())
+    }
+
+    fn signed_in(self, url: &str) -> Result<Self> {
+        let (name, device) = (self.name.clone(), self);
+        let login = ["login", "--server", url, "--user", USER, "--password-stdin", "--device", &name];
         device.tarn_with_input(&login, PASSWORD)?.ok().context("tarn login")?;
         Ok(device)
     }

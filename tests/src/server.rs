@@ -5,6 +5,7 @@ use crate::process::Process;
 use crate::programs::{self, Finished, program};
 use crate::wait::{eventually, within};
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -195,6 +196,19 @@ impl Server {
         format!("file://{}", self.folder.path().join("objects").display())
     }
 
+    /// What devices uploaded, as the server acknowledged it: a line for each body, over all its lives.
+    ///
+    /// # Errors
+    /// If the put log is not what it is said to be.
+    pub fn put_log(&self) -> Result<Vec<Value>> {
+        let text = fs::read_to_string(self.put_log_path()).context("the put log")?;
+        text.lines().map(|line| serde_json::from_str(line).context("a line of the put log")).collect()
+    }
+
+    fn put_log_path(&self) -> PathBuf {
+        self.folder.path().join("put.log")
+    }
+
     fn log_path(&self) -> PathBuf {
         self.folder.path().join("server.log")
     }
@@ -206,6 +220,7 @@ impl Server {
     fn command(&self) -> Command {
         let mut command = Command::new(program("tarn-server"));
         command.arg("serve").arg("--data").arg(self.data()).args(["--listen", &self.address.to_string()]);
+        command.arg("--put-log").arg(self.put_log_path());
         if let Some(database) = &self.database {
             command.args(["--database", &database.url(), "--objects", &self.objects()]);
         }

@@ -1,4 +1,4 @@
-//! Builds trees of files from a seed: folders, small and large files, empty ones, symlinks, modes, odd names.
+//! Builds trees of files from a seed: folders, small and large files, empty ones, symlinks, hard links, modes, odd names.
 
 use crate::seed::Seed;
 use anyhow::{Context, Result};
@@ -17,6 +17,8 @@ pub struct Shape {
     pub files: usize,
     /// How many symlinks.
     pub symlinks: usize,
+    /// How many second names of files.
+    pub hard_links: usize,
     /// Most files are smaller than this.
     pub small_bytes: usize,
     /// One file in twenty is up to this size.
@@ -26,12 +28,12 @@ pub struct Shape {
 impl Shape {
     /// A few hundred files, some megabytes.
     pub fn ordinary() -> Self {
-        Self { folders: 30, files: 300, symlinks: 20, small_bytes: 16 << 10, large_bytes: 1 << 20 }
+        Self { folders: 30, files: 300, symlinks: 20, hard_links: 10, small_bytes: 16 << 10, large_bytes: 1 << 20 }
     }
 
     /// A handful of files.
     pub fn tiny() -> Self {
-        Self { folders: 4, files: 20, symlinks: 3, small_bytes: 4 << 10, large_bytes: 100 << 10 }
+        Self { folders: 4, files: 20, symlinks: 3, hard_links: 2, small_bytes: 4 << 10, large_bytes: 100 << 10 }
     }
 }
 
@@ -56,6 +58,11 @@ pub fn build(root: &Path, seed: u64, shape: &Shape) -> Result<()> {
     for number in 0..shape.symlinks {
         let path = folders[seed.index(folders.len())].join(name(&mut seed, "s", number));
         link(&path, &mut seed, &files).with_context(|| format!("linking {}", path.display()))?;
+    }
+    for number in 0..shape.hard_links {
+        let path = folders[seed.index(folders.len())].join(name(&mut seed, "l", number));
+        let file = &files[seed.index(files.len())];
+        fs::hard_link(file, &path).with_context(|| format!("linking {}", path.display()))?;
     }
     Ok(())
 }

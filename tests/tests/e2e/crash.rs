@@ -1,0 +1,114 @@
+//! Kill -9 at random moments, of either side: what a call returned for is still there.
+
+use crate::converge;
+use std::fs;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+use tarn_tests::device::Device;
+use tarn_tests::seed::Seed;
+use tarn_tests::server::Server;
+use tarn_tests::wait::within;
+
+/// Kills per test in the default run.
+const KILLS: u64 = 20;
+/// Files that are written around each kill, one of them large.
+const FILES_PER_KILL: u64 = 12;
+/// So many kills at least must find something that is not on the server yet.
+const KILLS_IN_FLIGHT_MIN: u64 = 16;
+
+on_both! {
+    nothing_is_lost_when_the_daemon_is_killed_again_and_again:
+        nothing_is_lost_when_the_daemon_is_killed_again_and_again_on_sqlite,
+        nothing_is_lost_when_the_daemon_is_killed_again_and_again_on_postgres;
+    nothing_is_lost_when_the_server_is_killed_again_and_again:
+        nothing_is_lost_when_the_server_is_killed_again_and_again_on_sqlite,
+        nothing_is_lost_when_the_server_is_killed_again_and_again_on_postgres;
+}
+
+fn content(number: u64) -> Vec<u8> {
+    let mut seed = Seed::new(number);
+    let size = if number.is_multiple_of(FILES_PER_KILL) { 2 << 20 } else { seed.index(50_000) };
+    seed.bytes(size)
+}
+
+/// Writes one file so that it is there under its name only when it is whole, again until every call succeeds.
+fn write_stubbornly(root: &Path, number: u64) {
+    let (part, whole) = (root.join(format!(".part{number}")), root.join(format!("{number}")));
+    let content = content(number);
+    let attempt = || fs::write(&part, &content).and_then(|()| fs::rename(&part, &whole)).is_ok() || whole.exists();
+    assert!(within(Duration::from_secs(60), attempt), "file {number} could not be written in a minute");
+}
+
+/// Copies files in; around every few of them something is killed at a random moment while they are on their way.
+fn copy_through_kills(a: &Device, mut kill: impl FnMut()) {
+    // Not the root: while nothing is mounted, its folder is there and could be written to.
+    let root = a.join("tree");
+    fs::create_dir(&root).unwrap();
+    let (mut seed, mut in_flight) = (Seed::new(8), 0);
+    for round in 0..KILLS {
+        thread::scope(|scope| {
+            let numbers = round * FILES_PER_KILL..(round + 1) * FILES_PER_KILL;
+            let writer = scope.spawn(|| numbers.for_each(|number| write_stubbornly(&root, number)));
+            let moment = Duration::from_millis(seed.below(60));
+            within(moment, || writer.is_finished());
+            let is_queued = || a.status().is_ok_and(|status| status["queue"]["operations"].as_u64() > Some(0));
+            in_flight += u64::from(within(Duration::from_secs(1), is_queued));
+            kill();
+        });
+    }
+    assert!(in_flight >= KILLS_IN_FLIGHT_MIN, "only {in_flight} kills found something queued");
+}
+
+/// All files are on `a` and on a fresh device, the server finds nothing wrong, and no chunk went up twice.
+#[track_caller]
+fn all_arrived(server: &Server, a: &Device) {
+    let b = Device::mounted(server, "b").unwrap();
+    converge(a, &b);
+    for device in [a, &b] {
+        let root = device.join("tree");
+        assert_eq!(fs::read_dir(&root).unwrap().count() as u64, KILLS * FILES_PER_KILL);
+        for number in 0..KILLS * FILES_PER_KILL {
+            let read = fs::read(root.join(number.to_string())).unwrap();
+            assert!(read == content(number), "file {number} differs: {} bytes", read.len());
+        }
+    }
+    let puts = server.put_log().unwrap();
+    assert!(!puts.is_empty());
+    for put in puts {
+        assert_eq!(put["again"], serde_json::json!([]), "a chunk was sent again: {put}");
+    }
+    let check = server.check().unwrap();
+    assert_eq!(check.code, 0, "{}{}", check.stdout, check.stderr);
+}
+
+fn nothing_is_lost_when_the_daemon_is_killed_again_and_again(server: &Server) {
+    let a = Device::mounted(server, "a").unwrap();
+    copy_through_kills(&a, || {
+        a.kill_daemon().unwrap();
+        a.mount().unwrap();
+    });
+    all_arrived(server, &a);
+}
+
+fn nothing_is_lost_when_the_server_is_killed_again_and_again(server: &Server) {
+    let a = Device::mounted(server, "a").unwrap();
+    copy_through_kills(&a, || server.restart().unwrap());
+    all_arrived(server, &a);
+}
+
+#[test]
+fn written_bytes_survive_a_kill_before_anything_was_uploaded() {
+    let server = crate::server();
+    let a = Device::mounted(&server, "a").unwrap();
+    server.freeze();
+    let bytes = Seed::new(9).bytes(500_000);
+    fs::write(a.join("large"), &bytes).unwrap();
+    fs::write(a.join("small"), "small").unwrap();
+    a.kill_daemon().unwrap();
+    a.mount().unwrap();
+    assert_eq!(fs::read(a.join("large")).unwrap(), bytes);
+    assert_eq!(fs::read_to_string(a.join("small")).unwrap(), "small");
+    server.thaw();
+    a.wait().unwrap();
+}

@@ -1,0 +1,69 @@
+//! Names come at once, bytes when they are read, and no more of them than that.
+
+use std::fs;
+use tarn_tests::blocks::du_blocks;
+use tarn_tests::device::Device;
+use tarn_tests::relay::Relay;
+use tarn_tests::seed::Seed;
+use tarn_tests::server::Server;
+
+on_both! {
+    reading_one_small_file_fetches_one_chunk:
+        reading_one_small_file_fetches_one_chunk_on_sqlite, reading_one_small_file_fetches_one_chunk_on_postgres;
+}
+
+fn reading_one_small_file_fetches_one_chunk(server: &Server) {
+    let a = Device::mounted(server, "a").unwrap();
+    let mut seed = Seed::new(3);
+    let content = seed.bytes(40_000);
+    fs::write(a.join("wanted"), &content).unwrap();
+    (0..20).for_each(|n| fs::write(a.join(&format!("other{n}")), seed.bytes(200_000)).unwrap());
+    a.wait().unwrap();
+
+    let relay = Relay::start(server.address()).unwrap();
+    let b = Device::at(&relay.url(), "b").unwrap();
+    b.mount().unwrap();
+    assert_eq!(fs::read_dir(b.path()).unwrap().count(), 21);
+    assert!(du_blocks(b.path()) < 64 << 10, "content is local before anything was read");
+    b.await_online(true);
+
+    let before = relay.received_bytes();
+    let fetched = b.counter("chunks_fetched").unwrap();
+    assert_eq!(fs::read(b.join("wanted")).unwrap(), content);
+    assert_eq!(b.counter("chunks_fetched").unwrap() - fetched, 1);
+    let moved = relay.received_bytes() - before;
+    assert!(moved <= 2 * content.len() as u64 + (16 << 10), "{moved} bytes for a file of {}", content.len());
+
+    assert_eq!(fs::read(b.join("wanted")).unwrap(), content);
+    assert_eq!(b.counter("chunks_fetched").unwrap() - fetched, 1, "read again from the local disk");
+}
+
+#[test]
+fn a_read_in_the_middle_of_a_large_file_fetches_a_small_part() {
+    let server = crate::server();
+    let a = Device::mounted(&server, "a").unwrap();
+    let content = Seed::new(4).bytes(32 << 20);
+    fs::write(a.join("large"), &content).unwrap();
+    a.wait().unwrap();
+
+    let b = Device::mounted(&server, "b").unwrap();
+    let file = fs::File::open(b.join("large")).unwrap();
+    let mut part = vec![0; 4096];
+    std::os::unix::fs::FileExt::read_exact_at(&file, &mut part, 20 << 20).unwrap();
+    assert_eq!(part, content[20 << 20..(20 << 20) + 4096]);
+    let fetched = b.counter("bytes_fetched").unwrap();
+    assert!(fetched < 9 << 20, "{fetched} bytes for a read of 4096");
+    assert_eq!(fs::read(b.join("large")).unwrap(), content);
+}
+
+#[test]
+fn evicted_content_comes_back_and_its_bytes_are_the_same() {
+    let server = crate::server();
+    let a = Device::mounted(&server, "a").unwrap();
+    let content = Seed::new(5).bytes(3 << 20);
+    fs::write(a.join("file"), &content).unwrap();
+    a.wait().unwrap();
+    a.tarn(&["evict", "--all", &a.path().to_string_lossy()]).unwrap().ok().unwrap();
+    assert!(du_blocks(a.path()) < 64 << 10);
+    assert_eq!(fs::read(a.join("file")).unwrap(), content);
+}

@@ -1,0 +1,54 @@
+//! The whole of Tarn: real servers, real daemons, real mounts. Each promise of the README has a test here that tries to
+//! break it; tests whose claim is about data run on both databases.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests live in the real world")]
+
+/// Makes two tests of one function that takes a running server.
+macro_rules! on_both {
+    ($($test:path: $sqlite:ident, $postgres:ident;)+) => {$(
+        #[test]
+        fn $sqlite() {
+            $test(&tarn_tests::server::Server::start(tarn_tests::server::Db::Sqlite).unwrap().unwrap());
+        }
+
+        #[test]
+        fn $postgres() {
+            if let Some(server) = tarn_tests::server::Server::start(tarn_tests::server::Db::Postgres).unwrap() {
+                $test(&server);
+            }
+        }
+    )+};
+}
+
+mod contract;
+mod crash;
+mod hydration;
+mod offline;
+mod two_devices;
+
+use std::time::Duration;
+use tarn_tests::device::Device;
+use tarn_tests::diff::same_tree;
+use tarn_tests::server::{Db, Server};
+use tarn_tests::wait::within;
+
+/// How long two devices may take to agree.
+const CONVERGENCE: Duration = Duration::from_secs(60);
+
+/// A server on the embedded default.
+fn server() -> Server {
+    Server::start(Db::Sqlite).unwrap().unwrap()
+}
+
+/// Waits until both have sent what they did and show the same tree.
+#[track_caller]
+fn converge(one: &Device, other: &Device) {
+    one.wait().unwrap();
+    other.wait().unwrap();
+    let mut last = Ok(());
+    within(CONVERGENCE, || {
+        last = same_tree(one.path(), other.path());
+        last.is_ok()
+    });
+    last.unwrap();
+}
