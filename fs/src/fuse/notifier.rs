@@ -11,9 +11,13 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError, Sender, channel};
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 use tarn_proto::name::Name;
+
+/// When the kernel is told again of inodes that it did not know at first.
+const AGAIN_AFTER: [Duration; 3] = [Duration::from_millis(20), Duration::from_millis(200), Duration::from_secs(2)];
 
 enum Message {
     Batch(Vec<Invalidation>),
@@ -66,10 +70,59 @@ impl Notifier for KernelNotifier {
     }
 }
 
+/// Inodes that the kernel did not know when it was told of them. An answer may have been on its way that makes it
+/// know them as they were before: it is told again, a few times.
+#[derive(Debug, Default)]
+struct Unknown {
+    inodes: BTreeSet<Ino>,
+    turn: usize,
+}
+
+impl Unknown {
+    fn note(&mut self, invalidation: &Invalidation, sent: &io::Result<()>) {
+        let (Invalidation::Attributes(ino) | Invalidation::Content(ino)) = invalidation else { return };
+        if sent.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            self.inodes.insert(*ino);
+            self.turn = 0;
+        }
+    }
+
+    /// Waits for the next message, or for the next time to tell again (`None`).
+    fn receive(&self, waiting: &Receiver<Message>) -> Result<Option<Message>, RecvError> {
+        match AGAIN_AFTER.get(self.turn).filter(|_| !self.inodes.is_empty()) {
+            None => waiting.recv().map(Some),
+            Some(after) => match waiting.recv_timeout(*after) {
+                Ok(message) => Ok(Some(message)),
+                Err(RecvTimeoutError::Timeout) => Ok(None),
+                Err(RecvTimeoutError::Disconnected) => Err(RecvError),
+            },
+        }
+    }
+
+    fn tell_again(&mut self, kernel: &fuser::Notifier) {
+        self.inodes.retain(|ino| send(kernel, &Invalidation::Attributes(*ino)).is_err());
+        self.turn += 1;
+        if self.turn == AGAIN_AFTER.len() {
+            *self = Self::default();
+        }
+    }
+}
+
 fn run(waiting: &Receiver<Message>, kernel: &fuser::Notifier, stale: &Stale) {
-    while let Ok(Message::Batch(batch)) = waiting.recv() {
+    let mut unknown = Unknown::default();
+    while let Ok(message) = unknown.receive(waiting) {
+        let batch = match message {
+            None => {
+                unknown.tell_again(kernel);
+                continue;
+            }
+            Some(Message::Batch(batch)) => batch,
+            Some(Message::Stop) => return,
+        };
         for invalidation in &batch {
-            report(send(kernel, invalidation));
+            let sent = send(kernel, invalidation);
+            unknown.note(invalidation, &sent);
+            report(sent);
         }
         // Last, what the kernel has of the listings: the entries are gone from it by now.
         for folder in folders(&batch) {

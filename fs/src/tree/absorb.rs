@@ -105,8 +105,8 @@ impl Session<'_> {
     }
 
     fn invalidate_looks(&mut self, ino: Ino, old: Looks) {
-        let known = self.state.inodes.get(&ino).is_some_and(|inode| inode.kernel_refs > 0);
-        if known && self.looks(ino) != old {
+        // Also those that the kernel does not know: an answer that shows one as it was may be on its way.
+        if self.state.inodes.contains_key(&ino) && self.looks(ino) != old {
             self.invalidations.push(Invalidation::Attributes(ino));
         }
     }
