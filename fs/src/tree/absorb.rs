@@ -31,6 +31,7 @@ impl Session<'_> {
         let looks: Vec<(Ino, Looks)> = changed.iter().map(|&ino| (ino, self.looks(ino))).collect();
         let position = self.core.journal.submit_remote(work.clone())?;
         self.state.pending.add(&work.changes, position);
+        self.note_new_links(&work.changes)?;
         self.apply_rows(std::mem::take(&mut work.rows), position)?;
         self.apply_nodes(&work.changes)?;
         for (parent, name, old) in before {
@@ -48,6 +49,36 @@ impl Session<'_> {
             self.invalidate_looks(ino, old);
         }
         Ok(position)
+    }
+
+    /// A node in memory that got a name, perhaps in a folder that is not: its names are looked up anew.
+    fn note_new_links(&mut self, changes: &[Change]) -> Result<()> {
+        for change in changes {
+            let Row::Entry { parent, name, node: Some(node) } = &change.row else { continue };
+            let Some(&ino) = self.state.by_node.get(node) else { continue };
+            let parent = self.known_ino(*parent)?;
+            let Some(inode) = self.state.inodes.get_mut(&ino).filter(|inode| !inode.is_dir()) else { continue };
+            let known = |links: &Vec<(Ino, Name)>| links.iter().any(|(p, n)| Some(*p) == parent && n == name);
+            if inode.links.as_ref().is_some_and(|links| !known(links)) {
+                inode.links = None;
+                self.invalidations.push(Invalidation::Attributes(ino));
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks the names of all nodes in memory up anew, after the rows were replaced as a whole.
+    pub(super) fn reload_links(&mut self) -> Result<()> {
+        let files = self.state.inodes.iter().filter(|(_, inode)| inode.node.is_some() && !inode.is_dir());
+        let known: Vec<(Ino, usize)> =
+            files.filter_map(|(ino, inode)| Some((*ino, inode.links.as_ref()?.len()))).collect();
+        for (ino, before) in known {
+            self.inode(ino)?.links = None;
+            if self.links(ino)?.len() != before {
+                self.invalidations.push(Invalidation::Attributes(ino));
+            }
+        }
+        Ok(())
     }
 
     /// A folder whose names changed has new times, and the kernel must not serve its old listing.

@@ -117,6 +117,7 @@ impl Session<'_> {
         let loaded: Vec<Ino> =
             self.state.inodes.iter().filter(|(_, inode)| inode.dir.is_some()).map(|(ino, _)| *ino).collect();
         self.reload_nodes()?;
+        self.reload_links()?;
         for ino in loaded {
             let Some(old) = self.state.inodes.get_mut(&ino).and_then(|inode| inode.dir.take()) else { continue };
             let mut names: Vec<Name> = old.iter().map(|(name, _)| name.clone()).collect();

@@ -215,7 +215,9 @@ impl Session<'_> {
                 ino
             }
         };
-        let alone = child.link_count == 1 && self.state.overlay.of_ino(ino).next().is_none();
+        let mut pending = self.state.pending.places_of(child.node).filter(|(_, other)| other != name);
+        let elsewhere = pending.next().is_some() || self.state.overlay.of_ino(ino).next().is_some();
+        let alone = child.link_count == 1 && !elsewhere;
         if alone && let Some(inode) = self.state.inodes.get_mut(&ino) {
             inode.links = Some(vec![(parent, name.clone())]);
         }

@@ -75,9 +75,11 @@ impl MountService {
     pub(super) async fn open_conflicts(&self, path: &MountPath) -> Result<Vec<ConflictRow>, Failure> {
         let parts = Arc::clone(&self.parts);
         let rows = spawn_blocking(move || {
+            // An answer that was applied a moment ago may still be on its way into the database.
+            parts.journal.drain()?;
             let mut records = parts.journal.readers().get()?.conflicts()?;
             records.sort_by_key(|record| (record.state.time, record.seq));
-            Ok::<_, crate::meta::MetaError>(records.iter().map(|record| row(&parts, record)).collect::<Vec<_>>())
+            Ok::<_, crate::journal::JournalError>(records.iter().map(|record| row(&parts, record)).collect::<Vec<_>>())
         });
         let rows = rows.await.map_err(Failure::failed)?.map_err(Failure::failed)?;
         let below = path.to_path();

@@ -52,11 +52,16 @@ fn assemble(dir: &std::path::Path) -> (Arc<Tree>, Arc<Journal>, StateLock) {
 }
 
 impl Device {
-    /// A device that has pulled an empty space.
-    pub fn new() -> Self {
+    /// A device that has pulled nothing yet.
+    pub fn unloaded() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (tree, journal, lock) = assemble(dir.path());
-        let device = Self { dir, tree, journal, _lock: lock, seq: 0 };
+        Self { dir, tree, journal, _lock: lock, seq: 0 }
+    }
+
+    /// A device that has pulled an empty space.
+    pub fn new() -> Self {
+        let device = Self::unloaded();
         device.block_on(async {
             device.tree.begin_load().await.unwrap();
             device.tree.finish_load(cursor(0)).await.unwrap();

@@ -213,3 +213,35 @@ fn a_conflict_moves_the_bytes_to_the_sibling_and_shows_what_stayed() {
     let device = device.restart();
     assert_eq!(device.read(device.at("/f (conflict)")), b"mine");
 }
+
+#[test]
+fn a_name_in_a_folder_that_is_not_loaded_counts_as_a_link() {
+    let mut device = Device::new();
+    device.pull(vec![node_row(N, theirs(b"1", 1)), entry_row(root(), "a", Some(N)), node_row(D, folder_state())]);
+    assert_eq!(device.lookup(TOP, "a").unwrap().link_count, 1);
+    device.pull(vec![entry_row(root(), "d", Some(D)), entry_row(D, "b", Some(N))]);
+    assert_eq!(device.lookup(TOP, "a").unwrap().link_count, 2);
+}
+
+#[test]
+fn links_in_folders_that_were_not_listed_are_counted_once_the_pull_is_complete() {
+    let device = Device::unloaded();
+    let child = ChildEntry { name: name("f"), entry_seq: 5, node: N, node_seq: 5, state: theirs(b"x", 1) };
+    let listing = ChildrenResponse { seq: 9, node: folder_state(), node_seq: 1, children: vec![child], next: None };
+    device.tree.list_folder(root(), listing).unwrap();
+    assert_eq!(device.lookup(TOP, "f").unwrap().link_count, 1);
+    let rows = vec![
+        node_row(N, theirs(b"x", 1)),
+        node_row(D, folder_state()),
+        entry_row(root(), "f", Some(N)),
+        entry_row(root(), "d", Some(D)),
+        entry_row(D, "g", Some(N)),
+    ];
+    let changes = rows.into_iter().map(|row| Change { seq: 5, row }).collect();
+    device.block_on(async {
+        device.tree.begin_load().await.unwrap();
+        device.tree.load_page(changes).await.unwrap();
+        device.tree.finish_load(cursor(9)).await.unwrap();
+    });
+    assert_eq!(device.lookup(TOP, "f").unwrap().link_count, 2);
+}
