@@ -186,7 +186,7 @@ fn what_comes_from_elsewhere_is_seen_once_it_is_invalidated() {
     let mount = Mount::new();
     assert!(!mount.path("new").exists());
     assert_eq!(fs::read_dir(mount.folder.path()).unwrap().count(), 0);
-    let new = NewNode { kind: NodeKind::File, mode: 0o644, uid: 0, gid: 0 };
+    let new = NewNode { kind: NodeKind::File, mode: 0o644, uid: 0, gid: 0, open: None };
     let made = mount.tree.create(ROOT, &name("new"), new).unwrap();
     // The kernel still remembers that there is none, and the empty listing.
     assert!(!mount.path("new").exists());

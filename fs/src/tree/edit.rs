@@ -101,15 +101,26 @@ impl Session<'_> {
         work.inode(ino, InodeRow { node: Some(node), local, content, pinned: false });
         work.entry(parent, name, Some(ino), ticket);
         self.commit(work)?;
-        self.adopt_fresh(ino, content)?;
+        self.adopt_fresh(ino, content, new.open)?;
         self.touch(parent)?;
         Ok(ino)
     }
 
-    fn adopt_fresh(&mut self, ino: Ino, content: Option<crate::meta::rows::ContentNo>) -> Result<()> {
+    fn adopt_fresh(
+        &mut self,
+        ino: Ino,
+        content: Option<crate::meta::rows::ContentNo>,
+        open: Option<bool>,
+    ) -> Result<()> {
         let loaded = content.and_then(|no| self.core.contents.get_loaded(no));
+        let now = self.core.env.clock.monotonic();
         let inode = self.inode(ino)?;
         inode.content = loaded;
+        if let Some(writes) = open {
+            inode.opens += 1;
+            inode.writers += u32::from(writes);
+            inode.last_write = now;
+        }
         Ok(())
     }
 

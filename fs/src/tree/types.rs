@@ -35,6 +35,8 @@ pub struct NewNode {
     pub uid: u32,
     /// Group.
     pub gid: u32,
+    /// Open from the start, and whether for writing: so it is not sent before its first bytes.
+    pub open: Option<bool>,
 }
 
 /// One entry of a listing.

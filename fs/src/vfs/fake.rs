@@ -93,7 +93,7 @@ impl FakeTree {
     pub fn new() -> Self {
         let tree = Self::default();
         tree.0.lock().last = ROOT.0;
-        let new = NewNode { kind: NodeKind::Dir, mode: 0o755, uid: 0, gid: 0 };
+        let new = NewNode { kind: NodeKind::Dir, mode: 0o755, uid: 0, gid: 0, open: None };
         tree.0.lock().nodes.insert(ROOT, Node::new(new, ROOT, &tree.1));
         tree
     }
@@ -237,6 +237,9 @@ impl TreePort for FakeTree {
         }
         state.last += 1;
         let ino = Ino(state.last);
+        if let Some(writes) = new.open {
+            state.opens.insert(ino, (1, u32::from(writes)));
+        }
         state.nodes.insert(ino, Node::new(new, parent, &self.1));
         state.enter(parent, name, ino)?;
         state.stat(ino)

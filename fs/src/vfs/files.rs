@@ -97,9 +97,14 @@ impl Vfs {
             self.tree.closed(ino, writes);
             return Err(stop);
         }
+        Ok(self.handle_of(ino, flags))
+    }
+
+    /// A handle of a file that the tree counts as opened.
+    fn handle_of(&self, ino: Ino, flags: OpenFlags) -> Opened {
         let (content, unprivileged_at, reading) = (OnceLock::new(), AtomicU64::new(0), Mutex::default());
         let file = OpenFile { ino, flags, content, unprivileged_at, reading };
-        Ok(Opened { handle: self.files.insert(file), serve: self.serve(ino, flags) })
+        Opened { handle: self.files.insert(file), serve: self.serve(ino, flags) }
     }
 
     /// Makes and opens a file, or opens the one that another made first. `mode` comes with the umask applied.
@@ -114,13 +119,14 @@ impl Vfs {
         mode: u32,
         flags: OpenFlags,
     ) -> Answer<(Shown, Opened)> {
-        let stat = match self.make(caller, parent, name, NodeKind::File, mode) {
+        let fresh = OpenFlags { truncate: false, ..flags };
+        let stat = match self.make(caller, parent, name, NodeKind::File, mode, Some(fresh.write)) {
             Err(Stop::Fail(VfsError::Tree(TreeError::Exists))) if !flags.exclusive => {
                 return self.open_existing(caller, parent, name, flags);
             }
             made => made?,
         };
-        let opened = self.open(caller, stat.ino, OpenFlags { truncate: false, ..flags })?;
+        let opened = self.handle_of(stat.ino, fresh);
         Ok((self.entered(stat), opened))
     }
 

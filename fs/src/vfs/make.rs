@@ -16,7 +16,7 @@ impl Vfs {
     /// # Errors
     /// As the tree says.
     pub fn mkdir(&self, caller: Caller, parent: Ino, name: &[u8], mode: u32) -> Answer<Shown> {
-        let stat = self.make(caller, parent, name, NodeKind::Dir, mode)?;
+        let stat = self.make(caller, parent, name, NodeKind::Dir, mode, None)?;
         Ok(self.entered(stat))
     }
 
@@ -35,7 +35,7 @@ impl Vfs {
             libc::S_IFBLK => NodeKind::BlockDevice { rdev },
             _ => return Err(TreeError::Invalid.into()),
         };
-        let stat = self.make(caller, parent, name, kind, mode)?;
+        let stat = self.make(caller, parent, name, kind, mode, None)?;
         Ok(self.entered(stat))
     }
 
@@ -50,7 +50,7 @@ impl Vfs {
         if target.len() > SYMLINK_BYTES_MAX {
             return Err(TreeError::NameTooLong.into());
         }
-        let stat = self.make(caller, parent, name, NodeKind::Symlink { target: target.to_vec() }, 0o777)?;
+        let stat = self.make(caller, parent, name, NodeKind::Symlink { target: target.to_vec() }, 0o777, None)?;
         Ok(self.entered(stat))
     }
 
@@ -66,14 +66,22 @@ impl Vfs {
     }
 
     /// Makes a node; a setgid directory gives its group to what is made in it, and setgid to directories.
-    pub(super) fn make(&self, caller: Caller, parent: Ino, name: &[u8], kind: NodeKind, mode: u32) -> Answer<Stat> {
+    pub(super) fn make(
+        &self,
+        caller: Caller,
+        parent: Ino,
+        name: &[u8],
+        kind: NodeKind,
+        mode: u32,
+        open: Option<bool>,
+    ) -> Answer<Stat> {
         self.writable()?;
         let name = checked(name)?;
         let above = self.tree.stat(parent)?.attrs;
         let inherits = above.mode & SETGID != 0;
         let gid = if inherits { above.gid } else { caller.gid };
         let mode = if inherits && kind.is_dir() { mode | SETGID } else { mode };
-        let new = NewNode { kind, mode: mode & PERMISSIONS, uid: caller.uid, gid };
+        let new = NewNode { kind, mode: mode & PERMISSIONS, uid: caller.uid, gid, open };
         Ok(self.tree.create(parent, &name, new)?)
     }
 }

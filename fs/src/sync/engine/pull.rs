@@ -15,7 +15,7 @@ pub(super) struct PullState {
     pub is_full_wanted: bool,
     /// Such a pull is under way.
     pub is_full_running: bool,
-    /// The highest seq that a notice told of.
+    /// The highest seq that a notice told of since the last pull began: what was said before, it answers.
     pub noticed_seq: u64,
     /// Where the device stands.
     pub have_seq: u64,
@@ -38,6 +38,7 @@ impl Engine {
         }
         self.pull.is_running = true;
         self.pull.is_wanted = false;
+        self.pull.noticed_seq = 0;
         let full = std::mem::take(&mut self.pull.is_full_wanted);
         self.pull.is_full_running = full;
         actions.push(Action::Pull { full });
@@ -49,8 +50,6 @@ impl Engine {
         match result {
             Ok(seq) => {
                 self.pull.have_seq = seq;
-                // What a notice claimed beyond the cut was wrong, or comes with the next notice.
-                self.pull.noticed_seq = self.pull.noticed_seq.min(seq);
                 self.succeeded();
             }
             Err(error) => {

@@ -203,8 +203,14 @@ fn a_burst_of_notices_leads_to_one_pull_and_one_more() {
     let pulls = |actions: Vec<Action>| actions.iter().filter(|a| matches!(a, Action::Pull { .. })).count();
     let counts: usize = (2..50).map(|seq| pulls(engine.handle(Event::Noticed { seq }, MS))).sum();
     assert_eq!(counts, 1);
-    assert_eq!(pulls(engine.handle(Event::PullEnded { result: Ok(10) }, MS)), 0, "noticed while it ran, seen or not");
-    assert_eq!(pulls(engine.handle(Event::Noticed { seq: 51 }, MS)), 1);
+    assert_eq!(
+        pulls(engine.handle(Event::PullEnded { result: Ok(10) }, MS)),
+        1,
+        "noticed while it ran, beyond its cut"
+    );
+    assert_eq!(pulls(engine.handle(Event::PullEnded { result: Ok(49) }, MS)), 0);
+    assert_eq!(pulls(engine.handle(Event::Noticed { seq: 1_000 }, MS)), 1);
+    assert_eq!(pulls(engine.handle(Event::PullEnded { result: Ok(49) }, MS)), 0, "what no cut bears out was wrong");
 }
 
 #[test]

@@ -47,7 +47,7 @@ impl Real {
     async fn write_file(&self, parent: Ino, text: &str, bytes: Bytes) -> Ino {
         let (tree, text) = (self.tree.clone(), text.to_owned());
         spawn_blocking(move || {
-            let new = NewNode { kind: NodeKind::File, mode: 0o644, uid: 0, gid: 0 };
+            let new = NewNode { kind: NodeKind::File, mode: 0o644, uid: 0, gid: 0, open: None };
             let ino = tree.create(parent, &name(&text), new).unwrap().ino;
             tree.opened(ino, true).unwrap();
             tree.write(ino, 0, &bytes).unwrap();
@@ -60,7 +60,7 @@ impl Real {
 
     async fn mkdir(&self, parent: Ino, text: &str) -> Ino {
         let (tree, text) = (self.tree.clone(), text.to_owned());
-        let new = NewNode { kind: NodeKind::Dir, mode: 0o755, uid: 0, gid: 0 };
+        let new = NewNode { kind: NodeKind::Dir, mode: 0o755, uid: 0, gid: 0, open: None };
         spawn_blocking(move || tree.create(parent, &name(&text), new).unwrap().ino).await.unwrap()
     }
 

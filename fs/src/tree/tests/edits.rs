@@ -2,7 +2,7 @@
 
 use super::fixture::*;
 use crate::meta::rows::Ino;
-use crate::tree::{RenameRequest, TreeError};
+use crate::tree::{NewNode, RenameRequest, TreeError};
 use tarn_proto::node::{AttrChange, NodeKind};
 use tarn_proto::op::{OpKind, Operation, RenameMode};
 
@@ -27,6 +27,19 @@ fn kinds(ops: &[Operation]) -> Vec<&'static str> {
         OpKind::Attach { .. } => "attach",
     };
     ops.iter().map(kind).collect()
+}
+
+#[test]
+fn a_file_that_is_made_open_is_not_sent_before_its_first_bytes() {
+    let mut device = Device::new();
+    let made = device.tree.create(TOP, &name("a.txt"), NewNode { open: Some(true), ..new(NodeKind::File) }).unwrap();
+    assert!(device.push().is_empty());
+    device.tree.write(made.ino, 0, b"hello").unwrap();
+    assert!(device.push().is_empty());
+    device.tree.closed(made.ino, true).unwrap();
+    let ops = device.push();
+    let [Operation { kind: OpKind::Create { content: Some(content), .. }, .. }] = ops.as_slice() else { panic!() };
+    assert_eq!(content.size, 5);
 }
 
 #[test]

@@ -179,7 +179,7 @@ impl Device {
 }
 
 pub fn new(kind: NodeKind) -> NewNode {
-    NewNode { kind, mode: 0o644, uid: 0, gid: 0 }
+    NewNode { kind, mode: 0o644, uid: 0, gid: 0, open: None }
 }
 
 pub fn content(bytes: &[u8]) -> Content {
