@@ -260,18 +260,17 @@ impl Session<'_> {
 
     /// The name to take if the wanted one is taken; none for a write in a tree that belongs to a tool.
     fn alt_name(&mut self, queued: &QueuedOp, tree: &Tree) -> Result<Option<Name>> {
-        let (parent, name) = match &queued.op {
-            LocalOp::Create { parent, name, .. } | LocalOp::Link { parent, name, .. } => (*parent, name),
+        let name = match &queued.op {
+            LocalOp::Create { name, .. } | LocalOp::Link { name, .. } => name,
             LocalOp::Write { parent, name, .. } => {
                 if self.lies_in_tool_tree(*parent)? {
                     return Ok(None);
                 }
-                (*parent, name)
+                name
             }
-            LocalOp::Rename { to_parent, to_name, mode, .. } if *mode != RenameMode::Exchange => (*to_parent, to_name),
+            LocalOp::Rename { to_name, mode, .. } if *mode != RenameMode::Exchange => to_name,
             LocalOp::Rename { .. } | LocalOp::SetAttr { .. } | LocalOp::Unlink { .. } => return Ok(None),
         };
-        let _ = parent;
         let device = tree.identity().device_name;
         Ok(Some(conflict_name(name, &device, queued.time, queued.name_tries)))
     }
