@@ -92,8 +92,9 @@ async fn device(server: &Server, text: &str) -> Device {
     opened.tree.take_inventory().unwrap();
     let counters = remote.counters();
     let remote = Arc::new(remote);
-    let hydrator = Hydrator::new(remote.clone(), signed_in.home, Handle::current(), HydrateOptions::default());
-    let bridge = TreeBridge::new(opened.tree.clone(), hydrator.clone(), ContentKey::Ordinary, Handle::current());
+    let hydrator =
+        Hydrator::new(env.clone(), remote.clone(), signed_in.home, Handle::current(), HydrateOptions::default());
+    let bridge = TreeBridge::new(opened.tree.clone(), hydrator.clone(), ContentKey::Ordinary);
     let identity = Arc::new(NoNewIdentity);
     let parts = Parts { env, space: signed_in.home, tree: bridge, remote, identity, counters };
     let sync = SyncHandle::start(parts);

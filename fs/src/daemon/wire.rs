@@ -72,7 +72,8 @@ async fn open_state(ground: &Ground) -> Result<Opened> {
 
 fn hydrator(ground: &Ground, remote: &Arc<HttpRemote>) -> Hydrator {
     let options = HydrateOptions { timeout: ground.options.read_timeout, ..HydrateOptions::default() };
-    Hydrator::new(Arc::clone(remote) as Arc<dyn Remote>, ground.credentials.home, Handle::current(), options)
+    let remote = Arc::clone(remote) as Arc<dyn Remote>;
+    Hydrator::new(ground.env.clone(), remote, ground.credentials.home, Handle::current(), options)
 }
 
 fn start_sync(ground: &Ground, opened: &Opened, remote: &Arc<HttpRemote>, hydrator: &Hydrator) -> SyncHandle {
@@ -80,7 +81,7 @@ fn start_sync(ground: &Ground, opened: &Opened, remote: &Arc<HttpRemote>, hydrat
     SyncHandle::start(sync::Parts {
         env: ground.env.clone(),
         space: ground.credentials.home,
-        tree: TreeBridge::new(tree, hydrator, ContentKey::Ordinary, Handle::current()),
+        tree: TreeBridge::new(tree, hydrator, ContentKey::Ordinary),
         remote: Arc::clone(remote) as Arc<dyn Remote>,
         identity: Arc::new(PersonSignsIn),
         counters: remote.counters(),

@@ -1,12 +1,14 @@
-//! Owns the outside world: clock, randomness and disk come from here and nowhere else, so that the
+//! Owns the outside world: clock, randomness, disk, waiting and blocking work come from here and nowhere else, so that the
 //! same code runs under the mount and under the simulation.
 
 mod crash;
 pub mod mounts;
 mod real;
+mod tasks;
 
 pub use crash::{CrashDisk, Fault};
 pub use real::{RealClock, RealDisk, RealRng};
+pub use tasks::{BrokenOff, Elapsed, RealTasks, Tasks};
 
 use std::fmt::Debug;
 use std::io;
@@ -142,11 +144,18 @@ pub struct Env {
     pub rng: Arc<dyn Rng>,
     /// The disk.
     pub disk: Arc<dyn Disk>,
+    /// Waiting, and work that blocks.
+    pub tasks: Arc<dyn Tasks>,
 }
 
 impl Env {
     /// The real world.
     pub fn real() -> Self {
-        Self { clock: Arc::new(RealClock::new()), rng: Arc::new(RealRng), disk: Arc::new(RealDisk) }
+        Self {
+            clock: Arc::new(RealClock::new()),
+            rng: Arc::new(RealRng),
+            disk: Arc::new(RealDisk),
+            tasks: Arc::new(RealTasks),
+        }
     }
 }

@@ -84,23 +84,31 @@ async fn call(shared: &Arc<Shared>, runs: VecDeque<Run>) {
     let ranges: Vec<_> = runs.iter().map(|(range, _)| *range).collect();
     let (sink, answers) = mpsc::channel(ANSWERS_WAITING);
     shared.counters.called();
-    let taker = {
-        let shared = shared.clone();
-        shared.runtime.clone().spawn_blocking(move || take_answers(&shared, runs, answers))
-    };
-    let result = shared.remote.fetch(shared.space, &ranges, sink).await;
-    // A panic while taking answers leaves nothing to put back; those who wait have their deadline.
-    let left = taker.await.unwrap_or_default();
+    let fetching = shared.remote.fetch(shared.space, &ranges, sink);
+    let (result, left) = futures_util::future::join(fetching, take_answers(shared, runs, answers)).await;
     if !left.is_empty() {
         after_failure(shared, left, result).await;
     }
 }
 
-/// Takes answers in the order asked. Returns what was not answered.
-fn take_answers(shared: &Shared, mut runs: VecDeque<Run>, mut answers: mpsc::Receiver<FetchedFrames>) -> VecDeque<Run> {
-    while let Some(answer) = answers.blocking_recv() {
-        let Some((range, keys)) = runs.pop_front() else { break };
-        take_answer(shared, range, &keys, &answer);
+/// Takes answers in the order asked, those that have arrived together. Returns what was not answered.
+async fn take_answers(
+    shared: &Arc<Shared>,
+    mut runs: VecDeque<Run>,
+    mut answers: mpsc::Receiver<FetchedFrames>,
+) -> VecDeque<Run> {
+    let mut arrived = Vec::with_capacity(ANSWERS_WAITING);
+    while answers.recv_many(&mut arrived, ANSWERS_WAITING).await > 0 {
+        if arrived.len() > runs.len() {
+            // More than was asked for: the call ends here.
+            answers.close();
+        }
+        let taken: Vec<_> = runs.drain(..arrived.len().min(runs.len())).zip(arrived.drain(..)).collect();
+        arrived.clear();
+        let this = shared.clone();
+        let all = move || taken.iter().for_each(|((range, keys), answer)| take_answer(&this, *range, keys, answer));
+        // A panic while taking answers leaves nothing to put back; those who wait have their deadline.
+        let _ = shared.env.blocking(all).await;
     }
     runs
 }
@@ -190,7 +198,7 @@ async fn after_failure(shared: &Arc<Shared>, mut left: VecDeque<Run>, result: Re
     match result {
         Err(e) if e.is_retryable() => {
             shared.note_failure();
-            tokio::time::sleep(shared.pause()).await;
+            shared.env.sleep(shared.pause()).await;
             let mut table = shared.table.lock();
             for key in keys(&left).into_iter().rev() {
                 // Whoever waited has given up: a later read starts anew.

@@ -7,6 +7,7 @@ use super::flights::{FrameKey, Outcome, Table, Target};
 use super::memory::Memory;
 use super::nodes::Nodes;
 use crate::content::{LocalContent, Read};
+use crate::env::Env;
 use crate::meta::rows::BaseVersion;
 use crate::remote::Remote;
 use parking_lot::Mutex;
@@ -59,6 +60,7 @@ const ROUNDS_MAX: u32 = 8;
 /// What a hydrator's tasks share.
 #[derive(Debug)]
 pub(super) struct Shared {
+    pub(super) env: Env,
     pub(super) remote: Arc<dyn Remote>,
     pub(super) space: SpaceId,
     pub(super) key: ContentKey,
@@ -91,8 +93,9 @@ impl Shared {
 
 impl Hydrator {
     /// A hydrator whose tasks run on `runtime`.
-    pub fn new(remote: Arc<dyn Remote>, space: SpaceId, runtime: Handle, options: HydrateOptions) -> Self {
+    pub fn new(env: Env, remote: Arc<dyn Remote>, space: SpaceId, runtime: Handle, options: HydrateOptions) -> Self {
         let shared = Shared {
+            env,
             remote,
             space,
             key: options.key,
@@ -232,7 +235,8 @@ impl Hydrator {
         for mut flight in flights {
             let offline = self.shared.went_offline.notified();
             let outcome = tokio::select! {
-                outcome = tokio::time::timeout(self.shared.timeout, flight.wait_for(Option::is_some)) => outcome,
+                biased;
+                outcome = self.shared.env.timeout(self.shared.timeout, flight.wait_for(Option::is_some)) => outcome,
                 () = offline => return Err(HydrateError::Offline),
             };
             let outcome = outcome.map_err(|_| HydrateError::Unreachable)?;

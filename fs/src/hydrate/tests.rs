@@ -6,7 +6,7 @@ mod server;
 
 use super::{HydrateError, HydrateOptions, Hydrator, Priority};
 use crate::content::{ContentRows, Contents, LocalContent, LocalState, Options, Read, SmallLog};
-use crate::env::RealDisk;
+use crate::env::{Env, RealDisk};
 use crate::meta::rows::{BaseVersion, ContentNo, ContentRow, Ino};
 use server::{Mischief, Server, noise};
 use std::io;
@@ -66,7 +66,7 @@ fn world(budget_bytes: u64) -> World {
     contents.attach(Arc::new(Forgetful), Arc::new(Forgetful));
     let server = Arc::new(Server::default());
     let options = HydrateOptions { timeout: Duration::from_secs(5), ..HydrateOptions::default() };
-    let hydrator = Hydrator::new(server.clone(), SpaceId([1; 16]), Handle::current(), options);
+    let hydrator = Hydrator::new(Env::real(), server.clone(), SpaceId([1; 16]), Handle::current(), options);
     World { _dir: dir, server, contents, hydrator }
 }
 

@@ -2,13 +2,14 @@
 //! the order in which they were handed in. A cut that the answers have overtaken is dropped.
 
 use super::ports::SyncTree;
+use crate::env::Env;
 use crate::meta::rows::Ticket;
 use crate::tree::TreeError;
 use std::sync::Arc;
 use tarn_proto::api::Answer;
 use tarn_proto::change::{Change, Cursor};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::JoinHandle;
 
 /// Something to be applied.
 #[derive(Debug)]
@@ -48,9 +49,9 @@ pub(super) struct Applier(mpsc::UnboundedSender<Queued>);
 
 impl Applier {
     /// Starts it; it ends when the last clone is gone.
-    pub fn start(tree: Arc<dyn SyncTree>) -> (Self, JoinHandle<()>) {
+    pub fn start(env: &Env, tree: Arc<dyn SyncTree>) -> (Self, JoinHandle<()>) {
         let (sender, jobs) = mpsc::unbounded_channel();
-        (Self(sender), tokio::spawn(serve(tree, jobs)))
+        (Self(sender), tokio::spawn(serve(env.clone(), tree, jobs)))
     }
 
     /// Hands a job in now; the future says how it ended.
@@ -62,10 +63,10 @@ impl Applier {
     }
 }
 
-async fn serve(tree: Arc<dyn SyncTree>, mut jobs: mpsc::UnboundedReceiver<Queued>) {
+async fn serve(env: Env, tree: Arc<dyn SyncTree>, mut jobs: mpsc::UnboundedReceiver<Queued>) {
     while let Some((job, reply)) = jobs.recv().await {
         let tree = Arc::clone(&tree);
-        let result = spawn_blocking(move || job.run(tree.as_ref())).await;
+        let result = env.blocking(move || job.run(tree.as_ref())).await;
         let result = result.map_err(|e| e.to_string()).and_then(|done| done.map_err(|e| e.to_string()));
         // Whoever handed it in may be gone; it is applied all the same.
         let _ = reply.send(result);

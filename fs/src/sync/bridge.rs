@@ -19,7 +19,6 @@ use tarn_proto::ids::NodeId;
 use tarn_proto::manifest::{LocatedChunk, build, resolve};
 use tarn_proto::node::Content;
 use tarn_proto::op::Operation;
-use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 /// zstd's level for chunks: new bytes must not wait for the processor.
@@ -31,13 +30,12 @@ pub struct TreeBridge {
     tree: Arc<Tree>,
     hydrator: Hydrator,
     key: ContentKey,
-    runtime: Handle,
 }
 
 impl TreeBridge {
     /// Joins a tree with the hydrator that brings what re-cutting an edited file needs.
-    pub fn new(tree: Arc<Tree>, hydrator: Hydrator, key: ContentKey, runtime: Handle) -> Arc<Self> {
-        Arc::new(Self { tree, hydrator, key, runtime })
+    pub fn new(tree: Arc<Tree>, hydrator: Hydrator, key: ContentKey) -> Arc<Self> {
+        Arc::new(Self { tree, hydrator, key })
     }
 }
 
@@ -97,15 +95,15 @@ impl SyncTree for TreeBridge {
     }
 
     fn begin_load(&self) -> Result<(), TreeError> {
-        self.runtime.block_on(self.tree.begin_load())
+        self.tree.begin_load()
     }
 
     fn load_page(&self, changes: Vec<Change>) -> Result<(), TreeError> {
-        self.runtime.block_on(self.tree.load_page(changes))
+        self.tree.load_page(changes)
     }
 
     fn finish_load(&self, upto: Cursor) -> Result<(), TreeError> {
-        self.runtime.block_on(self.tree.finish_load(upto))
+        self.tree.finish_load(upto)
     }
 
     fn list_folder(&self, node: NodeId, listing: ChildrenResponse) -> Result<(), TreeError> {

@@ -21,7 +21,7 @@ use tarn_proto::api::Answer;
 use tarn_proto::change::Cursor;
 use tarn_proto::ids::SpaceId;
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
+use tokio::task::{JoinHandle, JoinSet};
 
 /// What the driver is made of.
 #[derive(Debug, Clone)]
@@ -78,15 +78,21 @@ pub(super) struct Started {
 pub(super) fn start(parts: Parts) -> Started {
     let Parts { env, space, tree, remote, identity, counters } = parts;
     let (events, inbox) = mpsc::unbounded_channel();
-    let (applier, applying) = Applier::start(Arc::clone(&tree));
-    let puller = Puller { space, tree: Arc::clone(&tree), remote: Arc::clone(&remote), applier: applier.clone() };
+    let (applier, applying) = Applier::start(&env, Arc::clone(&tree));
+    let puller = Puller {
+        env: env.clone(),
+        space,
+        tree: Arc::clone(&tree),
+        remote: Arc::clone(&remote),
+        applier: applier.clone(),
+    };
     let seed = u64::from_le_bytes(env.rng.id()[..8].try_into().expect("8 of 16 bytes"));
     let engine = Engine::new(seed);
     let (view, watched) = watch::channel(engine.view(env.clock.monotonic()));
     let shared = Arc::new(Shared {
         uploader: Uploader::new(env.clone(), space, Arc::clone(&tree), Arc::clone(&remote)),
-        lister: Lister::new(space, Arc::clone(&tree), Arc::clone(&remote)),
-        pusher: Pusher::new(space, Arc::clone(&tree), Arc::clone(&remote)),
+        lister: Lister::new(env.clone(), space, Arc::clone(&tree), Arc::clone(&remote)),
+        pusher: Pusher::new(env.clone(), space, Arc::clone(&tree), Arc::clone(&remote)),
         link: Link::new(space, Arc::clone(&remote), events.clone()),
         meter: RateMeter::new(counters),
         env,
@@ -164,9 +170,10 @@ impl Driver {
         let now = self.shared.env.clock.monotonic();
         let left = self.timer.map_or(Duration::MAX, |at| at.saturating_sub(now));
         tokio::select! {
+            biased;
             event = inbox.recv() => event.unwrap_or(Event::Shutdown),
             () = changed.notified() => Event::QueueChanged,
-            () = tokio::time::sleep(left) => Event::Tick,
+            () = self.shared.env.sleep(left) => Event::Tick,
         }
     }
 
@@ -199,7 +206,7 @@ impl Driver {
         let fallback = Event::QueueUnread { reason: broken().to_string() };
         self.spawn(fallback, move |shared| async move {
             let tree = Arc::clone(&shared.tree);
-            match spawn_blocking(move || tree.queue(max)).await {
+            match shared.env.blocking(move || tree.queue(max)).await {
                 Ok(Ok(items)) => {
                     shared.uploader.forget_before(items.first().map(|item| item.ticket));
                     Event::QueueRead { items }
@@ -251,7 +258,7 @@ impl Driver {
         let fallback = Event::Renamed { ticket, result: Err(broken().to_string()) };
         self.spawn(fallback, move |shared| async move {
             let tree = Arc::clone(&shared.tree);
-            let result = spawn_blocking(move || tree.refreeze_with_other_name(ticket)).await;
+            let result = shared.env.blocking(move || tree.refreeze_with_other_name(ticket)).await;
             let result = result.map_err(|e| e.to_string()).and_then(|done| done.map_err(|e| e.to_string()));
             Event::Renamed { ticket, result }
         });
@@ -294,7 +301,7 @@ impl Shared {
     async fn renew(&self) -> Result<(), Failure> {
         let device = self.identity.renew().await.map_err(Failure::Remote)?;
         let tree = Arc::clone(&self.tree);
-        let done = spawn_blocking(move || tree.device_rolled_back(device)).await;
+        let done = self.env.blocking(move || tree.device_rolled_back(device)).await;
         let done = done.map_err(|e| Failure::Local(e.to_string()))?;
         done.map_err(|e| Failure::Local(e.to_string()))
     }

@@ -1,6 +1,7 @@
 //! Owns listing folders on demand: one flight for each folder, however many wait.
 
 use super::ports::SyncTree;
+use crate::env::Env;
 use crate::remote::{Remote, RemoteError};
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
@@ -9,7 +10,6 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Weak};
 use tarn_proto::ids::{NodeId, SpaceId};
-use tokio::task::spawn_blocking;
 
 type Flight = Shared<BoxFuture<'static, Result<(), RemoteError>>>;
 
@@ -18,6 +18,7 @@ type Flight = Shared<BoxFuture<'static, Result<(), RemoteError>>>;
 pub struct Lister(Arc<Inner>);
 
 struct Inner {
+    env: Env,
     space: SpaceId,
     tree: Arc<dyn SyncTree>,
     remote: Arc<dyn Remote>,
@@ -32,8 +33,8 @@ impl fmt::Debug for Lister {
 
 impl Lister {
     /// A lister of one space. Must be used inside a tokio runtime.
-    pub fn new(space: SpaceId, tree: Arc<dyn SyncTree>, remote: Arc<dyn Remote>) -> Self {
-        Self(Arc::new(Inner { space, tree, remote, flights: Mutex::default() }))
+    pub fn new(env: Env, space: SpaceId, tree: Arc<dyn SyncTree>, remote: Arc<dyn Remote>) -> Self {
+        Self(Arc::new(Inner { env, space, tree, remote, flights: Mutex::default() }))
     }
 
     /// Lists a folder and hands it to the tree. Once begun it goes on even if nobody waits any more:
@@ -87,7 +88,7 @@ impl Inner {
             listing.next = page.next;
         }
         let tree = Arc::clone(&self.tree);
-        let taken = spawn_blocking(move || tree.list_folder(node, listing)).await;
+        let taken = self.env.blocking(move || tree.list_folder(node, listing)).await;
         let taken = taken.map_err(|e| RemoteError::Unreachable(e.to_string()))?;
         taken.map_err(|e| RemoteError::Unreachable(format!("local state: {e}")))
     }

@@ -3,17 +3,18 @@
 use super::apply::{Applier, Job};
 use super::event::Failure;
 use super::ports::SyncTree;
+use crate::env::Env;
 use crate::remote::{Remote, RemoteError};
 use std::sync::Arc;
 use tarn_proto::api::PullResponse;
 use tarn_proto::change::{Change, Cursor};
 use tarn_proto::error::ErrorCode;
 use tarn_proto::ids::{JournalHash, SpaceId};
-use tokio::task::spawn_blocking;
 
 /// Brings what others changed.
 #[derive(Debug)]
 pub(super) struct Puller {
+    pub env: Env,
     pub space: SpaceId,
     pub tree: Arc<dyn SyncTree>,
     pub remote: Arc<dyn Remote>,
@@ -73,7 +74,7 @@ impl Puller {
         work: impl FnOnce(&dyn SyncTree) -> Result<(), crate::tree::TreeError> + Send + 'static,
     ) -> Result<(), Failure> {
         let tree = Arc::clone(&self.tree);
-        let done = spawn_blocking(move || work(tree.as_ref())).await;
+        let done = self.env.blocking(move || work(tree.as_ref())).await;
         done.map_err(|e| Failure::Local(e.to_string()))?.map_err(|e| Failure::Local(e.to_string()))
     }
 }

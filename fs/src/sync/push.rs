@@ -3,6 +3,7 @@
 use super::event::Failure;
 use super::ports::SyncTree;
 use super::pull::Puller;
+use crate::env::Env;
 use crate::meta::rows::Ticket;
 use crate::remote::{Remote, RemoteError};
 use parking_lot::Mutex;
@@ -13,7 +14,6 @@ use tarn_proto::ids::SpaceId;
 use tarn_proto::limits::PUSH_BODY_BYTES_MAX;
 use tarn_proto::node::Content;
 use tarn_proto::op::Operation;
-use tokio::task::spawn_blocking;
 
 /// What is left of a body for everything but operations.
 const BODY_RESERVE_BYTES: usize = 1 << 10;
@@ -21,6 +21,7 @@ const BODY_RESERVE_BYTES: usize = 1 << 10;
 /// Pushes operations.
 #[derive(Debug)]
 pub(super) struct Pusher {
+    env: Env,
     space: SpaceId,
     tree: Arc<dyn SyncTree>,
     remote: Arc<dyn Remote>,
@@ -37,8 +38,8 @@ pub(super) struct Pushed {
 }
 
 impl Pusher {
-    pub fn new(space: SpaceId, tree: Arc<dyn SyncTree>, remote: Arc<dyn Remote>) -> Self {
-        Self { space, tree, remote, origin: Mutex::default() }
+    pub fn new(env: Env, space: SpaceId, tree: Arc<dyn SyncTree>, remote: Arc<dyn Remote>) -> Self {
+        Self { env, space, tree, remote, origin: Mutex::default() }
     }
 
     /// The history may have changed: ask for its beginning again.
@@ -50,7 +51,7 @@ impl Pusher {
     pub async fn push(&self, puller: &Puller, batch: Vec<(Ticket, Option<Content>)>) -> Result<Pushed, Failure> {
         let asked: Vec<Ticket> = batch.iter().map(|(ticket, _)| *ticket).collect();
         let tree = Arc::clone(&self.tree);
-        let frozen = spawn_blocking(move || tree.freeze(batch)).await;
+        let frozen = self.env.blocking(move || tree.freeze(batch)).await;
         let frozen = frozen.map_err(|e| Failure::Local(e.to_string()))?.map_err(|e| Failure::Local(e.to_string()))?;
         let gone = asked.into_iter().filter(|ticket| !frozen.iter().any(|(kept, _)| kept == ticket)).collect();
         let (tickets, ops) = cut_to_body(frozen);

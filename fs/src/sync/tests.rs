@@ -251,7 +251,7 @@ async fn a_folder_is_listed_once_however_many_wait() {
     let tree = Arc::new(FakeTree::default());
     let remote = Arc::new(FaultyRemote::new(server.device(ANN)));
     remote.plan(Call::Children, Fault::Delay(Duration::from_millis(50)));
-    let lister = Lister::new(SPACE, tree.clone(), remote.clone());
+    let lister = Lister::new(Env::real(), SPACE, tree.clone(), remote.clone());
     let root = NodeId::root_of(SPACE);
     let (a, b, c) = within(async { tokio::join!(lister.list(root), lister.list(root), lister.list(root)) }).await;
     assert!(a.is_ok() && b.is_ok() && c.is_ok());

@@ -5,7 +5,7 @@
 
 use super::event::{Failure, UploadResult};
 use super::ports::{PlanStep, PlannedChunk, SourceError, SyncTree, UploadPlan, UploadSource};
-use crate::env::Env;
+use crate::env::{BrokenOff, Env};
 use crate::limits;
 use crate::meta::rows::Ticket;
 use crate::remote::{Remote, RemoteError, UploadItem};
@@ -17,7 +17,6 @@ use tarn_proto::ids::{ChunkId, SpaceId, VersionId};
 use tarn_proto::limits::CHUNKS_PER_CALL_MAX;
 use tarn_proto::node::Content;
 use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
 
 /// The memory budget is counted in these.
 const PERMIT_BYTES: u64 = 1 << 10;
@@ -111,7 +110,7 @@ impl Uploader {
     async fn plan_all(&self, tickets: Vec<Ticket>) -> Vec<(Ticket, Result<Option<Planned>, UploadResult>)> {
         let tree = Arc::clone(&self.tree);
         let all = tickets.clone();
-        let steps = spawn_blocking(move || {
+        let steps = self.env.blocking(move || {
             all.into_iter().map(|ticket| (ticket, first_step(tree.as_ref(), ticket))).collect::<Vec<_>>()
         });
         let Ok(steps) = steps.await else {
@@ -145,7 +144,7 @@ impl Uploader {
                 }
             }
             let again = Arc::clone(&source);
-            let planned = spawn_blocking(move || again.plan()).await;
+            let planned = self.env.blocking(move || again.plan()).await;
             step = planned.map_err(|e| UploadResult::Failed(lost_task(e)))?.map_err(not_read)?;
         }
         Err(UploadResult::Failed(Failure::Local("cutting needs ever more of the file".into())))
@@ -203,7 +202,7 @@ impl Uploader {
         let wanted = bytes.div_ceil(PERMIT_BYTES).min(limits::UPLOAD_MEMORY_BYTES_MAX as u64 / PERMIT_BYTES);
         let _permit = self.memory.acquire_many(wanted as u32).await.expect("the budget is never closed");
         let ids: Vec<ChunkId> = body.iter().map(|piece| piece.chunk.id).collect();
-        let Ok((items, lost)) = spawn_blocking(move || encode(&body)).await else {
+        let Ok((items, lost)) = self.env.blocking(move || encode(&body)).await else {
             return (Ok(()), ids.into_iter().map(|id| (id, SourceError::Local("encoding failed".into()))).collect());
         };
         if items.is_empty() {
@@ -235,7 +234,7 @@ impl Uploader {
 
     async fn replace(&self, ticket: Ticket, content: Content) -> Result<(), Failure> {
         let tree = Arc::clone(&self.tree);
-        let replaced = spawn_blocking(move || tree.refreeze_with_content(ticket, content)).await;
+        let replaced = self.env.blocking(move || tree.refreeze_with_content(ticket, content)).await;
         replaced.map_err(lost_task)?.map_err(|e| Failure::Local(e.to_string()))
     }
 }
@@ -289,6 +288,6 @@ fn not_read(error: SourceError) -> UploadResult {
     }
 }
 
-fn lost_task(error: tokio::task::JoinError) -> Failure {
+fn lost_task(error: BrokenOff) -> Failure {
     Failure::Local(error.to_string())
 }

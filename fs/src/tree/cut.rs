@@ -189,33 +189,33 @@ impl Tree {
     /// Starts a full pull: what was staged before is forgotten.
     ///
     /// # Errors
-    /// `Database` if the journal closes.
-    pub async fn begin_load(&self) -> Result<()> {
-        let done = self.core.journal.discard_staged();
-        done.await.map_err(|_| TreeError::Database("the journal is closed".to_owned()))
+    /// The database cannot be written now; begin again later.
+    pub fn begin_load(&self) -> Result<()> {
+        let _told = self.core.journal.discard_staged();
+        Ok(self.core.journal.drain()?)
     }
 
     /// Keeps a page of a full pull aside.
     ///
     /// # Errors
-    /// `Database` if the journal closes.
-    pub async fn load_page(&self, changes: Vec<Change>) -> Result<()> {
-        let done = self.core.journal.stage(changes);
-        done.await.map_err(|_| TreeError::Database("the journal is closed".to_owned()))
+    /// The database cannot be written now; begin again later.
+    pub fn load_page(&self, changes: Vec<Change>) -> Result<()> {
+        let _told = self.core.journal.stage(changes);
+        Ok(self.core.journal.drain()?)
     }
 
     /// Puts the staged rows in the place of all that was known of the server; what is queued stays.
     ///
     /// # Errors
     /// What the disk and the database say.
-    pub async fn finish_load(&self, upto: Cursor) -> Result<()> {
+    pub fn finish_load(&self, upto: Cursor) -> Result<()> {
         let work = RemoteWork {
             staged: Staged::Replace,
             cursor: Some((self.identity().space, upto)),
             ..RemoteWork::default()
         };
-        let position = self.core.journal.submit_remote(work)?;
-        self.core.journal.wait_materialised(position).await?;
+        self.core.journal.submit_remote(work)?;
+        self.core.journal.drain()?;
         self.edit(|session| {
             session.tidy();
             session.state.cursor = Some(upto);

@@ -45,11 +45,10 @@ impl Live {
         let opened = Tree::assemble(&env, state.path(), journal, contents, identity).unwrap();
         opened.tree.take_inventory().unwrap();
         let start = Cursor { epoch: EpochId([9; 16]), seq: 0, hash: JournalHash([0; 32]) };
-        runtime.block_on(async {
-            opened.tree.begin_load().await.unwrap();
-            opened.tree.finish_load(start).await.unwrap();
-        });
-        let hydrator = Hydrator::new(Arc::new(Away), SPACE, runtime.handle().clone(), HydrateOptions::default());
+        opened.tree.begin_load().unwrap();
+        opened.tree.finish_load(start).unwrap();
+        let hydrator =
+            Hydrator::new(env.clone(), Arc::new(Away), SPACE, runtime.handle().clone(), HydrateOptions::default());
         let state_dir = state.path().into();
         let tree = LiveTree { tree: opened.tree.clone(), hydrator, runtime: runtime.handle().clone(), state_dir };
         let notifier = Arc::new(KernelNotifier::default());

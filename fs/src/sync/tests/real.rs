@@ -30,8 +30,8 @@ fn real(server: &Arc<MemoryServer>, id: DeviceId) -> Real {
     let opened = Tree::assemble(&env, dir.path(), JournalOptions::default(), Options::default(), identity).unwrap();
     opened.tree.take_inventory().unwrap();
     let remote = Arc::new(FaultyRemote::new(server.device(id)));
-    let hydrator = Hydrator::new(remote.clone(), SPACE, Handle::current(), HydrateOptions::default());
-    let bridge = TreeBridge::new(opened.tree.clone(), hydrator.clone(), ContentKey::Ordinary, Handle::current());
+    let hydrator = Hydrator::new(env.clone(), remote.clone(), SPACE, Handle::current(), HydrateOptions::default());
+    let bridge = TreeBridge::new(opened.tree.clone(), hydrator.clone(), ContentKey::Ordinary);
     let sync = SyncHandle::start(Parts {
         env,
         space: SPACE,

@@ -62,15 +62,9 @@ impl Device {
     /// A device that has pulled an empty space.
     pub fn new() -> Self {
         let device = Self::unloaded();
-        device.block_on(async {
-            device.tree.begin_load().await.unwrap();
-            device.tree.finish_load(cursor(0)).await.unwrap();
-        });
+        device.tree.begin_load().unwrap();
+        device.tree.finish_load(cursor(0)).unwrap();
         device
-    }
-
-    pub fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
-        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(work)
     }
 
     /// Ends the daemon the polite way and starts it again.

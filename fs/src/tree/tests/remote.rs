@@ -238,10 +238,8 @@ fn links_in_folders_that_were_not_listed_are_counted_once_the_pull_is_complete()
         entry_row(D, "g", Some(N)),
     ];
     let changes = rows.into_iter().map(|row| Change { seq: 5, row }).collect();
-    device.block_on(async {
-        device.tree.begin_load().await.unwrap();
-        device.tree.load_page(changes).await.unwrap();
-        device.tree.finish_load(cursor(9)).await.unwrap();
-    });
+    device.tree.begin_load().unwrap();
+    device.tree.load_page(changes).unwrap();
+    device.tree.finish_load(cursor(9)).unwrap();
     assert_eq!(device.lookup(TOP, "f").unwrap().link_count, 2);
 }
