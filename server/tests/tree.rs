@@ -3,6 +3,7 @@
 
 mod support;
 
+use sqlx::Executor as _;
 use std::collections::BTreeMap;
 use support::world::*;
 use tarn_proto::api::{Outcome, PullResponse};
@@ -39,6 +40,7 @@ on_each_database!(
     a_batch_sees_its_own_operations,
     attributes_change_field_by_field,
     concurrent_pushes_leave_no_gap,
+    a_dropped_begin_leaves_no_transaction_behind,
 );
 
 async fn healthy(world: &World) {
@@ -519,4 +521,30 @@ async fn measure(which: &str, db: Database) {
     );
     let rate = f64::from(BATCHES * 500) / taken.as_secs_f64();
     eprintln!("{which}: {rate:.0} creates/s in batches of 500");
+}
+
+/// Begins a transaction and drops it when it is there or was asked so many times; how often it was asked.
+async fn begin_and_drop(db: &Database, polls_max: u32) -> u32 {
+    let mut begin = Box::pin(db.begin());
+    for polls in 0..polls_max {
+        if futures_util::poll!(&mut begin).is_ready() {
+            return polls;
+        }
+        tokio::task::yield_now().await;
+    }
+    polls_max
+}
+
+async fn a_dropped_begin_leaves_no_transaction_behind(db: Database) {
+    let mut whole = u32::MAX;
+    for _ in 0..20 {
+        whole = whole.min(begin_and_drop(&db, u32::MAX).await);
+    }
+    for part in 0..1000 {
+        begin_and_drop(&db, whole * (part % 100) / 60).await;
+        // In a transaction, nothing succeeds after the first error until it is rolled back.
+        let mut connection = db.reader().await.unwrap();
+        connection.execute("SELECT no_such_column").await.unwrap_err();
+        connection.execute("SELECT 1").await.unwrap();
+    }
 }

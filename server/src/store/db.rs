@@ -117,7 +117,7 @@ impl Database {
             Dialect::Sqlite => "BEGIN DEFERRED",
             Dialect::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
         };
-        Ok(Tx(self.readers.begin_with(statement).await?))
+        begin_whole(&self.readers, statement).await
     }
 
     /// A transaction for writes (PostgreSQL: read committed; lock what you decide upon).
@@ -130,7 +130,7 @@ impl Database {
             Dialect::Sqlite => "BEGIN IMMEDIATE",
             Dialect::Postgres => "BEGIN",
         };
-        Ok(Tx(self.writers.begin_with(statement).await?))
+        begin_whole(&self.writers, statement).await
     }
 
     /// Runs a whole transaction, again when the database rolled it back for order's sake. `attempt`
@@ -168,6 +168,14 @@ impl Database {
         self.readers.close().await;
         self.writers.close().await;
     }
+}
+
+/// Begins a transaction on a task of its own. A call may be dropped at any moment, because its client went away; dropped
+/// between BEGIN and its answer, sqlx forgets that the connection is in a transaction and gives it to the next caller.
+async fn begin_whole(pool: &AnyPool, statement: &'static str) -> Result<Tx, StoreError> {
+    let pool = pool.clone();
+    let begun = tokio::spawn(async move { pool.begin_with(statement).await }).await;
+    Ok(Tx(begun.map_err(|_| sqlx::Error::WorkerCrashed)??))
 }
 
 /// Errors that may mean "the same transaction again".
