@@ -1,6 +1,7 @@
 //! Owns what `login`, `logout` and `devices` share: the account behind the credentials of this home.
 
 use super::Context;
+use crate::control::{Client, ClientError};
 use crate::daemon::{Credentials, Marker};
 use crate::remote::{Account, RemoteError, ServerAddress};
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -37,9 +38,14 @@ pub(super) fn told(error: RemoteError) -> anyhow::Error {
 /// Refuses while a daemon serves this home: what it knows of the account must not change under it.
 pub(super) async fn refuse_while_mounted(context: &Context, what: &str) -> Result<()> {
     let Some(marker) = Marker::load(&context.env, &context.home) else { return Ok(()) };
-    if crate::control::Client::connect(&marker.socket.to_path()).await.is_ok() {
-        let mount = marker.mount;
-        bail!("{mount} is mounted: unmount it before you {what} (tarn unmount {mount})");
+    let mount = marker.mount;
+    match Client::connect(&marker.socket.to_path()).await {
+        Err(ClientError::NoDaemon | ClientError::Ended) => Ok(()),
+        Err(ClientError::Silent) => {
+            let pid = marker.pid;
+            bail!("the daemon of {mount} (pid {pid}) does not answer: end that process before you {what}")
+        }
+        // One of another version serves it as well.
+        _ => bail!("{mount} is mounted: unmount it before you {what} (tarn unmount {mount})"),
     }
-    Ok(())
 }

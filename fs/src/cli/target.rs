@@ -2,12 +2,14 @@
 //! means the only mount of this TARN_HOME. Never touches what is in a mount.
 
 use super::Context;
-use crate::control::{Client, ClientError, MountPath};
+use super::wait::late;
+use crate::control::{Client, ClientError, GREETING_TIMEOUT, MountPath};
 use crate::daemon::Marker;
 use crate::env::mounts::{self, FS_TYPE};
 use anyhow::{Context as _, Result, anyhow, bail};
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 /// More symlinks on the way are a loop.
 const SYMLINKS_MAX: usize = 40;
@@ -21,16 +23,22 @@ pub(super) struct Mounted {
 impl Mounted {
     /// Connects to the daemon of this home.
     pub async fn connect(context: &Context) -> Result<Self> {
+        Self::connect_within(context, None).await
+    }
+
+    /// The same; a daemon that says nothing until the time is over has not finished in time.
+    pub async fn connect_within(context: &Context, timeout: Option<Duration>) -> Result<Self> {
         let Some(marker) = Marker::load(&context.env, &context.home) else {
             bail!("nothing is mounted for {}: run `tarn mount DIR`", context.home.dir().display());
         };
         let last = &marker.mount;
-        let client = Client::connect(&marker.socket.to_path()).await.map_err(|error| match error {
-            ClientError::NoDaemon => anyhow!(
+        let client = Client::connect_within(&marker.socket.to_path(), timeout.unwrap_or(GREETING_TIMEOUT)).await;
+        let client = client.map_err(|error| match (error, timeout) {
+            (ClientError::NoDaemon, _) => anyhow!(
                 "the daemon of {last} is gone; `tarn mount {last}` brings it back with everything that is not uploaded yet"
             ),
-            ClientError::Silent => anyhow!("the daemon of {last} (pid {}) does not answer", marker.pid),
-            other => other.into(),
+            (ClientError::Silent, None) => anyhow!("the daemon of {last} (pid {}) does not answer", marker.pid),
+            (error, timeout) => late(error, timeout),
         })?;
         let mount = client.hello().mount.to_path();
         Ok(Self { client, mount })

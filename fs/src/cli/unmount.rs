@@ -19,7 +19,7 @@ const END_WAIT: Duration = Duration::from_secs(5);
 pub(super) async fn run(context: &Context, args: &Unmount) -> Result<()> {
     let place = Place::find(&args.dir)?;
     let dir = place.path.display();
-    let mut mounted = match Mounted::connect(context).await {
+    let mut mounted = match Mounted::connect_within(context, args.timeout).await {
         Ok(mounted) if mounted.mount == place.path => mounted,
         Ok(mounted) => bail!("{dir} is not the mount of this TARN_HOME, which is {}", mounted.mount.display()),
         Err(error) => return without_daemon(context, args, &place, error),

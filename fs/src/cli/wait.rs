@@ -10,7 +10,7 @@ use anyhow::Result;
 use std::time::Duration;
 
 pub(super) async fn run(context: &Context, args: &Wait) -> Result<()> {
-    let mut mounted = Mounted::connect(context).await?;
+    let mut mounted = Mounted::connect_within(context, args.timeout).await?;
     let path = mounted.below(args.path.as_deref())?;
     let mut display = Display::new(&context.env, "operations");
     let request = Request::Wait { path, timeout_ms: args.timeout.map(millis) };

@@ -10,11 +10,13 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
 /// A daemon that does not greet within this time is stopped or stuck.
-const GREETING_TIMEOUT: Duration = Duration::from_secs(3);
+pub const GREETING_TIMEOUT: Duration = Duration::from_secs(3);
 /// Short requests are answered from memory.
 const SHORT_TIMEOUT: Duration = Duration::from_secs(10);
 /// What the daemon gets beyond the time it was given.
 const GRACE: Duration = Duration::from_secs(3);
+/// A daemon that works says so at least every [`super::server::SIGN_OF_LIFE`].
+const SILENCE_MAX: Duration = Duration::from_secs(10);
 
 /// Why there is no reply.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +50,7 @@ impl From<io::Error> for ClientError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Self::NoDaemon,
+            io::ErrorKind::WouldBlock => Self::Silent,
             io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => Self::Ended,
             _ => Self::Io(error),
         }
@@ -67,8 +70,17 @@ impl Client {
     /// # Errors
     /// Says why there is nobody to talk to.
     pub async fn connect(path: &Path) -> Result<Self, ClientError> {
-        let mut stream = BufReader::new(socket::connect(path)?);
-        let greeting = tokio::time::timeout(GREETING_TIMEOUT, read_line::<serde_json::Value>(&mut stream)).await;
+        Self::connect_within(path, GREETING_TIMEOUT).await
+    }
+
+    /// The same with less patience.
+    ///
+    /// # Errors
+    /// Says why there is nobody to talk to.
+    pub async fn connect_within(path: &Path, patience: Duration) -> Result<Self, ClientError> {
+        let mut stream = BufReader::new(socket::connect(path).await?);
+        let greeting = read_line::<serde_json::Value>(&mut stream);
+        let greeting = tokio::time::timeout(patience.min(GREETING_TIMEOUT), greeting).await;
         let greeting = greeting.map_err(|_| ClientError::Silent)??;
         if greeting["protocol"].as_u64() != Some(u64::from(PROTOCOL)) {
             let version = greeting["version"].as_str().unwrap_or("unknown");
@@ -98,7 +110,8 @@ impl Client {
         self.stream.write_all(&bytes).await?;
         let hear = async {
             loop {
-                match read_line(&mut self.stream).await? {
+                let line = tokio::time::timeout(SILENCE_MAX, read_line(&mut self.stream)).await;
+                match line.map_err(|_| ClientError::Silent)?? {
                     Line::Progress(progress) => on_progress(&progress),
                     Line::Reply(reply) => return Ok(reply),
                     Line::Failure(failure) => return Err(failure.into()),
@@ -112,7 +125,7 @@ impl Client {
     }
 }
 
-/// How long an answer may take; `None` for work of unknown length.
+/// How long an answer may take; `None` for work of unknown length, which shows signs of life.
 fn patience(request: &Request) -> Option<Duration> {
     match request {
         Request::Wait { timeout_ms, .. } | Request::Unmount { timeout_ms, now: false } => {

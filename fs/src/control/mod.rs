@@ -12,7 +12,7 @@ mod service;
 pub mod socket;
 mod time;
 
-pub use client::{Client, ClientError};
+pub use client::{Client, ClientError, GREETING_TIMEOUT};
 pub use messages::{Failure, FailureKind, Hello, MountPath, Progress, Reply, Request};
 pub use server::Server;
 pub use service::{ProgressSink, Service};

@@ -1,7 +1,7 @@
 //! Owns the daemon's end: accepts, greets, has one request answered for each connection, reports progress.
 
 use super::PROTOCOL;
-use super::messages::{Asked, Failure, Line, Reply};
+use super::messages::{Asked, Failure, Line, Progress, Reply};
 use super::service::{ProgressSink, Service, dispatch};
 use super::socket::check_peer;
 use serde::Serialize;
@@ -18,6 +18,8 @@ use tokio::task::JoinSet;
 const REQUEST_BYTES_MAX: u64 = 16 << 20;
 /// A client that connects says what it wants within this time.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// While work goes on its client hears of it at least this often.
+pub(super) const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
 /// Progress is not sent more often.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
@@ -161,7 +163,7 @@ async fn work(
                 gone?;
                 return Err(io::ErrorKind::ConnectionAborted.into());
             }
-            Ok(()) = progress.changed() => {
+            () = news(&mut progress) => {
                 let line = Line::Progress(progress.borrow_and_update().clone());
                 send(write, &line).await?;
                 // The work goes on meanwhile: a reply is not kept waiting for the next report.
@@ -171,6 +173,12 @@ async fn work(
             }
         }
     }
+}
+
+/// Waits for progress, or until it is time for a sign of life.
+async fn news(progress: &mut watch::Receiver<Progress>) {
+    // The sink lives as long as the work; late or changed, the same is sent.
+    let _late = tokio::time::timeout(SIGN_OF_LIFE, progress.changed()).await;
 }
 
 async fn send(write: &mut OwnedWriteHalf, line: &impl Serialize) -> io::Result<()> {

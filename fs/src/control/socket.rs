@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
+use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
 use tokio::net::{UnixListener, UnixStream};
 
@@ -50,11 +50,12 @@ pub fn listen(path: &Path) -> io::Result<UnixListener> {
 /// Connects to the socket at `path`.
 ///
 /// # Errors
-/// `NotFound` or `ConnectionRefused` if nobody listens; `PermissionDenied` if it is another user's.
-pub fn connect(path: &Path) -> io::Result<UnixStream> {
-    let stream = StdStream::connect(&reach(path)?.path)?;
-    stream.set_nonblocking(true)?;
-    let stream = UnixStream::from_std(stream)?;
+/// `NotFound` or `ConnectionRefused` if nobody listens; `WouldBlock` if the one that listens has not accepted for
+/// long; `PermissionDenied` if it is another user's.
+pub async fn connect(path: &Path) -> io::Result<UnixStream> {
+    let reach = reach(path)?;
+    // Never waits for room in the queue of one that accepts no more.
+    let stream = UnixStream::connect(&reach.path).await?;
     check_peer(&stream)?;
     Ok(stream)
 }
@@ -91,7 +92,7 @@ mod tests {
 
     async fn speaks(path: &Path) {
         let listener = listen(path).unwrap();
-        let (client, accepted) = tokio::join!(async { connect(path) }, listener.accept());
+        let (client, accepted) = tokio::join!(connect(path), listener.accept());
         let (mut client, (mut server, _)) = (client.unwrap(), accepted.unwrap());
         check_peer(&server).unwrap();
         server.write_all(b"hello").await.unwrap();
@@ -116,9 +117,9 @@ mod tests {
     async fn a_socket_left_behind_is_replaced_and_refuses() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
-        assert_eq!(connect(&path).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(connect(&path).await.unwrap_err().kind(), io::ErrorKind::NotFound);
         drop(listen(&path).unwrap());
-        assert_eq!(connect(&path).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+        assert_eq!(connect(&path).await.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
         speaks(&path).await;
     }
 

@@ -8,7 +8,7 @@ use crate::remote::RemoteError;
 use crate::tree::{Prepared, QueueItem, QueueTotals, Tree, TreeError};
 use async_trait::async_trait;
 use bytes::Bytes;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 use tarn_proto::api::{Answer, ChildrenResponse};
@@ -58,6 +58,10 @@ impl SyncTree for TreeBridge {
 
     fn first_ticket(&self) -> Option<Ticket> {
         self.tree.first_ticket()
+    }
+
+    fn is_any_queued(&self, tickets: &BTreeSet<Ticket>) -> bool {
+        self.tree.is_any_queued(tickets)
     }
 
     fn changed(&self) -> Arc<Notify> {

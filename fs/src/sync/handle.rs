@@ -6,6 +6,7 @@ use super::event::Event;
 use super::lister::Lister;
 use super::status::{SyncStatus, WaitOutcome};
 use crate::meta::rows::Ticket;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,27 +84,40 @@ impl SyncHandle {
 
     /// The same for everything up to a ticket.
     pub async fn wait_until_settled(&self, upto: Ticket) -> WaitOutcome {
+        self.wait_until_reached(&Goal::Upto(upto)).await
+    }
+
+    /// The same for some operations alone: what is stuck elsewhere does not matter.
+    pub async fn wait_until_gone(&self, tickets: BTreeSet<Ticket>) -> WaitOutcome {
+        self.wait_until_reached(&Goal::These(tickets)).await
+    }
+
+    async fn wait_until_reached(&self, goal: &Goal) -> WaitOutcome {
+        let Some(upto) = goal.last() else { return WaitOutcome::Clean };
         let mut view = self.view.clone();
         let started = self.shared.env.clock.monotonic();
         view.mark_unchanged();
         self.tell(Event::WaitRequested { upto });
         loop {
-            if self.is_settled(upto) {
+            if self.is_reached(goal) {
                 return WaitOutcome::Clean;
             }
             if view.changed().await.is_err() {
                 return WaitOutcome::Stuck("syncing has ended".into());
             }
-            let obstacle = obstacle(&view.borrow_and_update(), started);
+            let obstacle = obstacle(&view.borrow_and_update(), started, goal);
             if let Some(outcome) = obstacle {
                 // Held or stuck over something later than what is waited for is none of our business.
-                return if self.is_settled(upto) { WaitOutcome::Clean } else { outcome };
+                return if self.is_reached(goal) { WaitOutcome::Clean } else { outcome };
             }
         }
     }
 
-    fn is_settled(&self, upto: Ticket) -> bool {
-        self.shared.tree.first_ticket().is_none_or(|first| first > upto)
+    fn is_reached(&self, goal: &Goal) -> bool {
+        match goal {
+            Goal::Upto(upto) => self.shared.tree.first_ticket().is_none_or(|first| first > *upto),
+            Goal::These(tickets) => !self.shared.tree.is_any_queued(tickets),
+        }
     }
 
     /// Ends all tasks. What is queued stays queued; what was being sent is sent again next time.
@@ -119,12 +133,63 @@ impl SyncHandle {
     }
 }
 
+/// What is waited for.
+#[derive(Debug)]
+enum Goal {
+    /// Everything up to a ticket.
+    Upto(Ticket),
+    /// These operations.
+    These(BTreeSet<Ticket>),
+}
+
+impl Goal {
+    fn last(&self) -> Option<Ticket> {
+        match self {
+            Self::Upto(upto) => Some(*upto),
+            Self::These(tickets) => tickets.last().copied(),
+        }
+    }
+
+    fn covers(&self, ticket: Ticket) -> bool {
+        match self {
+            Self::Upto(upto) => ticket <= *upto,
+            Self::These(tickets) => tickets.contains(&ticket),
+        }
+    }
+}
+
 /// What stands in the way, as far as is known since `started`.
-fn obstacle(view: &EngineView, started: Duration) -> Option<WaitOutcome> {
+fn obstacle(view: &EngineView, started: Duration, goal: &Goal) -> Option<WaitOutcome> {
     if let Some(held) = view.held {
         return Some(WaitOutcome::Held(held));
     }
+    let stuck = view.stuck.iter().find(|stuck| stuck.at >= started && goal.covers(stuck.ticket));
+    if let Some(stuck) = stuck {
+        return Some(WaitOutcome::Stuck(stuck.reason.clone()));
+    }
+    if view.is_gate_open || view.failures < FAILURES_MAX {
+        return None;
+    }
     let error = view.last_error.as_ref().filter(|error| error.at >= started)?;
-    let is_stuck = view.delayed_count > 0 || (!view.is_gate_open && view.failures >= FAILURES_MAX);
-    is_stuck.then(|| WaitOutcome::Stuck(error.reason.clone()))
+    let reason = error.reason.clone();
+    Some(if error.is_passing { WaitOutcome::Away(reason) } else { WaitOutcome::Stuck(reason) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::engine::{Engine, Stuck};
+    use super::*;
+
+    #[test]
+    fn only_what_is_waited_for_can_be_in_the_way() {
+        let mut view = Engine::new(1).view(Duration::ZERO);
+        view.stuck = vec![Stuck { ticket: Ticket(3), at: Duration::from_secs(2), reason: "unreadable".into() }];
+        let found = |goal: &Goal, started: u64| obstacle(&view, Duration::from_secs(started), goal);
+        let stuck = Some(WaitOutcome::Stuck("unreadable".into()));
+        assert_eq!(found(&Goal::Upto(Ticket(5)), 1), stuck);
+        assert_eq!(found(&Goal::Upto(Ticket(2)), 1), None);
+        assert_eq!(found(&Goal::These([Ticket(3)].into()), 1), stuck);
+        assert_eq!(found(&Goal::These([Ticket(2), Ticket(4)].into()), 1), None);
+        assert_eq!(found(&Goal::Upto(Ticket(5)), 3), None, "it may have passed since");
+    }
 }

@@ -6,6 +6,7 @@ use crate::remote::RemoteError;
 use crate::tree::{QueueItem, QueueTotals, TreeError};
 use async_trait::async_trait;
 use bytes::Bytes;
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::ops::Range;
 use std::sync::Arc;
@@ -33,6 +34,8 @@ pub trait SyncTree: Send + Sync + Debug {
     fn last_ticket(&self) -> Option<Ticket>;
     /// The first operation in the queue.
     fn first_ticket(&self) -> Option<Ticket>;
+    /// Whether any of these operations is still queued.
+    fn is_any_queued(&self, tickets: &BTreeSet<Ticket>) -> bool;
     /// Poked (`notify_one`) whenever the queue changes or an operation in it becomes ready.
     fn changed(&self) -> Arc<Notify>;
     /// Freezes the content that an operation brings. `None`: the operation is gone, or brings none.

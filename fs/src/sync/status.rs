@@ -42,8 +42,10 @@ pub enum WaitOutcome {
     Clean,
     /// Nothing goes on until a person acts.
     Held(super::engine::Held),
-    /// It cannot be done now: no network, no quota, a file that cannot be read. It stays queued.
+    /// It does not pass by itself: no quota, a file that cannot be read. It stays queued.
     Stuck(String),
+    /// The server is away or busy. It stays queued.
+    Away(String),
 }
 
 /// Samples that are kept, and the least time between them.

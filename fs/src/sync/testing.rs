@@ -8,7 +8,7 @@ use crate::tree::{QueueItem, QueueKey, QueueTotals, Readiness, TreeError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -168,6 +168,11 @@ impl SyncTree for FakeTree {
 
     fn first_ticket(&self) -> Option<Ticket> {
         self.state.lock().queue.first_key_value().map(|(ticket, _)| *ticket)
+    }
+
+    fn is_any_queued(&self, tickets: &BTreeSet<Ticket>) -> bool {
+        let state = self.state.lock();
+        tickets.iter().any(|ticket| state.queue.contains_key(ticket))
     }
 
     fn changed(&self) -> Arc<Notify> {

@@ -166,7 +166,7 @@ async fn without_a_network_waiting_says_so_and_work_goes_on_later() {
     ann.remote.set_down(true);
     ann.tree.create("folder", None, false);
     let outcome = within(ann.sync.wait_until_clean()).await;
-    assert!(matches!(outcome, WaitOutcome::Stuck(_)), "{outcome:?}");
+    assert!(matches!(outcome, WaitOutcome::Away(_)), "{outcome:?}");
     ann.remote.set_down(false);
     ann.sync.network_changed();
     until(&ann, || ann.tree.settled().len() == 1).await;

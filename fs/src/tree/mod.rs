@@ -10,6 +10,7 @@ mod attrs;
 mod content;
 mod core;
 mod cut;
+mod depends;
 mod edit;
 mod error;
 mod load;

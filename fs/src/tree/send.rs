@@ -79,7 +79,7 @@ impl Session<'_> {
     }
 
     /// The directories above what an operation touches, up to the root.
-    fn above(&mut self, op: &LocalOp) -> Result<Vec<Ino>> {
+    pub(super) fn above(&mut self, op: &LocalOp) -> Result<Vec<Ino>> {
         let mut above = Vec::new();
         for (parent, _) in op.places() {
             let mut at = Some(parent);
@@ -92,7 +92,7 @@ impl Session<'_> {
     }
 
     /// The nearest folder above an operation that holds `.git`: inside, nothing overtakes.
-    fn ordered_tree(&mut self, op: &LocalOp) -> Result<Option<Ino>> {
+    pub(super) fn ordered_tree(&mut self, op: &LocalOp) -> Result<Option<Ino>> {
         let Some((mut at, _)) = op.places().next() else { return Ok(None) };
         let git = Name::new(b".git".as_slice()).map_err(|_| TreeError::Invalid)?;
         for _ in 0..tarn_proto::limits::DEPTH_MAX {

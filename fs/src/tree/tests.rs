@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod crash;
+mod depends;
 mod edits;
 mod fixture;
 mod remote;

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tarn_tests::device::Device;
 use tarn_tests::server::{PASSWORD, USER};
@@ -11,6 +11,11 @@ use tarn_tests::wait::timed;
 const DONE: i32 = 0;
 const FAILED: i32 = 1;
 const USAGE: i32 = 2;
+const LATE: i32 = 3;
+/// What `timeout` says of a command that it had to end.
+const HUNG: i32 = 124;
+/// A daemon that cannot answer keeps no command longer.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 #[test]
 fn exit_status_tells_wrong_usage_from_failure() {
@@ -127,4 +132,96 @@ fn a_state_directory_of_any_length_works() {
     assert_eq!(a.status().unwrap()["online"], true);
     a.unmount().unwrap();
     assert!(!tarn_tests::mounts::is_mounted(a.path()));
+}
+
+/// Every command that asks the daemon, and `mount`.
+fn ask_everything(device: &Device) {
+    let (mount, file) = (device.path().to_string_lossy().into_owned(), device.join("file"));
+    let file = file.to_string_lossy().into_owned();
+    let commands: [&[&str]; 13] = [
+        &["status"],
+        &["status", &file],
+        &["wait"],
+        &["wait", &file],
+        &["conflicts"],
+        &["hydrate", &file],
+        &["evict", &file],
+        &["pin", &file],
+        &["unpin", &file],
+        &["logout"],
+        &["doctor"],
+        &["unmount", &mount],
+        &["mount", &mount],
+    ];
+    for args in commands {
+        let (finished, took) = timed(|| device.tarn(args).unwrap());
+        assert!(finished.code != HUNG && took < PATIENCE, "{args:?} took {took:?}: {finished:?}");
+        assert!(!finished.stderr.is_empty() || args == ["doctor"], "{args:?} says nothing: {finished:?}");
+        assert_eq!(finished.code, FAILED, "{args:?}: {finished:?}");
+    }
+}
+
+#[test]
+fn a_stopped_daemon_keeps_no_command_waiting() {
+    let server = crate::server();
+    let a = Device::mounted(&server, "a").unwrap();
+    fs::write(a.join("file"), "content").unwrap();
+    a.wait().unwrap();
+    let daemon = a.daemon().unwrap();
+    daemon.freeze();
+    for args in [&["wait", "--timeout", "1"][..], &["unmount", &a.path().to_string_lossy(), "--timeout", "1"]] {
+        let (finished, took) = timed(|| a.tarn(args).unwrap());
+        assert_eq!(finished.code, LATE, "{args:?}: {finished:?}");
+        assert!(took < PATIENCE, "{took:?}");
+    }
+    ask_everything(&a);
+    daemon.thaw();
+    a.wait().unwrap();
+}
+
+/// Connections to a socket that were made and not closed.
+fn connections(socket: &Path) -> usize {
+    let (all, path) = (fs::read_to_string("/proc/net/unix").unwrap(), socket.to_string_lossy());
+    let connected = |line: &&str| line.ends_with(&*path) && line.split_whitespace().nth(5) == Some("03");
+    all.lines().filter(connected).count()
+}
+
+#[test]
+fn a_daemon_that_is_stopped_while_it_is_waited_for_ends_the_wait() {
+    let server = crate::server();
+    let a = Device::mounted(&server, "a").unwrap();
+    server.kill();
+    fs::write(a.join("file"), "queued").unwrap();
+    let daemon = a.daemon().unwrap();
+    let waits = |args: &[&str], code: i32| {
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| timed(|| a.tarn(args).unwrap()));
+            tarn_tests::wait::eventually(Duration::from_secs(10), "somebody waits", || {
+                connections(&a.home().join("control.sock")) > 0
+            });
+            daemon.freeze();
+            let (finished, took) = waiting.join().unwrap();
+            assert_eq!(finished.code, code, "{args:?}: {finished:?}");
+            assert!(took < PATIENCE, "{took:?}");
+        });
+        daemon.thaw();
+    };
+    waits(&["wait"], FAILED);
+    waits(&["wait", "--timeout", "2"], LATE);
+}
+
+#[test]
+fn a_dead_daemon_keeps_no_command_waiting() {
+    let server = crate::server();
+    let a = Device::mounted(&server, "a").unwrap();
+    fs::write(a.join("file"), "content").unwrap();
+    a.wait().unwrap();
+    a.kill_daemon().unwrap();
+    for args in [&["status"][..], &["wait"], &["wait", "--timeout", "1"], &["conflicts"]] {
+        let (finished, took) = timed(|| a.tarn(args).unwrap());
+        assert_eq!(finished.code, FAILED, "{args:?}: {finished:?}");
+        assert!(took < PATIENCE, "{took:?}");
+    }
+    a.mount().unwrap();
+    assert_eq!(fs::read_to_string(a.join("file")).unwrap(), "content");
 }

@@ -164,7 +164,7 @@ async fn stopping_lets_answers_out_and_drops_idle_connections() {
 #[tokio::test]
 async fn another_version_is_told_what_to_do() {
     let stand = stand();
-    let mut stream = BufReader::new(socket::connect(&stand.path).unwrap());
+    let mut stream = BufReader::new(socket::connect(&stand.path).await.unwrap());
     let _hello: Hello = read_line(&mut stream).await.unwrap();
     stream.write_all(b"{\"protocol\":99,\"request\":\"of the future\"}\n").await.unwrap();
     let Line::Failure(failure) = read_line(&mut stream).await.unwrap() else { panic!("a failure") };
@@ -189,7 +189,7 @@ async fn nobody_there_and_garbage_are_told_apart() {
     let stand = stand();
     let nobody = Client::connect(&stand.path.with_file_name("none")).await;
     assert!(matches!(nobody, Err(ClientError::NoDaemon)));
-    let mut stream = BufReader::new(socket::connect(&stand.path).unwrap());
+    let mut stream = BufReader::new(socket::connect(&stand.path).await.unwrap());
     let _hello: Hello = read_line(&mut stream).await.unwrap();
     stream.write_all(b"garbage\n").await.unwrap();
     let Line::Failure(failure) = read_line(&mut stream).await.unwrap() else { panic!("a failure") };

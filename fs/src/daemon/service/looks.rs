@@ -109,15 +109,14 @@ fn last_error(sync: &SyncStatus) -> Option<String> {
 
 /// Operations that will not go up by themselves.
 fn held_count(sync: &SyncStatus) -> u64 {
-    if sync.engine.held.is_some() { sync.queue.operations } else { sync.engine.delayed_count as u64 }
+    if sync.engine.held.is_some() { sync.queue.operations } else { sync.engine.stuck.len() as u64 }
 }
 
 /// Why operations are held, for people.
 pub(super) fn held_reason(sync: &SyncStatus) -> Option<String> {
     match sync.engine.held {
         Some(held) => Some(held_text(held).to_owned()),
-        None if sync.engine.delayed_count > 0 => sync.engine.last_error.as_ref().map(|error| error.reason.clone()),
-        None => None,
+        None => sync.engine.stuck.first().map(|stuck| stuck.reason.clone()),
     }
 }
 

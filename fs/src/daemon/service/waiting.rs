@@ -4,8 +4,9 @@ use super::MountService;
 use super::looks::held_text;
 use crate::control::messages::{Progress, QueueStatus};
 use crate::control::{Failure, MountPath, ProgressSink};
-use crate::meta::rows::Ticket;
+use crate::meta::rows::{ROOT, Ticket};
 use crate::sync::WaitOutcome;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::task::spawn_blocking;
 
@@ -13,6 +14,17 @@ use tokio::task::spawn_blocking;
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// An attempt that failed because the server is away is followed by the next one after this.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// What is waited for.
+#[derive(Debug)]
+enum Goal {
+    /// Nothing is queued.
+    Nothing,
+    /// Everything up to a ticket.
+    Upto(Ticket),
+    /// These operations.
+    These(BTreeSet<Ticket>),
+}
 
 impl MountService {
     /// Waits for everything that was done before the call.
@@ -22,14 +34,10 @@ impl MountService {
         timeout: Option<Duration>,
         sink: &ProgressSink,
     ) -> Result<(), Failure> {
-        if !path.as_bytes().is_empty() {
-            // What it depends on is what was done before: all of it, in the order of the queue.
-            self.find(path).await?;
-        }
-        let Some(last) = self.parts.tree.last_ticket() else { return Ok(()) };
         let waited = async {
+            let goal = self.goal(path).await?;
             tokio::select! {
-                outcome = self.settled(last) => outcome,
+                outcome = self.settled(&goal) => outcome,
                 never = self.report(sink) => never,
             }
         };
@@ -39,26 +47,31 @@ impl MountService {
         }
     }
 
-    /// A server that is away is waited for; what will not pass by itself is told at once.
-    async fn settled(&self, last: Ticket) -> Result<(), Failure> {
-        loop {
-            match self.parts.sync.wait_until_settled(last).await {
-                WaitOutcome::Clean => return Ok(()),
-                WaitOutcome::Held(held) => return Err(Failure::failed(held_text(held))),
-                WaitOutcome::Stuck(reason) => {
-                    if !self.is_passing() {
-                        return Err(Failure::failed(reason));
-                    }
-                }
-            }
-            tokio::time::sleep(RETRY_AFTER).await;
+    /// Everything for the mount; for a file or folder what it depends on.
+    async fn goal(&self, path: &MountPath) -> Result<Goal, Failure> {
+        let ino = self.find(path).await?;
+        if ino == ROOT {
+            return Ok(self.parts.tree.last_ticket().map_or(Goal::Nothing, Goal::Upto));
         }
+        let tickets = self.parts.on_tree(&self.shown(path), move |tree| tree.tickets_of(ino)).await?;
+        Ok(Goal::These(tickets))
     }
 
-    /// Whether the only obstacle is that the server does not answer now.
-    fn is_passing(&self) -> bool {
-        let view = self.parts.sync.status().engine;
-        view.delayed_count == 0 && view.held.is_none() && view.last_error.is_none_or(|error| error.is_passing)
+    /// A server that is away is waited for; what will not pass by itself is told at once.
+    async fn settled(&self, goal: &Goal) -> Result<(), Failure> {
+        loop {
+            let outcome = match goal {
+                Goal::Nothing => WaitOutcome::Clean,
+                Goal::Upto(last) => self.parts.sync.wait_until_settled(*last).await,
+                Goal::These(tickets) => self.parts.sync.wait_until_gone(tickets.clone()).await,
+            };
+            match outcome {
+                WaitOutcome::Clean => return Ok(()),
+                WaitOutcome::Held(held) => return Err(Failure::failed(held_text(held))),
+                WaitOutcome::Stuck(reason) => return Err(Failure::failed(reason)),
+                WaitOutcome::Away(_) => tokio::time::sleep(RETRY_AFTER).await,
+            }
+        }
     }
 
     /// Says how far it has come, for ever.

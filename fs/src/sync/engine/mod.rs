@@ -34,7 +34,7 @@ use crate::meta::rows::Ticket;
 use crate::remote::RemoteError;
 use crate::tree::{QueueItem, Readiness};
 use pull::PullState;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 use tarn_proto::error::ErrorCode;
 use tarn_proto::limits::PUSH_OPS_MAX;
@@ -60,6 +60,17 @@ pub struct LastError {
     pub is_passing: bool,
 }
 
+/// An operation whose content could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stuck {
+    /// Which.
+    pub ticket: Ticket,
+    /// When that was found.
+    pub at: Duration,
+    /// Why.
+    pub reason: String,
+}
+
 /// How the engine stands, for status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineView {
@@ -76,7 +87,7 @@ pub struct EngineView {
     /// Operations that are overtaken.
     pub parked_count: usize,
     /// Contents that could not be read and are tried again.
-    pub delayed_count: usize,
+    pub stuck: Vec<Stuck>,
     /// Contents being sent.
     pub uploading_count: usize,
     /// Whether a push is under way.
@@ -114,6 +125,8 @@ pub struct Engine {
     /// server, whatever the queue said when it was read.
     sent: HashMap<Ticket, u64>,
     sent_count: u64,
+    /// When and why contents could not be read the last time.
+    unreadable: BTreeMap<Ticket, (Duration, String)>,
     reading: Reading,
     groups: HashMap<u64, Group>,
     next_group: u64,
@@ -145,6 +158,7 @@ impl Engine {
             stages: HashMap::new(),
             sent: HashMap::new(),
             sent_count: 0,
+            unreadable: BTreeMap::new(),
             reading: Reading::default(),
             groups: HashMap::new(),
             next_group: 0,
@@ -183,15 +197,17 @@ impl Engine {
             held: self.held,
             last_error: self.last_error.clone(),
             parked_count: self.parked_count,
-            delayed_count: self.count_unreadable(),
+            stuck: self.stuck(),
             uploading_count: self.groups.values().map(|group| group.tickets.len()).sum(),
             is_pushing: self.is_pushing,
             is_pulling: self.pull.is_running,
         }
     }
 
-    fn count_unreadable(&self) -> usize {
-        self.stages.values().filter(|stage| matches!(stage, Stage::Delayed { is_error: true, .. })).count()
+    fn stuck(&self) -> Vec<Stuck> {
+        let is_stuck = |ticket: &Ticket| matches!(self.stages.get(ticket), Some(Stage::Delayed { is_error: true, .. }));
+        let unreadable = self.unreadable.iter().filter(|(ticket, _)| is_stuck(ticket));
+        unreadable.map(|(&ticket, (at, reason))| Stuck { ticket, at: *at, reason: reason.clone() }).collect()
     }
 
     fn apply(&mut self, event: Event, now: Duration, actions: &mut Vec<Action>) {
@@ -404,6 +420,7 @@ impl Engine {
             present.contains(ticket) || !is_idle
         });
         self.sent.retain(|ticket, _| present.contains(ticket) || self.stages.contains_key(ticket));
+        self.unreadable.retain(|ticket, _| self.stages.contains_key(ticket));
     }
 
     /// A request succeeded: the network is there.

@@ -127,6 +127,7 @@ impl Engine {
                 None
             }
             UploadResult::Failed(Failure::Local(reason)) => {
+                self.unreadable.insert(ticket, (now, reason.clone()));
                 self.note(reason, false, now);
                 self.delay(ticket, true, now);
                 None
