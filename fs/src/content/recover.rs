@@ -14,6 +14,7 @@ use crate::meta::rows::{ContentNo, ContentPlace, ContentRow};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use tarn_proto::chunk::chunk_id;
 
 impl Shared {
     pub(super) fn load(self: &Arc<Self>, no: ContentNo, row: ContentRow) -> io::Result<Arc<LocalContent>> {
@@ -77,6 +78,23 @@ impl Shared {
 }
 
 impl State {
+    /// Whether a small content has exactly the bytes of a clean row's version, wherever they are.
+    fn holds_all(&self, row: &ContentRow, shared: &Shared) -> io::Result<bool> {
+        let size = row.size_bytes;
+        let (Some(base), true) = (&row.base, self.size_bytes == size && size <= SMALL_CONTENT_BYTES_MAX) else {
+            return Ok(false);
+        };
+        let mut bytes = vec![0; size as usize];
+        match (&self.body, &self.home) {
+            _ if !self.present.covers(0..size) => return Ok(false),
+            (Body::Memory(own), _) => bytes.copy_from_slice(&own[..size as usize]),
+            (Body::Slab, Some(home)) => shared.slab.read(home.slot, &mut bytes, 0)?,
+            _ => return Ok(false),
+        }
+        let entries = &base.content.manifest.entries;
+        Ok(entries.first().map(|entry| entry.id) == (size > 0).then(|| chunk_id(&shared.key, &bytes)))
+    }
+
     /// Takes ranges from a row; nothing lies beyond the end, and what is dirty is there.
     fn take_ranges(&mut self, present: RangeSet, dirty: RangeSet) {
         (self.present, self.dirty) = (present, dirty);
@@ -154,6 +172,12 @@ impl Contents {
                     all.insert(range);
                     all
                 });
+                return Ok(());
+            }
+            if !row.is_dirty && state.holds_all(&row, &self.shared)? {
+                // What came to rest before it was materialised: no row names its bytes, but replay brought them.
+                (state.ino, state.base, state.is_dirty) = (row.ino, row.base, false);
+                state.dirty.clear();
                 return Ok(());
             }
             let logged = std::mem::take(&mut state.logged);

@@ -93,10 +93,11 @@ impl LocalContent {
 
     /// The server has what the snapshot of this generation was: what was not written since is clean now,
     /// of the new base; the rest stays dirty against it. [`Contents::make_room`] for
-    /// [`Self::dirty_bytes`] comes first, for clean bytes count against the budget.
+    /// [`Self::dirty_bytes`] comes first, for clean bytes count against the budget. Logs the row, in its place
+    /// between what was written before and after.
     ///
     /// # Errors
-    /// The disk's; nothing has changed then.
+    /// The disk's or the log's; it can be called again.
     pub fn acknowledged(&self, generation: u64, new_base: BaseVersion) -> io::Result<Acknowledged> {
         self.sync()?;
         let mut guard = self.state.write();
@@ -111,10 +112,35 @@ impl LocalContent {
             state.dirty = since.map(|since| since.written).unwrap_or_default();
             state.dirty.remove(size_bytes..FAR);
         }
+        if !state.is_dirty && self.is_settled(state) {
+            // The next write marks it again.
+            state.open_for_writing = false;
+        }
         state.restrict_marked();
         self.shared.budget.recount(before, state.charge());
         self.shared.enlist(self.no, state);
+        self.shared.log()?.note(self.no, &state.row())?;
         Ok(if state.is_dirty { Acknowledged::Dirty } else { Acknowledged::Clean })
+    }
+
+    /// Makes a clean content one of another version that has the same bytes; whether it is one now.
+    ///
+    /// # Errors
+    /// The log's; it shows the old version still.
+    pub fn rebind(&self, base: &BaseVersion) -> io::Result<bool> {
+        let mut state = self.state.write();
+        let has_same = |own: &BaseVersion| {
+            own.content.content_id == base.content.content_id && own.content.size == base.content.size
+        };
+        if state.is_dirty || state.is_removed || !state.base.as_ref().is_some_and(has_same) {
+            return Ok(false);
+        }
+        let before = state.base.replace(base.clone());
+        if let Err(e) = self.shared.log().and_then(|log| log.note(self.no, &state.row())) {
+            state.base = before;
+            return Err(e);
+        }
+        Ok(true)
     }
 }
 

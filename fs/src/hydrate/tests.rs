@@ -40,6 +40,10 @@ impl SmallLog for Forgetful {
     fn mark_open(&self, _: ContentNo, _: &ContentRow, _: bool) -> io::Result<()> {
         Ok(())
     }
+
+    fn note(&self, _: ContentNo, _: &ContentRow) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 impl ContentRows for Forgetful {

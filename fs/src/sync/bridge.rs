@@ -78,6 +78,10 @@ impl SyncTree for TreeBridge {
         self.tree.unprepare(ticket);
     }
 
+    fn settle_unchanged(&self, ticket: Ticket) -> Result<bool, TreeError> {
+        self.tree.settle_unchanged(ticket)
+    }
+
     fn freeze(&self, batch: Vec<(Ticket, Option<Content>)>) -> Result<Vec<(Ticket, Operation)>, TreeError> {
         self.tree.freeze(batch)
     }
@@ -162,7 +166,10 @@ impl FrozenContent {
         let mut seen = HashSet::new();
         let nodes = built.nodes.into_iter().filter(|node| seen.insert(node.id));
         chunks.extend(nodes.map(|node| PlannedChunk { id: node.id, source: ChunkSource::Node(node.bytes.into()) }));
-        Ok(UploadPlan { size_bytes: plan.size_bytes, content_id: plan.content_id, manifest: built.manifest, chunks })
+        let (size_bytes, content_id) = (plan.size_bytes, plan.content_id);
+        let base = self.snapshot.base().map(|base| &base.content);
+        let is_base = base.is_some_and(|base| (base.size, base.content_id) == (size_bytes, content_id));
+        Ok(UploadPlan { size_bytes, content_id, manifest: built.manifest, chunks, is_base })
     }
 }
 

@@ -42,6 +42,9 @@ pub trait SyncTree: Send + Sync + Debug {
     fn prepare(&self, ticket: Ticket) -> Result<Option<Arc<dyn UploadSource>>, TreeError>;
     /// Gives up a freeze point: later writes count into the operation again.
     fn unprepare(&self, ticket: Ticket);
+    /// The bytes at the freeze point are those of the base version: makes the operation one that brings none, unless
+    /// it was frozen or its file was written to since. Whether it brings none now.
+    fn settle_unchanged(&self, ticket: Ticket) -> Result<bool, TreeError>;
     /// Gives operations their counters, in this order, and their final wire form, durable on return.
     /// Those that have one come back unchanged; those that are gone do not come back.
     fn freeze(&self, batch: Vec<(Ticket, Option<Content>)>) -> Result<Vec<(Ticket, Operation)>, TreeError>;
@@ -107,6 +110,8 @@ pub struct UploadPlan {
     pub manifest: Manifest,
     /// Chunks and manifest nodes that the base version does not have, once each.
     pub chunks: Vec<PlannedChunk>,
+    /// Whether these are the bytes of the base version.
+    pub is_base: bool,
 }
 
 /// What planning came to.

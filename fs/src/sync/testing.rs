@@ -187,6 +187,10 @@ impl SyncTree for FakeTree {
 
     fn unprepare(&self, _ticket: Ticket) {}
 
+    fn settle_unchanged(&self, _ticket: Ticket) -> Result<bool, TreeError> {
+        Ok(false)
+    }
+
     fn freeze(&self, batch: Vec<(Ticket, Option<Content>)>) -> Result<Vec<(Ticket, Operation)>, TreeError> {
         let mut state = self.state.lock();
         let mut frozen = Vec::new();
@@ -318,7 +322,7 @@ impl UploadSource for FakeSource {
         chunks.extend(nodes.map(|node| PlannedChunk { id: node.id, source: ChunkSource::Node(node.bytes.into()) }));
         let content_id = content_id(&key, &self.0);
         let size_bytes = self.0.len() as u64;
-        Ok(PlanStep::Ready(UploadPlan { size_bytes, content_id, manifest: built.manifest, chunks }))
+        Ok(PlanStep::Ready(UploadPlan { size_bytes, content_id, manifest: built.manifest, chunks, is_base: false }))
     }
 
     fn encode(&self, chunk: &PlannedChunk) -> Result<Bytes, SourceError> {

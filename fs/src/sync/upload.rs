@@ -120,13 +120,26 @@ impl Uploader {
         let mut results = Vec::new();
         for (ticket, step) in steps {
             let result = match step {
-                Ok(Some((source, step))) => self.finish_plan(ticket, source, step).await.map(Some),
+                Ok(Some((source, step))) => match self.finish_plan(ticket, source, step).await {
+                    Ok(planned) if planned.plan.is_base => self.settle_unchanged(planned).await,
+                    planned => planned.map(Some),
+                },
                 Ok(None) => Ok(None),
                 Err(error) => Err(not_read(error)),
             };
             results.push((ticket, result));
         }
         results
+    }
+
+    /// What is on the server already needs no operation that brings it, if none was frozen.
+    async fn settle_unchanged(&self, planned: Planned) -> Result<Option<Planned>, UploadResult> {
+        let (tree, ticket) = (Arc::clone(&self.tree), planned.ticket);
+        let settled = self.env.blocking(move || tree.settle_unchanged(ticket)).await;
+        let failed = |failure| UploadResult::Failed(failure);
+        let is_settled = settled.map_err(|e| failed(lost_task(e)))?;
+        let is_settled = is_settled.map_err(|e| failed(Failure::Local(e.to_string())))?;
+        Ok((!is_settled).then_some(planned))
     }
 
     /// Fetches what cutting needs, until it needs nothing more.

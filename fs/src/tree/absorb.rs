@@ -6,7 +6,8 @@ use super::load::Session;
 use super::notify::Invalidation;
 use crate::log::Lsn;
 use crate::meta::RemoteWork;
-use crate::meta::rows::{Ino, InodeRow, ROOT, RowChange, Ticket};
+use crate::meta::rows::{Ino, ROOT, RowChange};
+use std::collections::HashSet;
 use std::sync::Arc;
 use tarn_proto::change::{Change, Row};
 use tarn_proto::ids::NodeId;
@@ -160,7 +161,7 @@ impl Session<'_> {
         let old = self.looks(ino);
         if let Some(file) = remote.as_ref().and_then(|state| state.file.as_ref()) {
             let (mut work, mut names) = (RemoteWork::default(), Vec::new());
-            self.show_version(ino, file, &mut work, &mut names)?;
+            self.show_version(ino, file, &HashSet::new(), &mut work, &mut names)?;
             if !work.rows.is_empty() {
                 self.absorb(work, names)?;
             }
@@ -176,68 +177,6 @@ impl Session<'_> {
     /// The root stays a folder even while no row speaks of it.
     fn shown_root(&self, ino: Ino) -> Option<Arc<NodeState>> {
         self.state.inodes.get(&ino).filter(|_| ino == ROOT)?.remote.clone()
-    }
-
-    /// What files that get a new version do about it.
-    fn show_versions(&mut self, work: &mut RemoteWork, names: &mut Vec<(Ino, Name)>) -> Result<()> {
-        let files: Vec<(NodeId, FileVersion)> = work.changes.iter().filter_map(changed_file).collect();
-        for (node, file) in files {
-            if let Some(ino) = self.known_ino(node)? {
-                self.show_version(ino, &file, work, names)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// A clean file that nobody has open drops the bytes of its old version. One that is open keeps them: it
-    /// becomes an orphan, and a new inode shows the new version. What has something queued waits for the answer.
-    fn show_version(
-        &mut self,
-        ino: Ino,
-        file: &FileVersion,
-        work: &mut RemoteWork,
-        names: &mut Vec<(Ino, Name)>,
-    ) -> Result<()> {
-        let row = self.inode(ino)?.row();
-        let Some(content) = self.local_content(ino)? else {
-            let shown = self.remote_of(ino)?.and_then(|remote| Some(remote.file.as_ref()?.content.content_id));
-            if shown != Some(file.content.content_id) {
-                self.invalidations.push(Invalidation::Content(ino));
-            }
-            return Ok(());
-        };
-        let base = content.base();
-        let same = base
-            .as_ref()
-            .is_some_and(|base| base.content.version == file.content.version && base.vector == file.vector);
-        let waits = work.rows.iter().all(|row| !matches!(row, RowChange::Queue(_, None)));
-        if same || content.is_dirty() || (waits && self.state.queue.of_ino(ino).next().is_some()) {
-            return Ok(());
-        }
-        let row = staged_row(work, ino).unwrap_or(row);
-        if row.content != Some(content.no()) {
-            self.invalidations.push(Invalidation::Content(ino));
-            return Ok(()); // its bytes have gone elsewhere, to a conflict's sibling
-        }
-        if self.inode(ino)?.opens > 0 {
-            return self.split(ino, row, work, names);
-        }
-        if base.is_none_or(|base| base.content.content_id != file.content.content_id) {
-            self.invalidations.push(Invalidation::Content(ino));
-        }
-        work.rows.push(RowChange::Content(content.no(), None));
-        work.rows.push(RowChange::Inode(ino, Some(InodeRow { content: None, ..row })));
-        Ok(())
-    }
-
-    fn split(&mut self, ino: Ino, row: InodeRow, work: &mut RemoteWork, names: &mut Vec<(Ino, Name)>) -> Result<()> {
-        names.extend(self.links(ino)?);
-        let local = self.local_node(ino, Ticket(0))?;
-        let fresh = self.state.next_ino();
-        let shown = InodeRow { node: row.node, local: None, content: None, pinned: row.pinned };
-        work.rows.push(RowChange::Inode(ino, Some(InodeRow { node: None, local: Some(local), ..row })));
-        work.rows.push(RowChange::Inode(fresh, Some(shown)));
-        Ok(())
     }
 
     /// What a node's row says of its content after these changes.
@@ -259,15 +198,7 @@ impl Session<'_> {
     }
 }
 
-/// An inode's row as a unit of work leaves it so far.
-fn staged_row(work: &RemoteWork, ino: Ino) -> Option<InodeRow> {
-    work.rows.iter().rev().find_map(|change| match change {
-        RowChange::Inode(other, Some(row)) if *other == ino => Some(row.clone()),
-        _ => None,
-    })
-}
-
-fn changed_file(change: &Change) -> Option<(NodeId, FileVersion)> {
+pub(super) fn changed_file(change: &Change) -> Option<(NodeId, FileVersion)> {
     match &change.row {
         Row::Node { node, state: Some(state) } => Some((*node, state.file.clone()?)),
         _ => None,

@@ -65,6 +65,14 @@ impl Session<'_> {
         Ok(self.core.reader()?.remote_node(node)?.and_then(|row| row.state).map(Arc::new))
     }
 
+    /// Since when a node's remote state is what is known; `None` if the server never spoke of it.
+    pub fn remote_seq(&self, node: NodeId) -> Result<Option<u64>> {
+        if let Some(pending) = self.state.pending.node(node) {
+            return Ok(Some(pending.seq));
+        }
+        Ok(self.core.reader()?.remote_node(node)?.map(|row| row.seq))
+    }
+
     /// What a name stands for on the server.
     fn remote_entry(&self, parent: NodeId, name: &Name) -> Result<Option<NodeId>> {
         if let Some(pending) = self.state.pending.entry(parent, name) {

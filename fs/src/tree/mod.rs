@@ -30,6 +30,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod types;
+mod versions;
 mod view;
 mod work;
 

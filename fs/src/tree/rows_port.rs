@@ -54,6 +54,11 @@ impl SmallLog for ContentPort {
         let lsn = journal.commit(vec![RowChange::Content(no, Some(row.clone()))], unsynced).map_err(io_error)?;
         if durable { journal.sync(lsn) } else { journal.flush(lsn) }.map_err(io_error)
     }
+
+    fn note(&self, no: ContentNo, row: &ContentRow) -> io::Result<()> {
+        let rows = vec![RowChange::Content(no, Some(row.clone()))];
+        self.journal()?.commit(rows, Vec::new()).map(drop).map_err(io_error)
+    }
 }
 
 impl ContentRows for ContentPort {

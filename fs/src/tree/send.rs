@@ -135,7 +135,7 @@ impl Session<'_> {
     }
 
     /// A write whose bytes are all on the server by now only brings attributes.
-    fn drop_unchanged(&mut self, ticket: Ticket, ino: Ino, content: &LocalContent) -> Result<bool> {
+    pub(super) fn drop_unchanged(&mut self, ticket: Ticket, ino: Ino, content: &LocalContent) -> Result<bool> {
         let Some(queued) = self.state.queue.ops.get(&ticket) else { return Ok(true) };
         let LocalOp::Write { over: None, attrs, .. } = &queued.op.op else { return Ok(false) };
         if content.is_dirty() {

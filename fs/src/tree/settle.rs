@@ -5,10 +5,10 @@ use super::Tree;
 use super::error::TreeError;
 use super::load::Session;
 use super::names::date;
-use crate::content::{Acknowledged, Hold, LocalContent};
+use super::versions::staged_row;
+use crate::content::{Acknowledged, LocalContent};
 use crate::meta::RemoteWork;
 use crate::meta::rows::{BaseVersion, Ino, InodeRow, LocalOp, ROOT, RowChange, Ticket};
-use std::collections::HashMap;
 use std::sync::Arc;
 use tarn_proto::api::{Answer, Outcome};
 use tarn_proto::change::{Cursor, Row};
@@ -29,15 +29,10 @@ struct Settling {
     names: Vec<(Ino, Name)>,
     /// Files of which more was written since they were sent, as far as anybody knows.
     dirty: Vec<Ino>,
-    /// Keeps contents as their rows say until the rows are logged.
-    holds: Vec<Hold>,
-    /// Inodes as this unit of work leaves them so far.
-    inodes: HashMap<Ino, InodeRow>,
 }
 
 impl Settling {
     fn set_inode(&mut self, ino: Ino, row: InodeRow) {
-        self.inodes.insert(ino, row.clone());
         self.work.rows.push(RowChange::Inode(ino, Some(row)));
     }
 }
@@ -80,7 +75,7 @@ impl Session<'_> {
         let done = row.local.as_ref().is_some_and(|local| local.ticket == ticket);
         let Some(node) = node.filter(|_| done) else { return Ok(()) };
         if self.exists_after(&answer.changes, node)? {
-            let row = all.inodes.get(&ino).cloned().unwrap_or(row);
+            let row = staged_row(&all.work, ino).unwrap_or(row);
             all.set_inode(ino, InodeRow { local: None, ..row });
             // A folder's times go on changing with its names; a file's are those that were sent.
             if let Some(inode) = self.state.inodes.get_mut(&ino).filter(|inode| inode.dir.is_none()) {
@@ -128,8 +123,6 @@ impl Session<'_> {
         if left == Acknowledged::Dirty {
             all.dirty.push(ino);
         }
-        all.holds.push(content.hold());
-        all.work.rows.push(RowChange::Content(content.no(), Some(content.row())));
         Ok(())
     }
 
@@ -167,11 +160,13 @@ impl Session<'_> {
             return Ok(()); // open handles keep their bytes; the next version takes the usual way
         }
         all.set_inode(ino, InodeRow { content: None, ..row });
-        let Some(sibling) = record.sibling else { return Ok(()) };
-        if self.known_ino(sibling)?.is_none() {
-            let fresh = self.state.next_ino();
-            let row = InodeRow { node: Some(sibling), local: None, content: Some(content.no()), pinned: false };
-            all.set_inode(fresh, row);
+        let kept = match record.sibling {
+            Some(sibling) => self.bind_to_sibling(sibling, &content, &mut all.work)?,
+            None => false,
+        };
+        if !kept {
+            // The server has them; the record says where.
+            all.work.rows.push(RowChange::Content(content.no(), None));
         }
         Ok(())
     }
@@ -308,7 +303,6 @@ impl Tree {
             if contiguous {
                 session.state.cursor = Some(after);
             }
-            drop(all.holds);
             for ino in all.dirty {
                 session.requeue_dirty(ino)?;
             }
@@ -317,6 +311,30 @@ impl Tree {
             }
             session.tidy();
             Ok(())
+        })
+    }
+
+    /// The bytes that an operation would bring turned out to be those of the version that they were made from, as
+    /// after a restart that forgot what had been sent: then nothing is sent but attributes. Whether that is so still.
+    ///
+    /// # Errors
+    /// What the disk and the database say.
+    pub fn settle_unchanged(&self, ticket: Ticket) -> Result<bool> {
+        let content_of = |session: &mut Session<'_>| {
+            let Some(queued) = session.state.queue.ops.get(&ticket) else { return Ok(None) };
+            let (ino, prepared, is_frozen) = (queued.op.op.content_of(), queued.prepared, queued.op.frozen.is_some());
+            let Some((ino, prepared)) = ino.zip(prepared).filter(|_| !is_frozen) else { return Ok(None) };
+            Ok(session.local_content(ino)?.map(|content| (ino, prepared, content)))
+        };
+        let Some((_, _, content)) = self.look(content_of)? else { return Ok(false) };
+        content.sync()?;
+        self.core.contents.make_room(content.dirty_bytes())?;
+        self.edit(|session| {
+            let Some((ino, prepared, content)) = content_of(session)? else { return Ok(false) };
+            let Some(base) = content.base() else { return Ok(false) };
+            content.acknowledged(prepared, base)?;
+            session.unprepare(ticket);
+            session.drop_unchanged(ticket, ino, &content)
         })
     }
 

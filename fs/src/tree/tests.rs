@@ -5,4 +5,5 @@ mod crash;
 mod depends;
 mod edits;
 mod fixture;
+mod own;
 mod remote;

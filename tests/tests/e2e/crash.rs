@@ -112,3 +112,33 @@ fn written_bytes_survive_a_kill_before_anything_was_uploaded() {
     server.thaw();
     a.wait().unwrap();
 }
+
+#[test]
+fn what_was_written_stays_local_when_both_sides_are_killed_and_the_server_stays_away() {
+    const ROUNDS: u64 = 6;
+    const FILES: u64 = 60;
+    let server = crate::server();
+    let a = Device::mounted(&server, "a").unwrap();
+    let root = a.join("tree");
+    fs::create_dir(&root).unwrap();
+    let mut seed = Seed::new(10);
+    for round in 0..ROUNDS {
+        let numbers = round * FILES..(round + 1) * FILES;
+        thread::scope(|scope| {
+            let writer = scope.spawn(|| numbers.for_each(|number| write_stubbornly(&root, number)));
+            let moment = Duration::from_millis(30 + seed.below(300));
+            within(moment, || writer.is_finished());
+            server.kill();
+            a.kill_daemon().unwrap();
+            a.mount().unwrap();
+        });
+        for number in 0..(round + 1) * FILES {
+            let read = fs::read(root.join(number.to_string()));
+            assert!(read.is_ok_and(|read| read == content(number)), "round {round}: file {number} is not local");
+        }
+        server.restart().unwrap();
+        a.await_online(true);
+    }
+    a.wait().unwrap();
+    assert_eq!(a.counter("chunks_fetched").unwrap(), 0, "nothing was fetched that was written here");
+}

@@ -69,6 +69,11 @@ impl SmallLog for Journal {
         self.push(Record::Row(no, row.clone()));
         Ok(())
     }
+
+    fn note(&self, no: ContentNo, row: &ContentRow) -> io::Result<()> {
+        self.push(Record::Row(no, row.clone()));
+        Ok(())
+    }
 }
 
 impl ContentRows for Journal {

@@ -43,10 +43,14 @@ pub struct Device {
 }
 
 fn assemble(dir: &std::path::Path) -> (Arc<Tree>, Arc<Journal>, StateLock) {
+    assemble_with(dir, JournalOptions::default())
+}
+
+fn assemble_with(dir: &std::path::Path, options: JournalOptions) -> (Arc<Tree>, Arc<Journal>, StateLock) {
     let env = Env::real();
     let lock = StateLock::acquire(&env, dir, Duration::from_secs(5)).unwrap();
     let identity = Identity { device: ME, device_name: "laptop".to_owned(), space: SPACE };
-    let opened = Tree::assemble(&env, dir, JournalOptions::default(), Options::default(), identity).unwrap();
+    let opened = Tree::assemble(&env, dir, options, Options::default(), identity).unwrap();
     opened.tree.take_inventory().unwrap();
     (opened.tree, opened.journal, lock)
 }
@@ -71,6 +75,28 @@ impl Device {
     pub fn restart(self) -> Self {
         let Self { dir, tree, journal, _lock, seq } = self;
         drop((tree, journal, _lock));
+        let (tree, journal, lock) = assemble(dir.path());
+        Self { dir, tree, journal, _lock: lock, seq }
+    }
+
+    /// The same device, whose database lags behind its log as long as nobody waits for it.
+    pub fn lagging(self) -> Self {
+        let Self { dir, tree, journal, _lock, seq } = self;
+        drop((tree, journal, _lock));
+        let options = JournalOptions { gather: Duration::from_secs(3600), ..JournalOptions::default() };
+        let (tree, journal, lock) = assemble_with(dir.path(), options);
+        Self { dir, tree, journal, _lock: lock, seq }
+    }
+
+    /// What a daemon finds that is started after this one was killed just now.
+    pub fn kill(self) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        // The database before the log: what it lacks is in there.
+        for part in ["state.db", "state.db-wal", "log", "slab", "contents"] {
+            copy(&self.dir.path().join(part), &dir.path().join(part));
+        }
+        let seq = self.seq;
+        drop(self);
         let (tree, journal, lock) = assemble(dir.path());
         Self { dir, tree, journal, _lock: lock, seq }
     }
@@ -157,7 +183,8 @@ impl Device {
         }
     }
 
-    fn apply(&mut self, op: &Operation) -> Answer {
+    /// What the server answers to an operation that it applies.
+    pub fn apply(&mut self, op: &Operation) -> Answer {
         self.seq += 1;
         let rows = applied_rows(op);
         let changes = rows.into_iter().map(|row| Change { seq: self.seq, row }).collect();
@@ -169,6 +196,19 @@ impl Device {
         self.seq += 1;
         let changes = rows.into_iter().map(|row| Change { seq: self.seq, row }).collect();
         self.tree.apply_cut(changes, cursor(self.seq)).unwrap();
+    }
+}
+
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    if !from.is_dir() {
+        // There may be none of it yet.
+        let _ = std::fs::copy(from, to);
+        return;
+    }
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        copy(&entry.path(), &to.join(entry.file_name()));
     }
 }
 

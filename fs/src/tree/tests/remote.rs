@@ -170,6 +170,15 @@ fn refused_bytes_are_rescued() {
 
 #[test]
 fn a_conflict_moves_the_bytes_to_the_sibling_and_shows_what_stayed() {
+    conflict(false);
+}
+
+#[test]
+fn a_sibling_that_was_pulled_before_the_answer_has_its_bytes() {
+    conflict(true);
+}
+
+fn conflict(pulled_before: bool) {
     const SIBLING: NodeId = NodeId([13; 16]);
     const CONFLICT: tarn_proto::ids::ConflictId = tarn_proto::ids::ConflictId([14; 16]);
     let mut device = Device::new();
@@ -202,7 +211,12 @@ fn a_conflict_moves_the_bytes_to_the_sibling_and_shows_what_stayed() {
         entry_row(root(), "f (conflict)", Some(SIBLING)),
         tarn_proto::change::Row::Conflict { conflict: CONFLICT, state: Some(Box::new(state)) },
     ];
-    let changes = rows.into_iter().map(|row| Change { seq: device.seq, row }).collect();
+    let changes: Vec<Change> = rows.into_iter().map(|row| Change { seq: device.seq, row }).collect();
+    if pulled_before {
+        device.tree.apply_cut(changes.clone(), cursor(device.seq)).unwrap();
+        assert_eq!(device.list(TOP), ["f", "f (conflict)"]);
+        assert_eq!(device.read(ino), b"mine");
+    }
     let answer = Answer { counter: frozen[0].1.counter, outcome: Outcome::Conflicted { conflict: CONFLICT }, changes };
     device.tree.settle(&[(frozen[0].0, answer)], cursor(device.seq - 1), cursor(device.seq)).unwrap();
     assert_eq!(device.list(TOP), ["f", "f (conflict)"]);

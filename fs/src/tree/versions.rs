@@ -1,0 +1,188 @@
+//! Owns what files do when another version of them is known: keep their bytes, give them up, or go on with them
+//! under another inode. Bytes that are the new version's stay, whichever way the news came.
+
+use super::absorb::changed_file;
+use super::error::TreeError;
+use super::load::Session;
+use super::notify::Invalidation;
+use crate::content::LocalContent;
+use crate::meta::RemoteWork;
+use crate::meta::rows::{BaseVersion, Ino, InodeRow, LocalOp, RowChange, Ticket};
+use std::collections::HashSet;
+use tarn_proto::change::{Change, ConflictState, Row};
+use tarn_proto::ids::NodeId;
+use tarn_proto::name::Name;
+use tarn_proto::node::FileVersion;
+
+type Result<T> = std::result::Result<T, TreeError>;
+
+impl Session<'_> {
+    /// What files that get a new version do about it, and those that had to wait for the answers at hand.
+    pub(super) fn show_versions(&mut self, work: &mut RemoteWork, names: &mut Vec<(Ino, Name)>) -> Result<()> {
+        let settled: HashSet<Ticket> = work.rows.iter().filter_map(settled_ticket).collect();
+        let mut shown = HashSet::new();
+        let changed: Vec<NodeId> = work
+            .changes
+            .iter()
+            .filter_map(changed_file)
+            .map(|(node, _)| node)
+            .filter(|node| shown.insert(*node))
+            .collect();
+        for node in changed {
+            if let Some(ino) = self.known_ino(node)?
+                && let Some(file) = self.newest(node, &work.changes)?
+            {
+                self.show_version(ino, &file, &settled, work, names)?;
+            }
+        }
+        for (ino, node) in self.waiting_for(&settled)? {
+            if shown.insert(node)
+                && let Some(file) = self.newest(node, &[])?
+                && self.local_content(ino)?.is_some()
+            {
+                self.show_version(ino, &file, &settled, work, names)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Files of which something was queued that is settled now.
+    fn waiting_for(&mut self, settled: &HashSet<Ticket>) -> Result<Vec<(Ino, NodeId)>> {
+        let ops: Vec<LocalOp> =
+            settled.iter().filter_map(|ticket| Some(self.state.queue.ops.get(ticket)?.op.op.clone())).collect();
+        let mut files = Vec::new();
+        for ino in ops.iter().flat_map(LocalOp::inodes) {
+            if let Some(node) = self.state.inodes.get(&ino).and_then(|inode| inode.node) {
+                files.push((ino, node));
+            }
+        }
+        Ok(files)
+    }
+
+    /// A node's version after these changes: an answer, a listing or a cut may be older than what is known.
+    fn newest(&self, node: NodeId, changes: &[Change]) -> Result<Option<FileVersion>> {
+        let of_node = |change: &&Change| matches!(&change.row, Row::Node { node: changed, .. } if *changed == node);
+        let last = changes.iter().filter(of_node).max_by_key(|change| change.seq);
+        let known = self.remote_seq(node)?;
+        match last {
+            Some(change) if known.is_none_or(|seq| seq <= change.seq) => Ok(changed_file(change).map(|(_, file)| file)),
+            _ => Ok(self.remote_node(node)?.and_then(|state| state.file.clone())),
+        }
+    }
+
+    /// A clean file that nobody has open drops the bytes of its old version. One that is open keeps them: it
+    /// becomes an orphan, and a new inode shows the new version. What has something queued waits for the answer.
+    pub(super) fn show_version(
+        &mut self,
+        ino: Ino,
+        file: &FileVersion,
+        settled: &HashSet<Ticket>,
+        work: &mut RemoteWork,
+        names: &mut Vec<(Ino, Name)>,
+    ) -> Result<()> {
+        let row = self.inode(ino)?.row();
+        let Some(content) = self.local_content(ino)? else {
+            let shown = self.remote_of(ino)?.and_then(|remote| Some(remote.file.as_ref()?.content.content_id));
+            if shown != Some(file.content.content_id) {
+                self.invalidations.push(Invalidation::Content(ino));
+            }
+            return Ok(());
+        };
+        let fresh = BaseVersion { content: file.content.clone(), vector: file.vector.clone() };
+        let is_shown = content.base().is_some_and(|base| is_same_version(&base, &fresh));
+        let waits = self.state.queue.of_ino(ino).any(|(ticket, _)| !settled.contains(&ticket));
+        if is_shown || content.is_dirty() || waits {
+            return Ok(());
+        }
+        let row = staged_row(work, ino).unwrap_or(row);
+        if row.content != Some(content.no()) {
+            self.invalidations.push(Invalidation::Content(ino));
+            return Ok(()); // its bytes have gone elsewhere, to a conflict's sibling
+        }
+        if content.rebind(&fresh)? {
+            return Ok(()); // another version, and the bytes that are here
+        }
+        if self.inode(ino)?.opens > 0 {
+            return self.split(ino, row, work, names);
+        }
+        self.invalidations.push(Invalidation::Content(ino));
+        let kept = self.keep_as_sibling(&content, work)?;
+        if !kept {
+            work.rows.push(RowChange::Content(content.no(), None));
+        }
+        work.rows.push(RowChange::Inode(ino, Some(InodeRow { content: None, ..row })));
+        Ok(())
+    }
+
+    /// Bytes that a conflict moved to a sibling are that one's, if it has none; whether they are kept.
+    fn keep_as_sibling(&mut self, content: &LocalContent, work: &mut RemoteWork) -> Result<bool> {
+        let Some(base) = content.base() else { return Ok(false) };
+        let is_own = |state: &ConflictState| state.theirs.content.version == base.content.version;
+        let coming = work.changes.iter().find_map(|change| match &change.row {
+            Row::Conflict { state: Some(state), .. } if is_own(state) => state.sibling,
+            _ => None,
+        });
+        let sibling = match coming {
+            Some(sibling) => Some(sibling),
+            None => {
+                let records = self.core.reader()?.conflicts()?;
+                records.into_iter().find(|record| is_own(&record.state)).and_then(|record| record.state.sibling)
+            }
+        };
+        match sibling {
+            Some(sibling) => self.bind_to_sibling(sibling, content, work),
+            None => Ok(false),
+        }
+    }
+
+    /// Lets the inode of a sibling show these bytes; false if it has bytes of its own.
+    pub(super) fn bind_to_sibling(
+        &mut self,
+        sibling: NodeId,
+        content: &LocalContent,
+        work: &mut RemoteWork,
+    ) -> Result<bool> {
+        let (ino, row) = match self.known_ino(sibling)? {
+            None => {
+                let row = InodeRow { node: Some(sibling), local: None, content: None, pinned: false };
+                (self.state.next_ino(), row)
+            }
+            Some(ino) => (ino, self.inode(ino)?.row()),
+        };
+        let row = staged_row(work, ino).unwrap_or(row);
+        if row.content.is_some() {
+            return Ok(false);
+        }
+        work.rows.push(RowChange::Inode(ino, Some(InodeRow { content: Some(content.no()), ..row })));
+        Ok(true)
+    }
+
+    fn split(&mut self, ino: Ino, row: InodeRow, work: &mut RemoteWork, names: &mut Vec<(Ino, Name)>) -> Result<()> {
+        names.extend(self.links(ino)?);
+        let local = self.local_node(ino, Ticket(0))?;
+        let fresh = self.state.next_ino();
+        let shown = InodeRow { node: row.node, local: None, content: None, pinned: row.pinned };
+        work.rows.push(RowChange::Inode(ino, Some(InodeRow { node: None, local: Some(local), ..row })));
+        work.rows.push(RowChange::Inode(fresh, Some(shown)));
+        Ok(())
+    }
+}
+
+fn is_same_version(one: &BaseVersion, other: &BaseVersion) -> bool {
+    one.content.version == other.content.version && one.vector == other.vector
+}
+
+/// An inode's row as a unit of work leaves it so far.
+pub(super) fn staged_row(work: &RemoteWork, ino: Ino) -> Option<InodeRow> {
+    work.rows.iter().rev().find_map(|change| match change {
+        RowChange::Inode(other, Some(row)) if *other == ino => Some(row.clone()),
+        _ => None,
+    })
+}
+
+fn settled_ticket(change: &RowChange) -> Option<Ticket> {
+    match change {
+        RowChange::Queue(ticket, None) => Some(*ticket),
+        _ => None,
+    }
+}
