@@ -10,6 +10,20 @@ pub const SMALL_CONTENT_BYTES_MAX: u64 = 64 << 10;
 pub const UNMATERIALISED_BYTES_MAX: usize = 64 << 20;
 /// One segment of the log.
 pub const LOG_SEGMENT_BYTES: u64 = 32 << 20;
+/// The smallest segment: a log takes this part of a small budget, and a segment of it at least.
+pub const LOG_SEGMENT_BYTES_MIN: u64 = 256 << 10;
+/// The database's write-ahead log before it is brought into the database.
+pub const WAL_BYTES: u64 = 32 << 20;
+/// Of a budget, one segment of the log, and the database's write-ahead log, take this part each.
+pub const LOG_SHARE: u64 = 128;
+/// Of a budget, what waits for the materialiser (it is in the log) takes this part.
+pub const UNMATERIALISED_SHARE: u64 = 16;
+/// Of a budget, what one reader fetches ahead takes this part.
+pub const READ_AHEAD_SHARE: u64 = 64;
+/// Furthest that is fetched ahead of one reader.
+pub const READ_AHEAD_BYTES_MAX: u64 = 16 << 20;
+/// A sequential reader is always fetched this much ahead of.
+pub const READ_AHEAD_BYTES_MIN: u64 = 1 << 20;
 /// One record of the log; longer is damage.
 pub const LOG_RECORD_BYTES_MAX: usize = 16 << 20;
 /// Free space of the disk that only dirty content may use.

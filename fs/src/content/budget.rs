@@ -16,6 +16,8 @@ pub(super) type Piece = (ContentNo, u64);
 pub(super) struct Budget {
     limit_bytes: AtomicU64,
     extra_bytes: AtomicU64,
+    /// Folders: they come and stay.
+    fixed_bytes: AtomicU64,
     count: Mutex<Count>,
 }
 
@@ -45,7 +47,7 @@ impl Drop for Reservation {
 impl Budget {
     pub(super) fn new(limit_bytes: u64, known: bool) -> Self {
         let count = Mutex::new(Count { known, ..Count::default() });
-        Self { limit_bytes: limit_bytes.into(), extra_bytes: 0.into(), count }
+        Self { limit_bytes: limit_bytes.into(), extra_bytes: 0.into(), fixed_bytes: 0.into(), count }
     }
 
     pub(super) fn set_limit(&self, bytes: u64) {
@@ -54,6 +56,15 @@ impl Budget {
 
     pub(super) fn set_extra(&self, bytes: u64) {
         self.extra_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn add_fixed(&self, bytes: u64) {
+        self.fixed_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// What is taken of the limit by others than contents.
+    fn others_bytes(&self) -> u64 {
+        self.extra_bytes.load(Ordering::Relaxed) + self.fixed_bytes.load(Ordering::Relaxed)
     }
 
     pub(super) fn set_known(&self) {
@@ -76,14 +87,14 @@ impl Budget {
     /// By how much the limit is exceeded if `bytes` more are wanted.
     pub(super) fn excess(&self, bytes: u64) -> u64 {
         let count = self.count.lock();
-        let wanted = count.used_bytes + count.reserved_bytes + self.extra_bytes.load(Ordering::Relaxed) + bytes;
+        let wanted = count.used_bytes + count.reserved_bytes + self.others_bytes() + bytes;
         wanted.saturating_sub(self.limit_bytes())
     }
 
     /// Reserves without making room.
     pub(super) fn try_reserve(self: &Arc<Self>, bytes: u64) -> Option<Reservation> {
         let mut count = self.count.lock();
-        let wanted = count.used_bytes + count.reserved_bytes + self.extra_bytes.load(Ordering::Relaxed) + bytes;
+        let wanted = count.used_bytes + count.reserved_bytes + self.others_bytes() + bytes;
         if !count.known || wanted > self.limit_bytes() {
             return None;
         }

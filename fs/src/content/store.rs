@@ -1,12 +1,12 @@
 //! Owns the store as a whole: which contents are loaded, where the files are, and who is asked for
 //! log and rows.
 
-use super::EXTENT_BYTES;
 use super::budget::{Budget, Recency, Reservation};
 use super::local::LocalContent;
 use super::seams::{ContentError, ContentRows, Options, SmallLog};
 use super::slab::{Slab, Slot};
 use super::state::{Body, FAR, State, row_charge_bytes};
+use super::{BLOCK_BYTES, EXTENT_BYTES};
 use crate::env::{Disk, DiskFile, OpenMode};
 use crate::meta::rows::{BaseVersion, ContentNo, ContentPlace, ContentRow, Ino};
 use parking_lot::Mutex;
@@ -99,6 +99,7 @@ impl Shared {
         let file = match self.disk.open(&path, OpenMode::Create) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 self.disk.create_dir_all(&self.backing_dir(no))?;
+                self.budget.add_fixed(BLOCK_BYTES);
                 self.disk.sync_dir(&self.dir.join("contents"))?;
                 self.disk.open(&path, OpenMode::Create)?
             }
@@ -173,6 +174,7 @@ impl Contents {
     /// The disk's.
     pub fn open(disk: Arc<dyn Disk>, dir: &Path, options: Options) -> io::Result<Arc<Self>> {
         disk.create_dir_all(&dir.join("contents"))?;
+        let dirs_bytes = BLOCK_BYTES * (1 + disk.read_dir(&dir.join("contents"))?.len() as u64);
         let path = dir.join("slab");
         let is_new = matches!(disk.open(&path, OpenMode::Existing), Err(e) if e.kind() == io::ErrorKind::NotFound);
         let file = disk.open(&path, OpenMode::Create)?;
@@ -196,6 +198,7 @@ impl Contents {
             removed: Mutex::default(),
             seams: OnceLock::new(),
         };
+        shared.budget.add_fixed(dirs_bytes);
         Ok(Arc::new(Self { shared: Arc::new(shared) }))
     }
 

@@ -96,21 +96,24 @@ fn round(env: &Env, parts: &Parts, state_dir: &Path, is_tidying: bool) -> anyhow
 /// Counts what is not content against the budget: log and database, and what they may grow by until the next time.
 pub(super) fn count_extra(env: &Env, contents: &Contents, journal: &Journal, state_dir: &Path) -> io::Result<()> {
     let growth_bytes = GROWTH_BYTES.min(contents.usage().limit_bytes / GROWTH_SHARE);
-    contents.set_extra_bytes(journal.log_bytes() + database_bytes(env, state_dir)? + growth_bytes);
+    let database_bytes = database_bytes(env, state_dir, journal.wal_bytes())?;
+    contents.set_extra_bytes(journal.log_bytes() + database_bytes + growth_bytes);
     Ok(())
 }
 
-/// The database and its write-ahead log count against the budget.
-fn database_bytes(env: &Env, state_dir: &Path) -> io::Result<u64> {
+/// The database and its write-ahead log count against the budget; the latter at least with what it grows to.
+fn database_bytes(env: &Env, state_dir: &Path, wal_bytes: u64) -> io::Result<u64> {
     let mut bytes = 0;
+    let mut known_wal_bytes = 0;
     for path in env.disk.read_dir(state_dir)? {
-        let is_database =
-            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(crate::meta::FILE_NAME));
-        if is_database {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.ends_with("-wal") {
+            known_wal_bytes += allocated_bytes(&path)?;
+        } else if name.starts_with(crate::meta::FILE_NAME) {
             bytes += allocated_bytes(&path)?;
         }
     }
-    Ok(bytes)
+    Ok(bytes + known_wal_bytes.max(wal_bytes))
 }
 
 /// Allocated bytes of a file; none if it is gone by now.

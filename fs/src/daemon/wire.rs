@@ -56,14 +56,15 @@ pub async fn build(ground: &Ground) -> Result<Standing> {
 
 async fn open_state(ground: &Ground) -> Result<Opened> {
     let (env, dir) = (ground.env.clone(), ground.home.state_dir());
-    let contents = content::Options { budget_bytes: ground.options.cache_bytes, ..content::Options::default() };
+    let budget_bytes = ground.options.cache_bytes;
+    let contents = content::Options { budget_bytes, ..content::Options::default() };
     let identity = Identity {
         device: ground.credentials.device,
         device_name: ground.credentials.device_name.clone(),
         space: ground.credentials.home,
     };
     let opened = spawn_blocking(move || {
-        let opened = Tree::assemble(&env, &dir, JournalOptions::default(), contents, identity)?;
+        let opened = Tree::assemble(&env, &dir, JournalOptions::for_budget(budget_bytes), contents, identity)?;
         housekeeping::count_extra(&env, &opened.contents, &opened.journal, &dir)?;
         Ok::<_, anyhow::Error>(opened)
     });
@@ -114,6 +115,7 @@ fn file_system(
         uid: uid.as_raw(),
         gid: rustix::process::getegid().as_raw(),
         privileged: uid.is_root(),
+        cache_bytes: ground.options.cache_bytes,
     };
     Vfs::new(ports, options)
 }

@@ -45,7 +45,9 @@ impl Mount {
             stale: notifier.stale().clone(),
         };
         let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
-        let vfs = Vfs::new(ports, Options { posix: uid == 0, read_only: false, uid, gid, privileged: uid == 0 });
+        let privileged = uid == 0;
+        let vfs =
+            Vfs::new(ports, Options { posix: uid == 0, read_only: false, uid, gid, privileged, cache_bytes: u64::MAX });
         let folder = tempfile::tempdir().unwrap();
         let options = MountOptions {
             mountpoint: folder.path().into(),

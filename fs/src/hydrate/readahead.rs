@@ -1,11 +1,12 @@
 //! Owns when to fetch ahead of a reader: only behind reads that follow each other, further each time.
 
+use crate::limits::{READ_AHEAD_BYTES_MAX, READ_AHEAD_BYTES_MIN, READ_AHEAD_SHARE};
 use std::ops::Range;
 
 /// First window of a sequential reader.
-const WINDOW_BYTES_MIN: u64 = 1 << 20;
+const WINDOW_BYTES_MIN: u64 = READ_AHEAD_BYTES_MIN;
 /// Widest window.
-const WINDOW_BYTES_MAX: u64 = 16 << 20;
+const WINDOW_BYTES_MAX: u64 = READ_AHEAD_BYTES_MAX;
 /// The kernel asks in several threads: reads this close to where the last one ended still follow it.
 const SLACK_BYTES: u64 = 1 << 20;
 /// Reads that must follow each other before anything is fetched ahead. Programs that look at a file's
@@ -13,12 +14,19 @@ const SLACK_BYTES: u64 = 1 << 20;
 const RUN_MIN: u32 = 2;
 
 /// The memory of one open handle.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct ReadAhead {
     next: u64,
     run: u32,
     window_bytes: u64,
     ahead: u64,
+    window_bytes_max: u64,
+}
+
+impl Default for ReadAhead {
+    fn default() -> Self {
+        Self { next: 0, run: 0, window_bytes: 0, ahead: 0, window_bytes_max: WINDOW_BYTES_MAX }
+    }
 }
 
 impl ReadAhead {
@@ -27,12 +35,18 @@ impl ReadAhead {
         Self::default()
     }
 
+    /// The same, with a window that leaves room for those of other readers in a cache of this size.
+    pub fn for_budget(budget_bytes: u64) -> Self {
+        let window_bytes_max = (budget_bytes / READ_AHEAD_SHARE).clamp(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX);
+        Self { window_bytes_max, ..Self::default() }
+    }
+
     /// Takes note of a read and says what to fetch ahead, if anything. `size_bytes` is the file's.
     pub fn note(&mut self, offset: u64, len: usize, size_bytes: u64) -> Option<Range<u64>> {
         let end = offset.saturating_add(len as u64).min(size_bytes);
         let follows = self.run > 0 && offset <= self.next + SLACK_BYTES && end + SLACK_BYTES >= self.next;
         if !follows {
-            *self = Self { next: end, run: 1, window_bytes: 0, ahead: end };
+            *self = Self { next: end, run: 1, window_bytes: 0, ahead: end, ..self.clone() };
             return None;
         }
         self.run = self.run.saturating_add(1);
@@ -40,7 +54,7 @@ impl ReadAhead {
         if self.run < RUN_MIN || self.ahead >= self.next + self.window_bytes / 2 && self.window_bytes > 0 {
             return None;
         }
-        self.window_bytes = (self.window_bytes * 2).clamp(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX);
+        self.window_bytes = (self.window_bytes * 2).clamp(WINDOW_BYTES_MIN, self.window_bytes_max);
         let wanted = self.ahead.max(self.next)..(self.next + self.window_bytes).min(size_bytes);
         self.ahead = self.ahead.max(wanted.end);
         (wanted.start < wanted.end).then_some(wanted)

@@ -27,6 +27,7 @@ pub use sink::{ContentSink, NoContents, RecoverySink};
 pub use state_lock::{LockError, StateLock};
 pub use unit::Journal;
 
+use crate::limits;
 use crate::log::LogOptions;
 use crate::meta::Check;
 use std::time::Duration;
@@ -53,7 +54,27 @@ pub struct JournalOptions {
     pub gather: Duration,
     /// Records waiting beyond this make committers wait.
     pub pending_bytes_max: usize,
+    /// The database's write-ahead log before it is brought into the database.
+    pub wal_bytes: u64,
 }
+
+impl JournalOptions {
+    /// Sizes for a log and a database that count against this budget.
+    pub fn for_budget(budget_bytes: u64) -> Self {
+        let all = Self::default();
+        let pending_bytes = (budget_bytes / limits::UNMATERIALISED_SHARE) as usize;
+        let wal_bytes = budget_bytes / limits::LOG_SHARE;
+        Self {
+            log: LogOptions::for_budget(budget_bytes),
+            pending_bytes_max: pending_bytes.clamp(PENDING_BYTES_MIN, all.pending_bytes_max),
+            wal_bytes: wal_bytes.clamp(limits::LOG_SEGMENT_BYTES_MIN, all.wal_bytes),
+            ..all
+        }
+    }
+}
+
+/// However small a budget is, so much may wait.
+const PENDING_BYTES_MIN: usize = 1 << 20;
 
 impl Default for JournalOptions {
     fn default() -> Self {
@@ -62,7 +83,8 @@ impl Default for JournalOptions {
             check: Check::Quick,
             materialise: Materialise::Thread,
             gather: Duration::from_millis(20),
-            pending_bytes_max: crate::limits::UNMATERIALISED_BYTES_MAX,
+            pending_bytes_max: limits::UNMATERIALISED_BYTES_MAX,
+            wal_bytes: limits::WAL_BYTES,
         }
     }
 }

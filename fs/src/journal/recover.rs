@@ -57,6 +57,7 @@ impl Journal {
         let made = env.disk.create_dir_all(dir);
         made.map_err(|source| JournalError::Dir { path: dir.to_owned(), source })?;
         let (writer, readers) = Writer::open(&dir.join(FILE_NAME), options.check)?;
+        writer.limit_wal(options.wal_bytes)?;
         let scan = Log::scan(env, &dir.join(LOG_DIR), options.log)?;
         Ok(Prepared { env: env.clone(), options, writer, readers, scan })
     }

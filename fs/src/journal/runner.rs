@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 /// Pending bytes that end the gathering early.
-pub(super) const GATHER_BYTES_MAX: usize = 16 << 20;
+const GATHER_BYTES_MAX: usize = 16 << 20;
 
 /// What callers and the thread share.
 pub(super) struct Shared {
@@ -70,13 +70,17 @@ impl Shared {
             self.wake.wait(&mut queue);
         }
         let deadline = self.env.clock.monotonic() + self.options.gather;
-        while queue.hurry_count == 0 && !queue.is_closing && queue.bytes < GATHER_BYTES_MAX {
+        while queue.hurry_count == 0 && !queue.is_closing && queue.bytes < self.gather_bytes_max() {
             let left = deadline.saturating_sub(self.env.clock.monotonic());
             if left.is_zero() || self.wake.wait_for(&mut queue, left).timed_out() {
                 break;
             }
         }
         !queue.jobs.is_empty()
+    }
+
+    pub(super) fn gather_bytes_max(&self) -> usize {
+        GATHER_BYTES_MAX.min(self.options.pending_bytes_max / 2)
     }
 
     /// Waits before the next try; false if there is none because the journal closes.

@@ -6,7 +6,7 @@ use super::error::{Health, JournalError};
 use super::materialise::Materialiser;
 use super::queue::{Job, Pending, Queue};
 use super::record;
-use super::runner::{GATHER_BYTES_MAX, Shared};
+use super::runner::Shared;
 use super::{JournalOptions, Materialise};
 use crate::env::Env;
 use crate::log::{Log, Lsn};
@@ -216,9 +216,16 @@ impl Journal {
         self.shared.readers.clone()
     }
 
-    /// Bytes of the disk that the log holds.
+    /// Bytes of the disk that the log holds or will hold in ordinary times: the segment that is written to, the one
+    /// before it, and those kept for use again.
     pub fn log_bytes(&self) -> u64 {
-        self.shared.log.size_bytes()
+        let options = self.shared.options.log;
+        self.shared.log.size_bytes().max((2 + options.spare_max as u64) * options.segment_bytes)
+    }
+
+    /// What the database's write-ahead log grows to in ordinary times.
+    pub fn wal_bytes(&self) -> u64 {
+        self.shared.options.wal_bytes
     }
 
     /// Waits until everything taken so far is in the database.
@@ -301,7 +308,7 @@ impl Journal {
     fn put(&self, queue: &mut Queue, pending: Pending) {
         let was_idle = queue.jobs.is_empty();
         queue.put(pending);
-        if was_idle || queue.bytes > GATHER_BYTES_MAX {
+        if was_idle || queue.bytes > self.shared.gather_bytes_max() {
             self.shared.wake.notify_all();
         }
     }

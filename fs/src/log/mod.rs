@@ -37,10 +37,20 @@ impl Lsn {
 /// Sizes of a log.
 #[derive(Debug, Clone, Copy)]
 pub struct LogOptions {
-    /// Bytes of one segment.
+    /// Bytes of one segment. One that begins with a longer record is as long as that one needs.
     pub segment_bytes: u64,
     /// Freed segments kept for use again.
     pub spare_max: usize,
+}
+
+impl LogOptions {
+    /// Sizes for a log that counts against this budget.
+    pub fn for_budget(budget_bytes: u64) -> Self {
+        let segment_bytes = (budget_bytes / limits::LOG_SHARE).next_multiple_of(4096);
+        let segment_bytes = segment_bytes.clamp(limits::LOG_SEGMENT_BYTES_MIN, limits::LOG_SEGMENT_BYTES);
+        let spare_max = if segment_bytes < limits::LOG_SEGMENT_BYTES { 1 } else { 2 };
+        Self { segment_bytes, spare_max }
+    }
 }
 
 impl Default for LogOptions {

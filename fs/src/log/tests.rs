@@ -411,3 +411,37 @@ proptest! {
         prop_assert_eq!(found, all);
     }
 }
+
+#[test]
+fn a_record_longer_than_a_segment_gets_one_of_its_own_and_leaves_none_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let env = Env::real();
+    let log = Log::scan(&env, dir.path(), SMALL).unwrap().start(Lsn(1)).unwrap();
+    let long = vec![7; 3 * SMALL.segment_bytes as usize];
+    log.append(b"before").unwrap();
+    log.append(&long).unwrap();
+    let last = log.append(b"after").unwrap();
+    log.sync(last).unwrap();
+    let scan = Log::scan(&env, dir.path(), SMALL).unwrap();
+    let records: Vec<Vec<u8>> = scan.replay(Lsn(1)).map(|record| record.unwrap().1).collect();
+    assert!(records == [b"before".to_vec(), long, b"after".to_vec()]);
+    for _ in 0..5 {
+        let last = log.append(&[1; 2000]).unwrap();
+        log.sync(last).unwrap();
+    }
+    log.truncate_before(log.last()).unwrap();
+    assert!(log.size_bytes() <= 3 * SMALL.segment_bytes, "{}", log.size_bytes());
+}
+
+#[test]
+fn a_log_of_a_larger_budget_shrinks() {
+    let dir = tempfile::tempdir().unwrap();
+    let env = Env::real();
+    let large = LogOptions { segment_bytes: 1 << 20, spare_max: 2 };
+    let log = Log::scan(&env, dir.path(), large).unwrap().start(Lsn(1)).unwrap();
+    let last = log.append(b"kept until it is truncated").unwrap();
+    log.sync(last).unwrap();
+    let log = Log::scan(&env, dir.path(), SMALL).unwrap().start(last.next()).unwrap();
+    log.truncate_before(last.next()).unwrap();
+    assert_eq!(log.size_bytes(), SMALL.segment_bytes);
+}

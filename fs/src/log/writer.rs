@@ -28,6 +28,8 @@ struct Tail {
     next: u64,
     /// Where it would stand in the segment.
     offset: u64,
+    /// Where the segment ends.
+    limit: u64,
     salt: u64,
     /// Encoded, not yet taken by a writer.
     pending: Vec<u8>,
@@ -84,10 +86,11 @@ impl LogScan {
             number_max: self.number_max,
             file_number_max: self.file_number_max,
         };
-        let segment = new_segment(&self.env, &self.dir, self.options, &mut io, next.0)?;
+        let limit = self.options.segment_bytes;
+        let segment = new_segment(&self.env, &self.dir, limit, &mut io, next.0)?;
         write_header(&self.env, &self.dir, &segment)?;
-        let tail =
-            Tail { next: next.0, offset: HEADER_BYTES, salt: segment.salt, pending: Vec::new(), is_blocked: false };
+        let salt = segment.salt;
+        let tail = Tail { next: next.0, offset: HEADER_BYTES, limit, salt, pending: Vec::new(), is_blocked: false };
         io.segments.push_back(segment);
         Ok(Log {
             env: self.env,
@@ -109,9 +112,8 @@ impl Log {
     /// # Errors
     /// `Full` (nothing was appended), `TooLong`, or `Poisoned`.
     pub fn append(&self, payload: &[u8]) -> Result<Lsn, LogError> {
-        let room = self.options.segment_bytes - HEADER_BYTES;
         let needed = (FRAME_BYTES + payload.len()) as u64;
-        if payload.is_empty() || payload.len() > limits::LOG_RECORD_BYTES_MAX || needed > room {
+        if payload.is_empty() || payload.len() > limits::LOG_RECORD_BYTES_MAX {
             return Err(LogError::TooLong { len_bytes: payload.len() });
         }
         loop {
@@ -120,7 +122,7 @@ impl Log {
             if tail.is_blocked {
                 drop(tail);
                 self.write_out()?;
-            } else if tail.offset + needed <= self.options.segment_bytes {
+            } else if tail.offset + needed <= tail.limit {
                 let (salt, lsn) = (tail.salt, tail.next);
                 segment::encode(&mut tail.pending, salt, lsn, payload);
                 tail.offset += needed;
@@ -192,9 +194,16 @@ impl Log {
             let Some(Segment { path, file, .. }) = io.segments.pop_front() else { break };
             io.spares.push(Spare { path, file });
         }
-        while io.spares.len() > self.options.spare_max {
-            if let Some(spare) = io.spares.pop() {
-                self.env.disk.remove(&spare.path)?;
+        let mut kept = 0;
+        for spare in std::mem::take(&mut io.spares) {
+            // Those of a larger budget, and those of long records, would hold space that is content's.
+            let fits = spare.file.len_bytes().is_ok_and(|length| length <= self.options.segment_bytes);
+            if fits && kept < self.options.spare_max {
+                kept += 1;
+                io.spares.push(spare);
+            } else if let Err(e) = self.env.disk.remove(&spare.path) {
+                io.spares.push(spare);
+                return Err(e.into());
             }
         }
         Ok(())
@@ -203,7 +212,8 @@ impl Log {
     /// Bytes of the disk that the log holds.
     pub fn size_bytes(&self) -> u64 {
         let io = self.io.lock();
-        (io.segments.len() + io.spares.len()) as u64 * self.options.segment_bytes
+        let files = io.segments.iter().map(|segment| &segment.file).chain(io.spares.iter().map(|spare| &spare.file));
+        files.map(|file| file.len_bytes().unwrap_or(self.options.segment_bytes)).sum()
     }
 
     fn check(&self) -> Result<(), LogError> {
@@ -248,23 +258,24 @@ impl Log {
     fn rotate(&self, needed: u64) -> Result<(), LogError> {
         let mut io = self.io.lock();
         let mut tail = self.tail.lock();
-        if tail.offset + needed <= self.options.segment_bytes {
+        if tail.offset + needed <= tail.limit {
             return Ok(());
         }
         take_pending(&mut io, &mut tail);
         let written = self.write_unwritten(&mut io);
         tail.is_blocked |= written.is_err();
         written?;
-        let segment = new_segment(&self.env, &self.dir, self.options, &mut io, tail.next)?;
+        let limit = self.options.segment_bytes.max(HEADER_BYTES + needed);
+        let segment = new_segment(&self.env, &self.dir, limit, &mut io, tail.next)?;
         active(&io).file.sync_data().map_err(|e| self.fail(e))?;
         self.synced.fetch_max(io.last, Ordering::AcqRel);
         // From here on a header may exist that makes void what the old segment would still take.
-        tail.offset = self.options.segment_bytes;
+        tail.offset = tail.limit;
         if let Err(e) = write_header(&self.env, &self.dir, &segment) {
             io.spares.push(Spare { path: segment.path, file: segment.file });
             return Err(if is_full(&e) { LogError::Full } else { self.fail(e) });
         }
-        (tail.offset, tail.salt) = (HEADER_BYTES, segment.salt);
+        (tail.offset, tail.limit, tail.salt) = (HEADER_BYTES, limit, segment.salt);
         io.offset = HEADER_BYTES;
         io.segments.push_back(segment);
         Ok(())
@@ -286,13 +297,7 @@ fn take_pending(io: &mut Io, tail: &mut Tail) {
 }
 
 /// A file for the next segment, its space allocated; nothing points to it yet.
-fn new_segment(
-    env: &Env,
-    dir: &std::path::Path,
-    options: LogOptions,
-    io: &mut Io,
-    first: u64,
-) -> Result<Segment, LogError> {
+fn new_segment(env: &Env, dir: &std::path::Path, bytes: u64, io: &mut Io, first: u64) -> Result<Segment, LogError> {
     let Spare { path, file } = match io.spares.pop() {
         Some(spare) => spare,
         None => {
@@ -302,8 +307,8 @@ fn new_segment(
             Spare { path, file }
         }
     };
-    if file.len_bytes()? < options.segment_bytes
-        && let Err(e) = file.allocate(0, options.segment_bytes, false)
+    if file.len_bytes()? < bytes
+        && let Err(e) = file.allocate(0, bytes, false)
     {
         io.spares.push(Spare { path, file });
         return Err(e.into());

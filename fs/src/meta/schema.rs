@@ -53,7 +53,6 @@ pub(super) fn open_writer(path: &Path, check: Check) -> Result<Connection> {
         let db = Connection::open_with_flags(path, flags)?;
         db.set_prepared_statement_cache_capacity(64);
         db.execute_batch("pragma journal_mode = wal; pragma synchronous = full; pragma cache_size = -32000;")?;
-        db.execute_batch("pragma wal_autocheckpoint = 8000; pragma journal_size_limit = 67108864;")?;
         if check == Check::Pages {
             check_pages(&db, path)?;
         }

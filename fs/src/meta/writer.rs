@@ -68,6 +68,21 @@ impl Writer {
         Ok((writer, Readers::new(path)))
     }
 
+    /// Has the write-ahead log brought into the database, and used again, when it is about this long.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn limit_wal(&self, bytes: u64) -> Result<()> {
+        let set = || -> Result<()> {
+            let page_bytes: i64 = self.db.query_row("pragma page_size", [], |row| row.get(0))?;
+            let pages = (bytes / page_bytes.max(1).unsigned_abs()).max(1);
+            Ok(self
+                .db
+                .execute_batch(&format!("pragma wal_autocheckpoint = {pages}; pragma journal_size_limit = {bytes};"))?)
+        };
+        set().map_err(|e| e.at(&self.path))
+    }
+
     /// The highest numbers ever used.
     pub fn marks(&self) -> Marks {
         self.marks

@@ -285,6 +285,15 @@ impl Tree {
     /// What the disk and the database say; the answers can be applied again then.
     pub fn settle(&self, answers: &[(Ticket, Answer)], before: Cursor, after: Cursor) -> Result<()> {
         self.sync_answered(answers)?;
+        self.settle_all(answers, before, after)?;
+        // One that is larger than the budget is over it only now.
+        if let Err(error) = self.core.contents.trim() {
+            tracing::warn!(%error, "what was sent could not be dropped to keep within the budget; it is tried again");
+        }
+        Ok(())
+    }
+
+    fn settle_all(&self, answers: &[(Ticket, Answer)], before: Cursor, after: Cursor) -> Result<()> {
         self.edit(|session| {
             let mut all = Settling::default();
             let settled = answers.iter().filter(|(_, answer)| answer.outcome.is_settled());

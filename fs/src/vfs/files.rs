@@ -102,7 +102,8 @@ impl Vfs {
 
     /// A handle of a file that the tree counts as opened.
     fn handle_of(&self, ino: Ino, flags: OpenFlags) -> Opened {
-        let (content, unprivileged_at, reading) = (OnceLock::new(), AtomicU64::new(0), Mutex::default());
+        let reading = Mutex::new(ReadAhead::for_budget(self.options().cache_bytes));
+        let (content, unprivileged_at) = (OnceLock::new(), AtomicU64::new(0));
         let file = OpenFile { ino, flags, content, unprivileged_at, reading };
         Opened { handle: self.files.insert(file), serve: self.serve(ino, flags) }
     }

@@ -15,11 +15,11 @@ const RDWR: OpenFlags =
 const RDONLY: OpenFlags = OpenFlags { write: false, ..RDWR };
 
 fn posix() -> Options {
-    Options { posix: true, read_only: false, uid: 0, gid: 0, privileged: true }
+    Options { posix: true, read_only: false, uid: 0, gid: 0, privileged: true, cache_bytes: u64::MAX }
 }
 
 fn owner_view() -> Options {
-    Options { posix: false, read_only: false, uid: 1000, gid: 1000, privileged: false }
+    Options { posix: false, read_only: false, uid: 1000, gid: 1000, privileged: false, cache_bytes: u64::MAX }
 }
 
 fn fresh(options: Options) -> (Vfs, FakeTree) {

@@ -20,6 +20,7 @@ macro_rules! on_both {
     )+};
 }
 
+mod budget;
 mod contract;
 mod crash;
 mod hydration;
