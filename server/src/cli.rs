@@ -174,6 +174,15 @@ async fn check_stores(args: StoreArgs) -> Result<ExitCode> {
     if let Some(data) = data.filter(|data| !data.is_dir()) {
         anyhow::bail!("{}: there is no such directory", data.display());
     }
+    // A mistyped path must not be made an empty server's and then called clean.
+    if let (Some(data), None) = (data, &args.database)
+        && !config::default_database_path(data).is_file()
+    {
+        anyhow::bail!(
+            "{}: no server keeps its data here: give the DIR of `serve --data`, or --database",
+            data.display()
+        );
+    }
     let objects = args.objects.or_else(|| data.map(config::default_objects)).context("--data or --objects")?;
     let db = open_database(data, args.database).await?;
     let packs = packs::open(&objects).await.context("the object store")?;

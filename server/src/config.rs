@@ -23,9 +23,14 @@ pub struct ServeConfig {
     pub put_log: Option<PathBuf>,
 }
 
-/// The embedded database of a data directory.
+/// The file of the embedded database of a data directory.
+pub fn default_database_path(data: &Path) -> PathBuf {
+    data.join("tarn.db")
+}
+
+/// The URL of the embedded database of a data directory.
 pub fn default_database(data: &Path) -> String {
-    format!("sqlite://{}?mode=rwc", escape_path(&data.join("tarn.db")))
+    format!("sqlite://{}?mode=rwc", escape_path(&default_database_path(data)))
 }
 
 /// The local object store of a data directory.

@@ -177,3 +177,13 @@ async fn check_names_what_is_damaged(place: Place) {
     assert_eq!(damaged.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&damaged.stdout).contains(&ids[0].to_string()));
 }
+
+#[test]
+fn check_makes_no_server_of_a_folder_that_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut check = Command::new(env!("CARGO_BIN_EXE_tarn-server"));
+    let output = check.args(["check", "--data"]).arg(folder.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no server keeps its data here"), "{output:?}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
