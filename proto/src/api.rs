@@ -65,6 +65,20 @@ message! {
         /// The account's home space.
         home: SpaceId,
     }
+    /// POST /devices: a device enrols another one of its account, with no password.
+    EnrolRequest {
+        /// What people call it; a number is added if another device has the name.
+        device_name: String,
+    }
+    /// Answer to an enrolment. The caller's own token goes on being good.
+    EnrolResponse {
+        /// The new device.
+        device: DeviceId,
+        /// Its name.
+        device_name: String,
+        /// Its bearer token.
+        token: String,
+    }
     /// One enrolled device.
     DeviceInfo {
         /// Its id.

@@ -56,7 +56,7 @@ fn table() -> OpenApiRouter<Arc<Services>> {
     let api = OpenApiRouter::new()
         .routes(routes!(account::login))
         .routes(routes!(account::logout))
-        .routes(routes!(account::list_devices))
+        .routes(routes!(account::list_devices, account::enrol_device))
         .routes(routes!(account::revoke_device))
         .routes(routes!(account::list_spaces))
         .routes(routes!(sync::push_ops))

@@ -85,6 +85,33 @@ impl Device {
         Ok(device)
     }
 
+    /// Another device whose home is a copy of this one's, as it lies there now.
+    ///
+    /// # Errors
+    /// If it cannot be copied.
+    pub fn copied(&self, name: &str) -> Result<Self> {
+        let copy = Self::unsigned(name)?;
+        copy_folder(&self.home, &copy.home)?;
+        Ok(copy)
+    }
+
+    /// Keeps a copy of this device's state, to be put back by [`Device::restore_state`]. It must not be mounted.
+    ///
+    /// # Errors
+    /// If it cannot be copied.
+    pub fn back_up_state(&self) -> Result<()> {
+        copy_folder(&self.home.join("state"), &self.home.join("backup"))
+    }
+
+    /// Puts the state back as it was backed up. It must not be mounted.
+    ///
+    /// # Errors
+    /// If it cannot be copied.
+    pub fn restore_state(&self) -> Result<()> {
+        fs::remove_dir_all(self.home.join("state"))?;
+        copy_folder(&self.home.join("backup"), &self.home.join("state"))
+    }
+
     /// With these further arguments of `tarn mount`, now and at each remount.
     #[must_use]
     pub fn with_mount_args(mut self, args: &[&str]) -> Self {
@@ -239,4 +266,10 @@ impl Drop for Device {
             let _ = self.folder.take().map(TempDir::keep);
         }
     }
+}
+
+fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    let status = Command::new("cp").args(["-aT", "--"]).args([from, to]).status()?;
+    anyhow::ensure!(status.success(), "cp of {} failed", from.display());
+    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::ending::{Ending, StandingMount};
 use super::housekeeping;
-use super::identity::PersonSignsIn;
+use super::identity::OwnIdentity;
 use super::life::{Ground, Standing};
 use super::parts::{MountLister, Parts};
 use super::service::MountService;
@@ -17,6 +17,7 @@ use crate::tree::{Identity, Notifier, Opened, Tree};
 use crate::vfs::{LiveTree, Options, Ports, Vfs};
 use anyhow::{Context, Result};
 use async_trait::async_trait;
+use parking_lot::RwLock;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,7 +40,13 @@ pub async fn build(ground: &Ground) -> Result<Standing> {
     let remote = Arc::new(HttpRemote::new(address, credentials.token.as_deref().unwrap_or_default())?);
     let opened = open_state(ground).await?;
     let hydrator = hydrator(ground, &remote);
-    let sync = start_sync(ground, &opened, &remote, &hydrator);
+    let identity = Arc::new(OwnIdentity {
+        env: ground.env.clone(),
+        file: ground.home.credentials_file(),
+        remote: Arc::clone(&remote),
+        credentials: RwLock::new(credentials.clone()),
+    });
+    let sync = start_sync(ground, &opened, &identity, &hydrator);
     let notifier = Arc::new(KernelNotifier::default());
     opened.tree.set_notifier(Arc::clone(&notifier) as Arc<dyn Notifier>);
     let vfs = Arc::new(file_system(ground, &opened, &hydrator, &sync, &notifier));
@@ -49,8 +56,8 @@ pub async fn build(ground: &Ground) -> Result<Standing> {
     let Opened { tree, contents, journal, .. } = opened;
     let parts = Arc::new(Parts { sync, vfs, hydrator, notifier, ending: Arc::clone(&ending), tree, contents, journal });
     housekeeping::start(&ground.env, &parts, &ground.home.state_dir());
-    let (credentials, mount) = (credentials.clone(), ground.options.dir.clone());
-    let service = Arc::new(MountService { parts: Arc::clone(&parts), credentials, mount });
+    let mount = ground.options.dir.clone();
+    let service = Arc::new(MountService { parts: Arc::clone(&parts), identity, mount });
     Ok(Standing { service, ending, stop: Box::pin(stop(parts)) })
 }
 
@@ -77,15 +84,15 @@ fn hydrator(ground: &Ground, remote: &Arc<HttpRemote>) -> Hydrator {
     Hydrator::new(ground.env.clone(), remote, ground.credentials.home, Handle::current(), options)
 }
 
-fn start_sync(ground: &Ground, opened: &Opened, remote: &Arc<HttpRemote>, hydrator: &Hydrator) -> SyncHandle {
+fn start_sync(ground: &Ground, opened: &Opened, identity: &Arc<OwnIdentity>, hydrator: &Hydrator) -> SyncHandle {
     let (tree, hydrator) = (Arc::clone(&opened.tree), hydrator.clone());
     SyncHandle::start(sync::Parts {
         env: ground.env.clone(),
         space: ground.credentials.home,
         tree: TreeBridge::new(tree, hydrator, ContentKey::Ordinary),
-        remote: Arc::clone(remote) as Arc<dyn Remote>,
-        identity: Arc::new(PersonSignsIn),
-        counters: remote.counters(),
+        remote: Arc::clone(&identity.remote) as Arc<dyn Remote>,
+        identity: Arc::clone(identity) as Arc<dyn sync::ports::Identity>,
+        counters: identity.remote.counters(),
     })
 }
 

@@ -7,6 +7,7 @@ use super::{RemoteError, ServerAddress, TransferCounters};
 use crate::limits;
 use bytes::Bytes;
 use futures_util::stream;
+use parking_lot::RwLock;
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName};
 use reqwest::{Body, Client, Method, RequestBuilder, Response};
 use serde::Serialize;
@@ -33,7 +34,8 @@ const COMPRESS_LEVEL: i32 = 1;
 pub(super) struct HttpClient {
     client: Client,
     pub address: ServerAddress,
-    pub token: Option<Arc<str>>,
+    /// Shared by all clones: a device may go on as another one.
+    token: Arc<RwLock<Option<Arc<str>>>>,
     pub counters: Arc<TransferCounters>,
 }
 
@@ -61,7 +63,17 @@ impl HttpClient {
             builder = builder.tls_certs_only([]);
         }
         let client = builder.build().map_err(|e| no_answer(&e))?;
-        Ok(Self { client, address, token: token.map(Arc::from), counters: Arc::default() })
+        Ok(Self { client, address, token: Arc::new(RwLock::new(token.map(Arc::from))), counters: Arc::default() })
+    }
+
+    /// The device's token.
+    pub fn token(&self) -> Option<Arc<str>> {
+        self.token.read().clone()
+    }
+
+    /// Goes on with another token.
+    pub fn set_token(&self, token: &str) {
+        *self.token.write() = Some(Arc::from(token));
     }
 
     /// A call without a body.
@@ -169,7 +181,7 @@ impl HttpClient {
     }
 
     async fn start(&self, request: RequestBuilder, patience: Duration) -> Result<(Head, Response), RemoteError> {
-        let request = match &self.token {
+        let request = match self.token() {
             Some(token) => request.bearer_auth(token),
             None => request,
         };

@@ -34,6 +34,11 @@ impl HttpRemote {
         Ok(Self { client: HttpClient::new(address, Some(token))? })
     }
 
+    /// Goes on as the device that this token belongs to, sockets that stand excepted.
+    pub fn set_token(&self, token: &str) {
+        self.client.set_token(token);
+    }
+
     /// What went over the network.
     pub fn counters(&self) -> Arc<TransferCounters> {
         Arc::clone(&self.client.counters)

@@ -4,7 +4,7 @@ use super::client::HttpClient;
 use super::{RemoteError, ServerAddress};
 use crate::limits;
 use reqwest::Method;
-use tarn_proto::api::{DeviceInfo, DevicesResponse, LoginRequest, LoginResponse};
+use tarn_proto::api::{DeviceInfo, DevicesResponse, EnrolRequest, EnrolResponse, LoginRequest, LoginResponse};
 use tarn_proto::ids::DeviceId;
 
 /// An account on a server, signed in or about to be.
@@ -45,6 +45,14 @@ impl Account {
     pub async fn devices(&self) -> Result<Vec<DeviceInfo>, RemoteError> {
         let response: DevicesResponse = self.client.get("devices", &[], limits::ANSWER_BYTES_MAX).await?;
         Ok(response.devices)
+    }
+
+    /// Enrols another device of the account.
+    ///
+    /// # Errors
+    /// What a call fails with.
+    pub async fn enrol(&self, request: &EnrolRequest) -> Result<EnrolResponse, RemoteError> {
+        self.client.post("devices", request, limits::ANSWER_BYTES_MAX).await
     }
 
     /// Revokes a device: its token is void from now on.

@@ -21,7 +21,7 @@ type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 /// Opens the socket and serves it until it is gone, `events` is closed, or the sender is dropped.
 pub(super) async fn open(client: &HttpClient, events: mpsc::Sender<NoticeEvent>) -> Result<ReceiptSender, RemoteError> {
     let mut request = client.address.notify().into_client_request().map_err(socket_error)?;
-    if let Some(token) = &client.token {
+    if let Some(token) = client.token() {
         let value = HeaderValue::from_str(&format!("Bearer {token}"))
             .map_err(|_| RemoteError::Malformed("the token is no header value".into()))?;
         request.headers_mut().insert("authorization", value);

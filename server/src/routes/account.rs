@@ -6,7 +6,7 @@ use crate::middleware::{Accept, PathOf, Wire};
 use crate::service::{Failure, Identity, accounts, devices, spaces};
 use axum::http::StatusCode;
 use axum::response::Response;
-use tarn_proto::api::{DevicesResponse, LoginRequest, LoginResponse, SpacesResponse};
+use tarn_proto::api::{DevicesResponse, EnrolRequest, EnrolResponse, LoginRequest, LoginResponse, SpacesResponse};
 use tarn_proto::error::Problem;
 use tarn_proto::ids::DeviceId;
 
@@ -39,6 +39,19 @@ pub async fn logout(services: Called, who: Identity) -> Result<StatusCode, Failu
     responses((status = 200, body = DevicesResponse), (status = "default", body = Problem)))]
 pub async fn list_devices(services: Called, who: Identity, accept: Accept) -> Result<Response, Failure> {
     Ok(accept.reply(&devices::list(&services.db, who).await?))
+}
+
+/// Enrols another device of the account, with no password: a device whose counters fell behind goes on as that one.
+/// The caller's token stays good.
+#[utoipa::path(post, path = "/devices", tag = "account", security(("token" = [])), request_body = EnrolRequest,
+    responses((status = 200, body = EnrolResponse), (status = "default", body = Problem)))]
+pub async fn enrol_device(
+    services: Called,
+    who: Identity,
+    accept: Accept,
+    Wire(request): Wire<EnrolRequest>,
+) -> Result<Response, Failure> {
+    Ok(accept.reply(&devices::enrol(&services.db, &services.env, who, request).await?))
 }
 
 /// Revokes a device: its token ends at once and its sockets close.

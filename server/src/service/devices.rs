@@ -8,7 +8,7 @@ use crate::store::accounts::{self, Account};
 use crate::store::devices::{self, Device};
 use crate::store::{Conn, Database};
 use std::net::IpAddr;
-use tarn_proto::api::{DeviceInfo, DevicesResponse, LoginRequest, LoginResponse};
+use tarn_proto::api::{DeviceInfo, DevicesResponse, EnrolRequest, EnrolResponse, LoginRequest, LoginResponse};
 use tarn_proto::error::ErrorCode;
 use tarn_proto::ids::{DeviceId, UserId};
 use tarn_proto::limits::LABEL_CHARS_MAX;
@@ -17,6 +17,14 @@ use tarn_proto::node::Timestamp;
 /// Whether a user's or device's name may be one.
 pub fn is_label(name: &str) -> bool {
     (1..=LABEL_CHARS_MAX).contains(&name.chars().count()) && !name.chars().any(char::is_control)
+}
+
+fn check_name(name: &str) -> Result<(), Failure> {
+    if is_label(name) {
+        return Ok(());
+    }
+    let detail = format!("a device name has 1 to {LABEL_CHARS_MAX} characters");
+    Err(Failure::refused(ErrorCode::BadRequest, detail))
 }
 
 /// Signs a device in and gives it a new token; its old one ends.
@@ -30,10 +38,7 @@ pub async fn login(
     address: IpAddr,
     request: LoginRequest,
 ) -> Result<LoginResponse, Failure> {
-    if !is_label(&request.device_name) {
-        let detail = format!("a device name has 1 to {LABEL_CHARS_MAX} characters");
-        return Err(Failure::refused(ErrorCode::BadRequest, detail));
-    }
+    check_name(&request.device_name)?;
     let account = authenticate(db, env, attempts, address, &request.user, request.password).await?;
     let (token, token_hash) = tokens::make(env);
     let fresh = DeviceId(env.random());
@@ -58,6 +63,33 @@ pub async fn login(
         .await?;
     tracing::info!(user = %account.user, %device, "device signed in");
     Ok(LoginResponse { user: account.user, device, token, home: account.home })
+}
+
+/// Enrols another device of the caller's account: its successor, when its own counters fell behind. The caller's
+/// token stays good: it may be a copy's, and the original goes on.
+///
+/// # Errors
+/// A bad name, too many devices, or the database fails.
+pub async fn enrol(db: &Database, env: &Env, who: Identity, request: EnrolRequest) -> Result<EnrolResponse, Failure> {
+    check_name(&request.device_name)?;
+    let (token, token_hash) = tokens::make(env);
+    let fresh = DeviceId(env.random());
+    let now_ms = env.now_ms();
+    let device_name = db
+        .retry(|| async {
+            let mut tx = db.begin().await?;
+            accounts::lock(&mut tx, who.user).await?;
+            let name = free_name(&mut tx, who.user, fresh, &request.device_name).await?;
+            let (name_kept, last_seen_ms) = (name.clone(), None);
+            let device =
+                Device { device: fresh, user: who.user, name, enrolled_ms: now_ms, last_seen_ms, revoked: false };
+            devices::enrol(&mut tx, &device, &token_hash).await?;
+            tx.commit().await?;
+            Ok::<_, Failure>(name_kept)
+        })
+        .await?;
+    tracing::info!(user = %who.user, device = %fresh, by = %who.device, "device enrolled by another one");
+    Ok(EnrolResponse { device: fresh, device_name, token })
 }
 
 async fn authenticate(

@@ -23,6 +23,7 @@ each_database!(
     a_logout_ends_the_token_and_keeps_the_device,
     a_device_that_signs_in_again_stays_itself,
     devices_of_one_name_are_told_apart,
+    a_device_enrols_its_successor,
     another_accounts_device_is_out_of_reach,
     passwords_are_not_taken_from_other_machines,
     another_users_space_does_not_exist,
@@ -172,4 +173,25 @@ async fn another_users_space_does_not_exist(place: Place) {
     assert_eq!(code(upload.send().await.unwrap()).await, ErrorCode::NotFound);
     let zeros = "0".repeat(64);
     assert_eq!(code(bert.get(&foreign(&format!("/chunks/{zeros}"))).await).await, ErrorCode::NotFound);
+}
+
+async fn a_device_enrols_its_successor(place: Place) {
+    let server = Server::start(place).await;
+    let laptop = server.device("anna", "laptop").await;
+    let as_json = |call: reqwest::RequestBuilder, name: &str| {
+        let body = serde_json::to_vec(&EnrolRequest { device_name: name.into() }).unwrap();
+        call.header("content-type", MEDIA_JSON).body(body).send()
+    };
+    let enrolled = as_json(laptop.call(Method::POST, "/devices"), "laptop").await.unwrap();
+    let enrolled: EnrolResponse = json(enrolled).await;
+    assert_ne!(enrolled.device, laptop.login.device);
+    assert_eq!(enrolled.device_name, "laptop 2");
+    let call = server.call(Method::GET, "/api/v1/spaces").bearer_auth(&enrolled.token).send().await.unwrap();
+    let spaces: SpacesResponse = json(call).await;
+    assert_eq!(spaces.spaces[0].space, laptop.login.home);
+    assert_eq!(devices(&laptop).await.len(), 2, "the caller's own token stays good");
+    let refused = as_json(laptop.call(Method::POST, "/devices"), "").await.unwrap();
+    assert_eq!(code(refused).await, ErrorCode::BadRequest);
+    let nobody = as_json(server.call(Method::POST, "/api/v1/devices"), "laptop").await.unwrap();
+    assert_eq!(code(nobody).await, ErrorCode::Unauthenticated);
 }

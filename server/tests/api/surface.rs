@@ -47,6 +47,7 @@ async fn every_call_is_described(place: Place) {
         "post /api/v1/auth/login",
         "post /api/v1/auth/logout",
         "get /api/v1/devices",
+        "post /api/v1/devices",
         "delete /api/v1/devices/{device}",
         "get /api/v1/spaces",
         "post /api/v1/spaces/{space}/push",

@@ -25,6 +25,7 @@ mod contract;
 mod crash;
 mod hydration;
 mod offline;
+mod rolled_back;
 mod two_devices;
 
 use std::time::Duration;

@@ -26,9 +26,10 @@ impl MountService {
             (parts.sync.status(), parts.contents.usage(), counters(&parts), conflicts.map_or(0, |all| all.len()))
         });
         let (sync, usage, counters, conflicts) = looked.await.map_err(Failure::failed)?;
+        let credentials = self.identity.credentials();
         let status = MountStatus {
             pid: std::process::id(),
-            server: self.credentials.server.clone(),
+            server: credentials.server,
             online: sync.engine.link == LinkState::Online,
             queue: QueueStatus { operations: sync.queue.operations, bytes: sync.queue.bytes },
             cache: CacheStatus { bytes: usage.bytes, limit_bytes: usage.limit_bytes },
@@ -37,8 +38,8 @@ impl MountService {
             last_error: last_error(&sync),
         };
         Ok(StatusReply {
-            user: self.credentials.user.clone(),
-            device: self.credentials.device_name.clone(),
+            user: credentials.user,
+            device: credentials.device_name,
             rates: Rates {
                 fetched_bytes_per_s: sync.rate.received_bytes_per_sec,
                 sent_bytes_per_s: sync.rate.sent_bytes_per_sec,
@@ -127,8 +128,8 @@ pub(super) fn held_text(held: Held) -> &'static str {
             "the server does not know this device any more (revoked?): unmount, `tarn login`, mount again"
         }
         Held::MustSignInAnew => {
-            "this device's state was restored from a backup and must be enrolled anew: unmount, `tarn logout`, \
-             `tarn login`, mount again"
+            "this device's state was copied or restored from a backup, and the server refuses to enrol it anew: \
+             unmount, `tarn logout`, `tarn login`, mount again"
         }
     }
 }

@@ -4,7 +4,7 @@ mod contents;
 mod looks;
 mod waiting;
 
-use super::Credentials;
+use super::identity::OwnIdentity;
 use super::parts::Parts;
 use crate::control::messages::{ConflictRow, PathStatus, QueueStatus, StatusReply, Work};
 use crate::control::{Failure, Hello, MountPath, PROTOCOL, ProgressSink, Service};
@@ -18,7 +18,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(super) struct MountService {
     pub parts: Arc<Parts>,
-    pub credentials: Credentials,
+    pub identity: Arc<OwnIdentity>,
     pub mount: PathBuf,
 }
 

@@ -236,7 +236,7 @@ impl Engine {
             Event::LinkOpened => self.link_opened(),
             Event::LinkLost { error } => self.link_lost(&error, now),
             Event::Revoked => self.hold(Held::SignedOut, actions),
-            Event::IdentityRenewed { result } => self.identity_renewed(result, now),
+            Event::IdentityRenewed { result } => self.identity_renewed(result, now, actions),
             Event::Tick => self.tick(),
             Event::WaitRequested { upto } => {
                 self.urged = self.urged.max(upto);
@@ -460,10 +460,12 @@ impl Engine {
         self.reading.discard = self.reading.is_running;
     }
 
-    fn identity_renewed(&mut self, result: Result<(), Failure>, now: Duration) {
+    fn identity_renewed(&mut self, result: Result<(), Failure>, now: Duration, actions: &mut Vec<Action>) {
         self.is_renewal_asked = false;
         match result {
             Ok(()) => {
+                // The notice socket is the old device's: it would not hear of what that one does.
+                actions.push(Action::CloseLink);
                 self.is_renewing = false;
                 self.gate.succeed();
                 self.start_afresh();

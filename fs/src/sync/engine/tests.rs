@@ -181,6 +181,7 @@ fn a_rolled_back_device_takes_a_new_id_before_it_pushes_again() {
     let actions = engine.handle(Event::PushFailed { error: refused(ErrorCode::DeviceRolledBack) }, MS);
     assert!(actions.contains(&Action::RenewIdentity) && pushes(&actions).is_empty());
     let actions = engine.handle(Event::IdentityRenewed { result: Ok(()) }, 2 * MS);
+    assert!(actions.contains(&Action::CloseLink), "the socket is the old device's");
     assert_eq!(pushes(&actions), [tickets(&[1])]);
 }
 
