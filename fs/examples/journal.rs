@@ -6,7 +6,7 @@ use std::time::Duration;
 use tarn::env::Env;
 use tarn::journal::{Journal, JournalOptions, NoContents};
 use tarn::log::{Log, LogOptions, Lsn};
-use tarn::meta::rows::{EntryRow, Ino, InodeRow, LocalNode, LocalOp, QueuedOp, ROOT, RowChange, Ticket};
+use tarn::meta::rows::{EntryRow, Ino, InodeRow, LocalNode, LocalOp, QueuedOp, ROOT, RowChange, Ticket, Verdict};
 use tarn::meta::{Check, FILE_NAME, RemoteWork, Staged, Writer};
 use tarn_proto::change::{Change, Row};
 use tarn_proto::ids::NodeId;
@@ -83,7 +83,10 @@ fn create(n: u64) -> Outcome<Vec<RowChange>> {
     Ok(vec![
         RowChange::Inode(ino, Some(InodeRow { node: Some(node), local: Some(local), content: None, pinned: false })),
         RowChange::Entry(ROOT, name, Some(EntryRow { ino: Some(ino), ticket })),
-        RowChange::Queue(ticket, Some(QueuedOp { op, time: Timestamp::default(), frozen: None, name_tries: 0 })),
+        RowChange::Queue(
+            ticket,
+            Some(QueuedOp { op, time: Timestamp::default(), frozen: None, name_tries: 0, verdict: Verdict::Open }),
+        ),
     ])
 }
 

@@ -39,6 +39,10 @@ pub(super) enum Command {
     Wait(Wait),
     /// Lists versions that two devices wrote without knowing of each other
     Conflicts(Look),
+    /// Sends the deletes that are held because they are unusually many
+    Confirm(WholeMount),
+    /// Takes the deletes that are held back: the names return
+    Undo(WholeMount),
     /// Brings contents to the local disk
     Hydrate(Paths),
     /// Drops local contents that the server has
@@ -112,7 +116,7 @@ pub(super) struct Mount {
     /// How long a read waits for the network before it fails
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "30s")]
     pub read_timeout: Duration,
-    /// Holds removals of more than COUNT files and PERCENT of all, until they are confirmed
+    /// Holds deletes of more than COUNT files and PERCENT of all, until they are confirmed
     #[arg(long, value_name = "off|COUNT,PERCENT", value_parser = parse_hold_deletes, default_value = "1000,30")]
     pub hold_deletes: HoldDeletes,
     /// What the daemon writes to its log: error, warn, info, debug, trace
@@ -151,6 +155,12 @@ pub(super) struct Wait {
     /// Gives up after so many seconds, with exit status 3
     #[arg(long, value_name = "S", value_parser = parse_seconds)]
     pub timeout: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct WholeMount {
+    /// The mount point
+    pub mount: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -13,6 +13,7 @@ mod exit;
 mod format;
 mod login;
 mod logout;
+mod mass_delete;
 mod mount;
 mod progress;
 mod shell;
@@ -67,6 +68,8 @@ async fn run_in(context: &Context, command: Command) -> Result<()> {
         Command::Status(args) => status::run(context, &args).await,
         Command::Wait(args) => wait::run(context, &args).await,
         Command::Conflicts(args) => conflicts::run(context, &args).await,
+        Command::Confirm(args) => mass_delete::confirm(context, &args).await,
+        Command::Undo(args) => mass_delete::undo(context, &args).await,
         Command::Hydrate(args) => contents::hydrate(context, &args.paths).await,
         Command::Evict(args) => contents::evict(context, &args).await,
         Command::Pin(args) => contents::pin(context, &args.paths).await,

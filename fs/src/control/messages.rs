@@ -100,6 +100,10 @@ pub enum Request {
         /// What was pinned.
         paths: Vec<MountPath>,
     },
+    /// Lets what is held go to the server.
+    Confirm,
+    /// Takes held deletes back.
+    Undo,
     /// Open conflicts.
     Conflicts {
         /// Below this only; all if empty.
@@ -241,7 +245,7 @@ pub enum Reply {
         /// What was not sent; it goes up after the next mount.
         left: QueueStatus,
     },
-    /// To `Hydrate`, `Evict`, `Pin`, `Unpin`.
+    /// To `Hydrate`, `Evict`, `Pin`, `Unpin`, `Confirm`, `Undo`.
     Done(Work),
     /// To `Conflicts`.
     Conflicts(Vec<ConflictRow>),

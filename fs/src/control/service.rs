@@ -49,6 +49,10 @@ pub trait Service: Send + Sync + 'static {
     async fn pin(&self, paths: &[MountPath], sink: &ProgressSink) -> Result<Work, Failure>;
     /// Keeps contents no longer.
     async fn unpin(&self, paths: &[MountPath]) -> Result<Work, Failure>;
+    /// Lets what is held go to the server.
+    async fn confirm(&self) -> Result<Work, Failure>;
+    /// Takes held deletes back.
+    async fn undo(&self) -> Result<Work, Failure>;
     /// Open conflicts below a path. Never waits for the network.
     async fn conflicts(&self, path: &MountPath) -> Result<Vec<ConflictRow>, Failure>;
 }
@@ -69,6 +73,8 @@ pub(super) async fn dispatch(service: &dyn Service, request: Request, sink: &Pro
         Request::Evict { paths } => service.evict(&paths, sink).await.map(Reply::Done),
         Request::Pin { paths } => service.pin(&paths, sink).await.map(Reply::Done),
         Request::Unpin { paths } => service.unpin(&paths).await.map(Reply::Done),
+        Request::Confirm => service.confirm().await.map(Reply::Done),
+        Request::Undo => service.undo().await.map(Reply::Done),
         Request::Conflicts { path } => service.conflicts(&path).await.map(Reply::Conflicts),
     }
 }

@@ -1,6 +1,7 @@
 //! Owns how a mount is wanted: what `tarn mount` was told.
 
 use crate::limits;
+use crate::tree::DeleteLimits;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -50,6 +51,16 @@ pub enum HoldDeletes {
         /// Percent of the space's files.
         percent: u8,
     },
+}
+
+impl HoldDeletes {
+    /// As the tree wants it.
+    pub(super) fn limits(self) -> Option<DeleteLimits> {
+        match self {
+            Self::Off => None,
+            Self::Beyond { count, percent } => Some(DeleteLimits { count, percent }),
+        }
+    }
 }
 
 impl Default for HoldDeletes {

@@ -70,8 +70,10 @@ async fn open_state(ground: &Ground) -> Result<Opened> {
         device_name: ground.credentials.device_name.clone(),
         space: ground.credentials.home,
     };
+    let hold = ground.options.hold_deletes.limits();
     let opened = spawn_blocking(move || {
         let opened = Tree::assemble(&env, &dir, JournalOptions::for_budget(budget_bytes), contents, identity)?;
+        opened.tree.set_delete_limits(hold)?;
         housekeeping::count_extra(&env, &opened.contents, &opened.journal, &dir)?;
         Ok::<_, anyhow::Error>(opened)
     });

@@ -43,6 +43,16 @@ pub struct ConflictRecord {
 }
 
 impl Reader {
+    /// How many nodes the server has, as far as is known here. Reads all of them: not under a lock.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn count_nodes(&self) -> Result<u64> {
+        let sql = "select count(*) from remote_node where state is not null";
+        let count = self.one(sql, [], |row| from_sql("remote_node", row.get(0)?))?;
+        Ok(count.unwrap_or(0))
+    }
+
     /// A node, tombstones included; `None` when the server never spoke of it.
     ///
     /// # Errors

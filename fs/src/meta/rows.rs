@@ -123,6 +123,21 @@ pub struct QueuedOp {
     pub frozen: Option<Operation>,
     /// How often the server asked for another name.
     pub name_tries: u32,
+    /// Whether it may be sent.
+    #[serde(default)]
+    pub verdict: Verdict,
+}
+
+/// Whether an operation may be sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verdict {
+    /// Nobody has said otherwise.
+    #[default]
+    Open,
+    /// It is one of unusually many deletes, or touches what they touch: a person decides.
+    Held,
+    /// A person has let it go.
+    Confirmed,
 }
 
 /// A change that a program made, in terms of inodes and of what was seen when it was made.

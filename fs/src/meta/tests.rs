@@ -99,7 +99,13 @@ fn inode_row(shown: Option<NodeId>) -> InodeRow {
 
 fn queued() -> QueuedOp {
     let op = LocalOp::Create { ino: Ino(5), parent: ROOT, name: name("ä") };
-    QueuedOp { op, time: Timestamp { secs: -5, nanos: 1 }, frozen: None, name_tries: 2 }
+    QueuedOp {
+        op,
+        time: Timestamp { secs: -5, nanos: 1 },
+        frozen: None,
+        name_tries: 2,
+        verdict: crate::meta::rows::Verdict::Held,
+    }
 }
 
 #[test]

@@ -158,6 +158,11 @@ fn need_of_untouched(item: &QueueItem, context: &Context<'_>) -> Need {
     match item.readiness {
         Readiness::Ready => ready,
         Readiness::InFlight => Need::Other(None),
+        Readiness::Quiet { left } => {
+            // Time alone decides nothing: the next reading does.
+            let at = context.read_at + left;
+            Need::Other((at > context.now).then_some(at))
+        }
         Readiness::Open { .. } if item.ticket <= context.urged => ready,
         Readiness::Open { quiet, age } => {
             let left_quiet = limits::OPEN_QUIET_MIN.saturating_sub(quiet);

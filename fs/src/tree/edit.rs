@@ -9,7 +9,7 @@ use super::load::Session;
 use super::types::{NewNode, Stat};
 use super::work::Work;
 use crate::meta::rows::{EntryRow, Ino, InodeRow, LocalNode, LocalOp, ROOT, Ticket};
-use tarn_proto::ids::NodeId;
+use tarn_proto::ids::{DeviceId, NodeId};
 use tarn_proto::name::Name;
 use tarn_proto::node::{Attrs, NodeKind};
 use tarn_proto::op::Seen;
@@ -163,7 +163,7 @@ impl Session<'_> {
         Ok(InodeRow { local: Some(local), ..inode.row() })
     }
 
-    fn unlink(&mut self, parent: Ino, name: &Name, want_dir: bool) -> Result<()> {
+    fn unlink(&mut self, parent: Ino, name: &Name, want_dir: bool, device: DeviceId) -> Result<()> {
         let ino = self.child(parent, name)?.ok_or(TreeError::NotFound)?;
         match (self.inode(ino)?.is_dir(), want_dir) {
             (true, false) => return Err(TreeError::IsADirectory),
@@ -174,6 +174,7 @@ impl Session<'_> {
         let last = self.links(ino)?.len() == 1;
         let mut work = Work::default();
         let dropped = if last { self.drop_unsent(&mut work, ino, !want_dir) } else { Vec::new() };
+        let mut noted = None;
         let cancelled = last && self.unsent_create(ino).is_some_and(|create| dropped.contains(&create));
         if cancelled {
             let rest = self.rest_of_place(parent, name, &dropped);
@@ -182,8 +183,12 @@ impl Session<'_> {
             let (ticket, seen) = (self.state.next_ticket(), self.seen(ino)?);
             self.enqueue(&mut work, ticket, LocalOp::Unlink { parent, name: name.clone(), ino, seen });
             work.entry(parent, name, None, ticket);
+            noted = last.then_some(ticket);
         }
         self.commit(work)?;
+        if let Some(ticket) = noted {
+            self.note_delete(ticket, ino, device)?;
+        }
         self.touch_relinked(ino)?;
         self.touch(parent)?;
         self.release_if_idle(ino);
@@ -243,7 +248,8 @@ impl Tree {
     /// # Errors
     /// `NotFound`, `IsADirectory`, `Unlisted`, `Disk`.
     pub fn unlink(&self, parent: Ino, name: &Name) -> Result<()> {
-        self.edit(|session| session.unlink(parent, name, false))
+        let device = self.identity().device;
+        self.edit(|session| session.unlink(parent, name, false, device))
     }
 
     /// Removes an empty directory.
@@ -251,7 +257,8 @@ impl Tree {
     /// # Errors
     /// `NotFound`, `NotADirectory`, `NotEmpty`, `Unlisted`, `Disk`.
     pub fn rmdir(&self, parent: Ino, name: &Name) -> Result<()> {
-        self.edit(|session| session.unlink(parent, name, true))
+        let device = self.identity().device;
+        self.edit(|session| session.unlink(parent, name, true, device))
     }
 
     /// Gives a node one more name.

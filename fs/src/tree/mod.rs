@@ -14,6 +14,7 @@ mod depends;
 mod edit;
 mod error;
 mod load;
+mod mass_delete;
 mod names;
 mod notify;
 mod open;
@@ -41,7 +42,8 @@ pub use names::is_tool_owned;
 pub use notify::{Invalidation, Notifier};
 pub use send::Prepared;
 pub use types::{
-    DirEntry, NewNode, NodeType, QueueItem, QueueKey, QueueTotals, Readiness, RenameRequest, Stat, SyncState, Unlisted,
+    DeleteLimits, DirEntry, HeldDeletes, NewNode, NodeType, QueueItem, QueueKey, QueueTotals, Readiness, RenameRequest,
+    Stat, SyncState, Unlisted,
 };
 pub use view::DirHandle;
 

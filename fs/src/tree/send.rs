@@ -12,7 +12,7 @@ use super::state::Queued;
 use super::types::{QueueItem, Readiness};
 use super::work::Work;
 use crate::content::{LocalContent, Snapshot};
-use crate::meta::rows::{Ino, LocalOp, QueuedOp, ROOT, RowChange, Ticket};
+use crate::meta::rows::{Ino, LocalOp, QueuedOp, ROOT, RowChange, Ticket, Verdict};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tarn_proto::ids::{NodeId, VersionId};
@@ -38,7 +38,7 @@ pub struct Prepared {
 type Expected = HashMap<Ino, VersionVector>;
 
 impl Session<'_> {
-    fn item(&mut self, ticket: Ticket, queued: &Queued) -> Result<QueueItem> {
+    pub(super) fn item(&mut self, ticket: Ticket, queued: &Queued) -> Result<QueueItem> {
         let op = &queued.op.op;
         let content_of = match op.content_of() {
             Some(ino) if self.inode(ino)?.kind().is_some_and(tarn_proto::node::NodeKind::is_file) => Some(ino),
@@ -60,6 +60,9 @@ impl Session<'_> {
     fn readiness(&mut self, ticket: Ticket, queued: &Queued, content_of: Option<Ino>) -> Result<Readiness> {
         if queued.op.frozen.is_some() {
             return Ok(Readiness::Ready);
+        }
+        if let Some(quiet) = self.verdict_wait(ticket) {
+            return Ok(quiet);
         }
         let touches_content = |op: &LocalOp| op.content_of().is_some();
         for ino in queued.op.op.inodes() {
@@ -162,7 +165,8 @@ impl Session<'_> {
         expected: &mut Expected,
         tree: &Tree,
     ) -> Result<Option<(Option<Operation>, RowChange)>> {
-        let Some(queued) = self.state.queue.ops.get(&ticket) else { return Ok(None) };
+        let queued = self.state.queue.ops.get(&ticket).filter(|queued| queued.op.verdict != Verdict::Held);
+        let Some(queued) = queued else { return Ok(None) };
         let mut queued = queued.op.clone();
         if let Some(operation) = &queued.frozen {
             return Ok(Some((Some(operation.clone()), RowChange::Counter(operation.counter))));
@@ -207,8 +211,11 @@ impl Session<'_> {
     fn seen_then(&mut self, ino: Ino, seen: &Seen, expected: &Expected) -> Seen {
         let vector = match expected.get(&ino) {
             Some(vector) => vector.clone(),
-            // The content may have been acknowledged since; a vector only grows by what was here.
-            None => self.seen_vector(ino).map_or_else(|_| seen.vector.clone(), |now| now.joined(&seen.vector)),
+            // The content may have been acknowledged since; what others made since was not seen.
+            None => {
+                let base = self.local_content(ino).ok().flatten().and_then(|content| content.base());
+                base.map_or_else(|| seen.vector.clone(), |base| base.vector.clone().joined(&seen.vector))
+            }
         };
         Seen { node: seen.node, vector }
     }
@@ -283,16 +290,13 @@ impl Session<'_> {
 }
 
 impl Tree {
-    /// The front of the queue, in order.
+    /// The front of the queue, in order, without what is held.
     ///
     /// # Errors
     /// What the database says.
     pub fn queue(&self, max: usize) -> Result<Vec<QueueItem>> {
-        self.look(|session| {
-            let front: Vec<(Ticket, Queued)> =
-                session.state.queue.ops.iter().take(max).map(|(ticket, queued)| (*ticket, queued.clone())).collect();
-            front.iter().map(|(ticket, queued)| session.item(*ticket, queued)).collect()
-        })
+        self.judge_deletes()?;
+        self.look(|session| session.front(max))
     }
 
     /// The last operation queued so far: what `wait` waits for.

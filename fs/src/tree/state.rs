@@ -1,6 +1,7 @@
 //! Owns what the tree holds in memory: inodes, loaded listings, local entries, the queue. Plain data;
 //! does no I/O and decides nothing.
 
+use super::mass_delete::MassDelete;
 use super::pending::PendingRemote;
 use crate::content::LocalContent;
 use crate::log::Lsn as Position;
@@ -312,6 +313,8 @@ pub(super) struct State {
     pub sweep_at: usize,
     /// Inodes that are gone, until the database knows it.
     pub gone: HashMap<Ino, Position>,
+    /// Deletes that wait for a verdict, or have one.
+    pub mass_delete: MassDelete,
 }
 
 impl State {

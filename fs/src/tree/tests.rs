@@ -5,5 +5,6 @@ mod crash;
 mod depends;
 mod edits;
 mod fixture;
+mod mass_delete;
 mod own;
 mod remote;

@@ -114,6 +114,31 @@ pub enum Readiness {
     },
     /// An earlier operation on the same content has been sent and not been answered.
     InFlight,
+    /// It is one of many deletes: they are looked at together when no further one comes.
+    Quiet {
+        /// When that may be.
+        left: Duration,
+    },
+}
+
+/// From which size on a delete is unusual: more than both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeleteLimits {
+    /// Files.
+    pub count: u64,
+    /// Percent of what the space holds.
+    pub percent: u8,
+}
+
+/// Deletes that are held until a person decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldDeletes {
+    /// Operations, those that name the same nodes included.
+    pub operations: u64,
+    /// Deletes among them.
+    pub deletes: u64,
+    /// The path of one of them, below the root.
+    pub sample: String,
 }
 
 /// A queued operation as the sync engine sees it.

@@ -6,7 +6,9 @@ use super::load::{Session, unlisted_root};
 use super::notify::Invalidation;
 use super::state::Inode;
 use crate::log::Lsn as Position;
-use crate::meta::rows::{ContentNo, EntryRow, Ino, InodeRow, LocalNode, LocalOp, QueuedOp, ROOT, RowChange, Ticket};
+use crate::meta::rows::{
+    ContentNo, EntryRow, Ino, InodeRow, LocalNode, LocalOp, QueuedOp, ROOT, RowChange, Ticket, Verdict,
+};
 use tarn_proto::name::Name;
 use tarn_proto::node::{Attrs, NodeKind};
 
@@ -50,7 +52,8 @@ pub(super) struct NameChange {
 impl Session<'_> {
     /// Queues an operation under a new ticket.
     pub(super) fn enqueue(&mut self, work: &mut Work, ticket: Ticket, op: LocalOp) {
-        let queued = QueuedOp { op, time: self.core.env.clock.wall(), frozen: None, name_tries: 0 };
+        let queued =
+            QueuedOp { op, time: self.core.env.clock.wall(), frozen: None, name_tries: 0, verdict: Verdict::Open };
         work.rows.push(RowChange::Queue(ticket, Some(queued)));
     }
 

@@ -23,7 +23,9 @@ macro_rules! on_both {
 mod budget;
 mod contract;
 mod crash;
+
 mod hydration;
+mod mass_delete;
 mod offline;
 mod rolled_back;
 mod two_devices;

@@ -68,6 +68,12 @@ impl Service for Fake {
     async fn unpin(&self, _: &[MountPath]) -> Result<Work, Failure> {
         refused()
     }
+    async fn confirm(&self) -> Result<Work, Failure> {
+        refused()
+    }
+    async fn undo(&self) -> Result<Work, Failure> {
+        refused()
+    }
     async fn conflicts(&self, _: &MountPath) -> Result<Vec<ConflictRow>, Failure> {
         Ok(Vec::new())
     }

@@ -80,6 +80,12 @@ impl Service for FakeService {
     async fn unpin(&self, _: &[MountPath]) -> Result<Work, Failure> {
         refused()
     }
+    async fn confirm(&self) -> Result<Work, Failure> {
+        Err(Failure::failed("not here"))
+    }
+    async fn undo(&self) -> Result<Work, Failure> {
+        Err(Failure::failed("not here"))
+    }
     async fn conflicts(&self, _: &MountPath) -> Result<Vec<ConflictRow>, Failure> {
         refused()
     }

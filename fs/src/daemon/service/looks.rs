@@ -9,6 +9,7 @@ use crate::sync::SyncStatus;
 use crate::sync::engine::Held;
 use crate::sync::link::LinkState;
 use crate::telemetry::{CounterValues, Rates};
+use crate::tree::HeldDeletes;
 use crate::vfs::{STATE, Stop};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,9 +24,10 @@ impl MountService {
         let parts = Arc::clone(&self.parts);
         let looked = spawn_blocking(move || {
             let conflicts = parts.journal.readers().get().and_then(|reader| reader.conflicts());
-            (parts.sync.status(), parts.contents.usage(), counters(&parts), conflicts.map_or(0, |all| all.len()))
+            let held = parts.tree.held_deletes(None).ok().flatten();
+            (parts.sync.status(), parts.contents.usage(), counters(&parts), conflicts.map_or(0, |all| all.len()), held)
         });
-        let (sync, usage, counters, conflicts) = looked.await.map_err(Failure::failed)?;
+        let (sync, usage, counters, conflicts, held) = looked.await.map_err(Failure::failed)?;
         let credentials = self.identity.credentials();
         let status = MountStatus {
             pid: std::process::id(),
@@ -34,7 +36,7 @@ impl MountService {
             queue: QueueStatus { operations: sync.queue.operations, bytes: sync.queue.bytes },
             cache: CacheStatus { bytes: usage.bytes, limit_bytes: usage.limit_bytes },
             counters,
-            held: held_count(&sync),
+            held: held_count(&sync) + held.as_ref().map_or(0, |held| held.operations),
             last_error: last_error(&sync),
         };
         Ok(StatusReply {
@@ -45,7 +47,7 @@ impl MountService {
                 sent_bytes_per_s: sync.rate.sent_bytes_per_sec,
             },
             conflicts: conflicts as u64,
-            held_reason: held_reason(&sync),
+            held_reason: held.as_ref().map(held_deletes_text).or_else(|| held_reason(&sync)),
             status,
         })
     }
@@ -119,6 +121,14 @@ pub(super) fn held_reason(sync: &SyncStatus) -> Option<String> {
         Some(held) => Some(held_text(held).to_owned()),
         None => sync.engine.stuck.first().map(|stuck| stuck.reason.clone()),
     }
+}
+
+/// What is held, and what a person can do about it.
+pub(super) fn held_deletes_text(held: &HeldDeletes) -> String {
+    let HeldDeletes { deletes, sample, .. } = held;
+    format!(
+        "{deletes} deletes are held, unusually many ({sample}, ...): `tarn confirm` sends them, `tarn undo` takes them back"
+    )
 }
 
 /// What a person is to do.

@@ -82,4 +82,14 @@ impl Service for MountService {
     async fn conflicts(&self, path: &MountPath) -> Result<Vec<ConflictRow>, Failure> {
         self.open_conflicts(path).await
     }
+
+    async fn confirm(&self) -> Result<Work, Failure> {
+        let files = self.parts.on_tree("confirm", |tree| tree.confirm_deletes()).await?;
+        Ok(Work { files, ..Work::default() })
+    }
+
+    async fn undo(&self) -> Result<Work, Failure> {
+        let files = self.parts.on_tree("undo", |tree| tree.undo_deletes()).await?;
+        Ok(Work { files, ..Work::default() })
+    }
 }

@@ -1,12 +1,13 @@
 //! Owns waiting until what was done is durable on the server, and taking the mount away.
 
 use super::MountService;
-use super::looks::held_text;
+use super::looks::{held_deletes_text, held_text};
 use crate::control::messages::{Progress, QueueStatus};
 use crate::control::{Failure, MountPath, ProgressSink};
 use crate::meta::rows::{ROOT, Ticket};
 use crate::sync::WaitOutcome;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::spawn_blocking;
 
@@ -26,6 +27,17 @@ enum Goal {
     These(BTreeSet<Ticket>),
 }
 
+impl Goal {
+    /// The operations, if it is not all there are.
+    fn tickets(&self) -> Option<BTreeSet<Ticket>> {
+        match self {
+            Self::Nothing => Some(BTreeSet::new()),
+            Self::Upto(_) => None,
+            Self::These(tickets) => Some(tickets.clone()),
+        }
+    }
+}
+
 impl MountService {
     /// Waits for everything that was done before the call.
     pub(super) async fn wait_for(
@@ -38,6 +50,7 @@ impl MountService {
             let goal = self.goal(path).await?;
             tokio::select! {
                 outcome = self.settled(&goal) => outcome,
+                held = self.held(&goal) => Err(held),
                 never = self.report(sink) => never,
             }
         };
@@ -55,6 +68,18 @@ impl MountService {
         }
         let tickets = self.parts.on_tree(&self.shown(path), move |tree| tree.tickets_of(ino)).await?;
         Ok(Goal::These(tickets))
+    }
+
+    /// Returns once something that is waited for is held until a person decides.
+    async fn held(&self, goal: &Goal) -> Failure {
+        loop {
+            let (parts, of) = (Arc::clone(&self.parts), goal.tickets());
+            let held = spawn_blocking(move || parts.tree.held_deletes(of.as_ref())).await;
+            if let Ok(Ok(Some(held))) = held {
+                return Failure::failed(held_deletes_text(&held));
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
     /// A server that is away is waited for; what will not pass by itself is told at once.
@@ -111,7 +136,7 @@ impl MountService {
         if !now {
             self.wait_for(&MountPath::new(std::path::Path::new("")), timeout, sink).await?;
         }
-        let ending = std::sync::Arc::clone(&self.parts.ending);
+        let ending = Arc::clone(&self.parts.ending);
         let taken = spawn_blocking(move || {
             if !now {
                 return ending.take_away();

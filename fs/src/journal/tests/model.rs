@@ -183,7 +183,7 @@ pub fn load(readers: &Readers, live: &Bytes) -> World {
 
 pub fn queued() -> QueuedOp {
     let op = LocalOp::Create { ino: Ino(2), parent: ROOT, name: name() };
-    QueuedOp { op, time: Timestamp::default(), frozen: None, name_tries: 0 }
+    QueuedOp { op, time: Timestamp::default(), frozen: None, name_tries: 0, verdict: crate::meta::rows::Verdict::Open }
 }
 
 /// Does the n-th step (n is also the record's number) and says what it makes of `world`.

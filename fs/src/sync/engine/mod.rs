@@ -299,7 +299,7 @@ impl Engine {
     fn tick(&mut self) {
         self.timer = None;
         // How quiet an open file has been is known from reading alone.
-        let is_open = |item: &QueueItem| matches!(item.readiness, Readiness::Open { .. });
+        let is_open = |item: &QueueItem| matches!(item.readiness, Readiness::Open { .. } | Readiness::Quiet { .. });
         self.reading.is_stale |= self.items.iter().any(is_open);
     }
 
