@@ -139,4 +139,9 @@ impl Tree {
             Ok(false)
         })
     }
+
+    /// Number of nodes that are or were known here, for statfs.
+    pub fn node_count(&self) -> u64 {
+        self.with(|session| session.state.counters.ino)
+    }
 }

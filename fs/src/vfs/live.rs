@@ -134,7 +134,11 @@ impl TreePort for LiveTree {
     fn space(&self) -> Result<Space> {
         let disk = rustix::fs::statvfs(&self.state_dir).map_err(io::Error::from)?;
         let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
-        Ok(Space { total_bytes: bytes(disk.f_blocks), free_bytes: bytes(disk.f_bavail), node_count: 0 })
+        Ok(Space {
+            total_bytes: bytes(disk.f_blocks),
+            free_bytes: bytes(disk.f_bavail),
+            node_count: self.tree.node_count(),
+        })
     }
 }
 

@@ -67,3 +67,25 @@ fn evicted_content_comes_back_and_its_bytes_are_the_same() {
     assert!(du_blocks(a.path()) < 64 << 10);
     assert_eq!(fs::read(a.join("file")).unwrap(), content);
 }
+
+#[test]
+fn statfs_tells_of_space_and_nodes() {
+    let server = crate::server();
+    let a = Device::mounted(&server, "a").unwrap();
+    (0..20).for_each(|n| fs::write(a.join(&n.to_string()), "x").unwrap());
+    let said = statvfs(a.path());
+    assert!(said.f_blocks > 0 && said.f_bavail > 0 && said.f_bavail <= said.f_blocks);
+    assert!(said.f_files - said.f_ffree >= 20, "{} of {} nodes free", said.f_ffree, said.f_files);
+    assert!(said.f_ffree > 1000);
+}
+
+fn statvfs(path: &std::path::Path) -> libc::statvfs {
+    use std::os::unix::ffi::OsStrExt;
+    let path = std::ffi::CString::new(path.as_os_str().as_bytes()).unwrap();
+    let mut said = std::mem::MaybeUninit::uninit();
+    // SAFETY: the path ends with NUL and the structure is as long as the call fills it.
+    unsafe {
+        assert_eq!(libc::statvfs(path.as_ptr(), said.as_mut_ptr()), 0);
+        said.assume_init()
+    }
+}
