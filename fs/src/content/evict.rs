@@ -89,6 +89,9 @@ impl Shared {
 
     /// Evicts what was not used for longest. Returns what became free.
     fn evict_oldest(self: &Arc<Self>, wanted_bytes: u64) -> io::Result<u64> {
+        if !self.budget.is_known() {
+            return Ok(0); // nor is known what is pinned
+        }
         let _one_at_a_time = self.evicting.lock();
         let mut batch = Batch::new();
         let mut kept: Vec<Piece> = Vec::new();
@@ -96,6 +99,10 @@ impl Shared {
         while freed < wanted_bytes
             && let Some(piece) = self.recency.pop_oldest()
         {
+            // Unpinning lists it again. Here already: what is pinned need not be loaded to be left alone.
+            if self.pinned.lock().contains_key(&piece.0) {
+                continue;
+            }
             // One that is gone by now has nothing to free.
             let Ok(content) = self.get(piece.0) else { continue };
             match content.drop_piece(piece.1, &mut batch) {

@@ -13,7 +13,7 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// One content of the local disk. Shared by all who use it.
 #[derive(Debug)]
@@ -26,7 +26,6 @@ pub struct LocalContent {
     holds: AtomicU32,
     /// Ranges that somebody is bringing or reading right now.
     guarded: Mutex<Vec<Range<u64>>>,
-    pinned: AtomicBool,
 }
 
 /// What a read found.
@@ -93,7 +92,6 @@ impl LocalContent {
             sync_gate: Mutex::new(()),
             holds: AtomicU32::new(0),
             guarded: Mutex::default(),
-            pinned: AtomicBool::new(false),
         }
     }
 
@@ -215,9 +213,12 @@ impl LocalContent {
 
     /// Pins or unpins it: what is pinned is never evicted.
     pub fn set_pinned(&self, pinned: bool) {
-        self.pinned.store(pinned, Ordering::Release);
-        if !pinned {
-            self.shared.enlist(self.no, &self.state.read());
+        let state = self.state.read();
+        if pinned && !state.is_removed {
+            self.shared.pinned.lock().insert(self.no, state.ino);
+        } else {
+            self.shared.pinned.lock().remove(&self.no);
+            self.shared.enlist(self.no, &state);
         }
     }
 
@@ -228,7 +229,7 @@ impl LocalContent {
 
     /// Whether it is pinned.
     pub fn is_pinned(&self) -> bool {
-        self.pinned.load(Ordering::Acquire)
+        self.shared.pinned.lock().contains_key(&self.no)
     }
 
     /// A descriptor of the backing file, for passthrough: only of a complete, clean file. The caller

@@ -9,7 +9,8 @@
 //!
 //! Lock order, outermost first: the gate of evictions, under which the materialiser is waited for; one
 //! content's `sync_gate`; the map of loaded contents; one content's state, never two at a time; then,
-//! each alone: the log (through [`SmallLog`]), a freeze, the slab's map, the budget, the order of use.
+//! each alone: the log (through [`SmallLog`]), a freeze, the slab's map, the budget, the order of use,
+//! what is pinned.
 //! So nothing that evicts (fill, reserve, trim, evict, rebase, and every change by a program) is called
 //! by the materialiser or with a lock that it needs, and no row is taken under the log's lock.
 //!
@@ -19,6 +20,7 @@
 mod budget;
 mod evict;
 mod fill;
+mod inventory;
 mod local;
 mod materialise;
 mod recover;

@@ -36,11 +36,11 @@ pub trait SmallLog: Send + Sync + Debug {
     /// The log's; nothing was changed then.
     fn mark_open(&self, no: ContentNo, row: &ContentRow, durable: bool) -> io::Result<()>;
     /// Appends the row of a content that came to rest: what is written later is logged later. It survives
-    /// kill -9 with whatever is flushed next.
+    /// kill -9 with whatever is flushed next. Returns its place in the log.
     ///
     /// # Errors
     /// The log's; the content is at rest all the same, and says so with its next row.
-    fn note(&self, no: ContentNo, row: &ContentRow) -> io::Result<()>;
+    fn note(&self, no: ContentNo, row: &ContentRow) -> io::Result<u64>;
 }
 
 /// The rows of contents, as far as contents need them.

@@ -119,7 +119,7 @@ impl LocalContent {
         state.restrict_marked();
         self.shared.budget.recount(before, state.charge());
         self.shared.enlist(self.no, state);
-        self.shared.log()?.note(self.no, &state.row())?;
+        state.noted_upto = self.shared.log()?.note(self.no, &state.row())?;
         Ok(if state.is_dirty { Acknowledged::Dirty } else { Acknowledged::Clean })
     }
 
@@ -136,9 +136,12 @@ impl LocalContent {
             return Ok(false);
         }
         let before = state.base.replace(base.clone());
-        if let Err(e) = self.shared.log().and_then(|log| log.note(self.no, &state.row())) {
-            state.base = before;
-            return Err(e);
+        match self.shared.log().and_then(|log| log.note(self.no, &state.row())) {
+            Ok(place) => state.noted_upto = place,
+            Err(e) => {
+                state.base = before;
+                return Err(e);
+            }
         }
         Ok(true)
     }

@@ -69,6 +69,8 @@ pub(super) struct State {
     pub(super) logged: RangeSet,
     /// The place of the last of these records.
     pub(super) logged_upto: u64,
+    /// The place in the log of the last row that says more than the database may say yet.
+    pub(super) noted_upto: u64,
     pub(super) open_for_writing: bool,
     /// While replaying: how long the backing file was when it was found.
     pub(super) found_bytes: Option<u64>,
@@ -132,6 +134,7 @@ impl State {
             marked: RangeSet::new(),
             logged: RangeSet::new(),
             logged_upto: 0,
+            noted_upto: 0,
             open_for_writing: false,
             found_bytes: None,
             is_named: false,

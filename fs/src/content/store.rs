@@ -5,10 +5,10 @@ use super::budget::{Budget, Recency, Reservation};
 use super::local::LocalContent;
 use super::seams::{ContentError, ContentRows, Options, SmallLog};
 use super::slab::{Slab, Slot};
-use super::state::{Body, FAR, State, row_charge_bytes};
+use super::state::{Body, FAR, State};
 use super::{BLOCK_BYTES, EXTENT_BYTES};
 use crate::env::{Disk, DiskFile, OpenMode};
-use crate::meta::rows::{BaseVersion, ContentNo, ContentPlace, ContentRow, Ino};
+use crate::meta::rows::{BaseVersion, ContentNo, ContentRow, Ino};
 use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
@@ -47,9 +47,13 @@ pub(super) struct Shared {
     pub(super) evicting: Mutex<()>,
     /// What [`SmallLog::left_behind`] last said.
     pub(super) left_behind: AtomicU64,
-    loaded: Mutex<HashMap<ContentNo, Arc<LocalContent>>>,
+    pub(super) loaded: Mutex<HashMap<ContentNo, Arc<LocalContent>>>,
+    /// Contents that got a backing file while rows of an earlier run come in.
+    pub(super) made: Mutex<HashSet<ContentNo>>,
     /// Contents removed while rows of an earlier run come in.
-    removed: Mutex<HashSet<ContentNo>>,
+    pub(super) removed: Mutex<HashSet<ContentNo>>,
+    /// What is never evicted, and whose it is. Known without loading anything; a lock that nothing is taken under.
+    pub(super) pinned: Mutex<HashMap<ContentNo, Ino>>,
     seams: OnceLock<Seams>,
 }
 
@@ -95,6 +99,9 @@ impl Shared {
 
     /// An empty backing file of this size; whatever an earlier run left there is gone.
     pub(super) fn make_backing(&self, no: ContentNo, size_bytes: u64) -> io::Result<Arc<dyn DiskFile>> {
+        if !self.budget.is_known() {
+            self.made.lock().insert(no);
+        }
         let path = self.backing_path(no);
         let file = match self.disk.open(&path, OpenMode::Create) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -154,7 +161,7 @@ impl Shared {
         }
     }
 
-    fn enlist_extents(&self, no: ContentNo, present: &crate::meta::ranges::RangeSet) {
+    pub(super) fn enlist_extents(&self, no: ContentNo, present: &crate::meta::ranges::RangeSet) {
         let mut next = 0;
         for range in present.iter() {
             let last = (range.end.min(FAR) - 1) / EXTENT_BYTES;
@@ -195,7 +202,9 @@ impl Contents {
             evicting: Mutex::new(()),
             left_behind: AtomicU64::new(0),
             loaded: Mutex::default(),
+            made: Mutex::default(),
             removed: Mutex::default(),
+            pinned: Mutex::default(),
             seams: OnceLock::new(),
         };
         shared.budget.add_fixed(dirs_bytes);
@@ -245,6 +254,7 @@ impl Contents {
     /// # Errors
     /// The disk's.
     pub fn remove(&self, no: ContentNo) -> io::Result<()> {
+        self.shared.pinned.lock().remove(&no);
         let content = match self.shared.get(no) {
             Ok(content) => content,
             Err(ContentError::Unknown(_)) => return self.remove_file(no),
@@ -274,7 +284,7 @@ impl Contents {
         Ok(())
     }
 
-    fn remove_file(&self, no: ContentNo) -> io::Result<()> {
+    pub(super) fn remove_file(&self, no: ContentNo) -> io::Result<()> {
         match self.shared.disk.remove(&self.shared.backing_path(no)) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,
@@ -290,46 +300,14 @@ impl Contents {
             loaded.retain(|no, content| {
                 Arc::strong_count(content) > 1
                     || content.is_held()
-                    || content.is_pinned()
                     || unrecorded.contains(no)
                     || content.state.try_write().is_none_or(|mut state| {
                         state.forget_logged(left_behind);
-                        !state.is_at_rest()
+                        state.noted_upto > left_behind || !state.is_at_rest()
                     })
             });
         }
         loaded.len()
-    }
-
-    /// Takes rows that an earlier run left, in any order and number; all, then [`Self::inventory_done`].
-    pub fn inventory<'a>(&self, rows: impl IntoIterator<Item = (ContentNo, &'a ContentRow)>) {
-        for (no, row) in rows {
-            let loaded = self.shared.loaded.lock();
-            if let ContentPlace::Slab { offset, capacity_bytes } = row.place {
-                self.shared.slab.learn(Slot { offset, capacity_bytes });
-            }
-            if loaded.contains_key(&no) || self.shared.removed.lock().contains(&no) {
-                continue;
-            }
-            self.shared.budget.recount(0, row_charge_bytes(row));
-            match row.place {
-                ContentPlace::None => {}
-                ContentPlace::Slab { .. } => self.shared.recency.add_oldest((no, 0)),
-                ContentPlace::File => self.shared.enlist_extents(no, &row.present),
-            }
-        }
-    }
-
-    /// Says that all rows of an earlier run were given: from now on clean content is kept again.
-    ///
-    /// # Errors
-    /// The disk's.
-    pub fn inventory_done(&self) -> io::Result<()> {
-        self.shared.slab.learned()?;
-        let _loaded = self.shared.loaded.lock();
-        self.shared.removed.lock().clear();
-        self.shared.budget.set_known();
-        Ok(())
     }
 
     /// How full the store is.

@@ -1,6 +1,7 @@
-//! Owns what a daemon does beside: taking inventory, keeping pins, telling who is online, keeping the budget.
+//! Owns what a daemon does beside: taking inventory, telling who is online, keeping the budget.
 
 use super::parts::Parts;
+use super::pins;
 use crate::content::Contents;
 use crate::env::Env;
 use crate::journal::Journal;
@@ -16,6 +17,8 @@ use tokio::task::spawn_blocking;
 const ROUND_EVERY: Duration = Duration::from_millis(250);
 /// Every so many rounds memory is looked after.
 const TIDY_ROUNDS: u32 = 8;
+/// Every so many rounds what was fetched is made durable and recorded.
+const PRESENCE_ROUNDS: u32 = 20;
 /// What log and database may grow by between two rounds counts as used: this much, or this part of the budget.
 const GROWTH_BYTES: u64 = 8 << 20;
 const GROWTH_SHARE: u64 = 32;
@@ -23,6 +26,7 @@ const GROWTH_SHARE: u64 = 32;
 /// Starts all of it; it ends with the parts.
 pub(super) fn start(env: &Env, parts: &Arc<Parts>, state_dir: &Path) {
     tokio::spawn(follow_link(Arc::downgrade(parts)));
+    tokio::spawn(pins::keep(Arc::downgrade(parts)));
     tokio::spawn(rounds(env.clone(), Arc::downgrade(parts), state_dir.to_owned()));
 }
 
@@ -45,15 +49,14 @@ async fn follow_link(parts: Weak<Parts>) {
 
 async fn rounds(env: Env, parts: Weak<Parts>, state_dir: PathBuf) {
     let first = parts.clone();
-    let taken = spawn_blocking(move || first.upgrade().map(|parts| inventory(&parts))).await;
+    let taken = spawn_blocking(move || first.upgrade().map(|parts| parts.tree.take_inventory())).await;
     if let Ok(Some(Err(error))) = taken {
         tracing::error!(%error, "what an earlier run left could not be counted; nothing new is kept");
     }
     for count in 0u32.. {
         tokio::time::sleep(ROUND_EVERY).await;
         let (env, parts, state_dir) = (env.clone(), parts.clone(), state_dir.clone());
-        let is_tidying = count.is_multiple_of(TIDY_ROUNDS);
-        let round = spawn_blocking(move || parts.upgrade().map(|parts| round(&env, &parts, &state_dir, is_tidying)));
+        let round = spawn_blocking(move || parts.upgrade().map(|parts| round(&env, &parts, &state_dir, count)));
         match round.await {
             Ok(Some(Ok(()))) => {}
             Ok(Some(Err(error))) => tracing::warn!(%error, "housekeeping failed"),
@@ -62,33 +65,14 @@ async fn rounds(env: Env, parts: Weak<Parts>, state_dir: PathBuf) {
     }
 }
 
-fn inventory(parts: &Parts) -> anyhow::Result<()> {
-    parts.tree.take_inventory()?;
-    keep_pins(parts)
-}
-
-/// Contents know of their pins only while they are loaded: those of an earlier run are told again.
-fn keep_pins(parts: &Parts) -> anyhow::Result<()> {
-    let reader = parts.journal.readers().get()?;
-    if reader.pinned_all()?.is_empty() {
-        return Ok(());
-    }
-    for (no, row) in reader.contents_all()? {
-        // One that is gone by now has nothing to keep.
-        if parts.tree.is_pinned(row.ino).unwrap_or(false)
-            && let Ok(content) = parts.contents.get(no)
-        {
-            content.set_pinned(true);
-        }
-    }
-    Ok(())
-}
-
-fn round(env: &Env, parts: &Parts, state_dir: &Path, is_tidying: bool) -> anyhow::Result<()> {
+fn round(env: &Env, parts: &Parts, state_dir: &Path, count: u32) -> anyhow::Result<()> {
     count_extra(env, &parts.contents, &parts.journal, state_dir)?;
     parts.contents.trim()?;
-    if is_tidying {
+    if count.is_multiple_of(TIDY_ROUNDS) {
         parts.tree.tidy();
+    }
+    if count.is_multiple_of(PRESENCE_ROUNDS) {
+        parts.contents.record_presence()?;
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ mod log_file;
 mod marker;
 mod options;
 mod parts;
+mod pins;
 mod place;
 mod service;
 mod wire;

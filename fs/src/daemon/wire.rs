@@ -162,11 +162,15 @@ async fn mount(
 
 /// Ends what runs by itself; what is dirty stays, and what is logged is brought into the database as far as time allows.
 async fn stop(parts: Arc<Parts>) {
-    let journal = Arc::clone(&parts.journal);
+    let (journal, contents) = (Arc::clone(&parts.journal), Arc::clone(&parts.contents));
     match Arc::into_inner(parts) {
         Some(Parts { sync, .. }) => sync.shutdown().await,
         // Housekeeping is at it: syncing ends when that does.
         None => tracing::debug!("the mount's parts are still in use"),
+    }
+    let recorded = spawn_blocking(move || contents.record_presence()).await;
+    if let Ok(Err(error)) = recorded {
+        tracing::warn!(%error, "what was fetched last could not be recorded; it is fetched again");
     }
     let drained = spawn_blocking(move || journal.drain()).await;
     if let Ok(Err(error)) = drained {

@@ -122,6 +122,11 @@ impl Hydrator {
         }
     }
 
+    /// What [`Self::set_online`] said last.
+    pub fn is_online(&self) -> bool {
+        self.shared.is_online.load(Ordering::Acquire)
+    }
+
     /// What was fetched so far.
     pub fn counters(&self) -> CounterValues {
         self.shared.counters.values()

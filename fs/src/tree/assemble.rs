@@ -8,6 +8,7 @@ use super::{Tree, TreeError};
 use crate::content::{Contents, Options};
 use crate::env::Env;
 use crate::journal::{Journal, JournalError, JournalOptions, Recovered};
+use crate::meta::rows::{ContentNo, ContentPlace, ContentRow};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -71,6 +72,22 @@ impl Tree {
         Ok(Opened { tree, contents, journal, recovered })
     }
 
+    /// The content store does not keep pins: it is told those of an earlier run.
+    fn tell_pins(&self, rows: &[(ContentNo, ContentRow)]) -> Result<(), TreeError> {
+        let pinned = self.core.reader()?.pinned_all()?;
+        if pinned.is_empty() {
+            return Ok(());
+        }
+        for (no, row) in rows {
+            // One that is gone by now has nothing to keep.
+            if self.is_pinned(row.ino).unwrap_or(false) {
+                self.core.contents.pin_unloaded(*no, row.ino);
+            }
+        }
+        self.watch_pins(&pinned);
+        Ok(())
+    }
+
     /// Tells the content store what an earlier run left; it keeps no new clean bytes before. Reads the
     /// rows of all contents: to be called in the background after the mount answers.
     ///
@@ -79,6 +96,14 @@ impl Tree {
     pub fn take_inventory(&self) -> Result<(), TreeError> {
         let rows = self.core.reader()?.contents_all()?;
         self.core.contents.inventory(rows.iter().map(|(no, row)| (*no, row)));
+        self.tell_pins(&rows)?;
+        let mut named: Vec<ContentNo> =
+            rows.iter().filter(|(_, row)| row.place == ContentPlace::File).map(|(no, _)| *no).collect();
+        named.sort_unstable();
+        let swept = self.core.contents.sweep(self.core.last_content, &named)?;
+        if swept > 0 {
+            tracing::info!(swept, "files that a crash left behind were removed");
+        }
         Ok(self.core.contents.inventory_done()?)
     }
 }

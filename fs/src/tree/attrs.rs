@@ -108,38 +108,6 @@ impl Tree {
         self.look(|session| Ok(session.inode(ino)?.attrs().ok_or(TreeError::NotFound)?.xattrs))
     }
 
-    /// Sets or removes a person's pin.
-    ///
-    /// # Errors
-    /// `NotFound`, `Disk`.
-    pub fn set_pinned(&self, ino: Ino, pinned: bool) -> Result<()> {
-        self.edit(|session| {
-            let mut work = Work::default();
-            let row = InodeRow { pinned, ..session.inode(ino)?.row() };
-            work.inode(ino, row);
-            session.commit(work).map(drop)
-        })
-    }
-
-    /// Whether a node, or a folder above it, is pinned.
-    ///
-    /// # Errors
-    /// `NotFound`.
-    pub fn is_pinned(&self, ino: Ino) -> Result<bool> {
-        self.look(|session| {
-            let mut at = Some(ino);
-            let mut steps = 0;
-            while let Some(here) = at {
-                if session.inode(here)?.pinned {
-                    return Ok(true);
-                }
-                steps += 1;
-                at = if steps > tarn_proto::limits::DEPTH_MAX { None } else { session.parent(here)? };
-            }
-            Ok(false)
-        })
-    }
-
     /// Number of nodes that are or were known here, for statfs.
     pub fn node_count(&self) -> u64 {
         self.with(|session| session.state.counters.ino)

@@ -6,6 +6,7 @@ use super::error::TreeError;
 use crate::content::Contents;
 use crate::env::Env;
 use crate::journal::{Journal, JournalError};
+use crate::meta::rows::ContentNo;
 use crate::meta::{MetaError, Reader, Readers};
 use std::io;
 use std::sync::Arc;
@@ -29,6 +30,8 @@ pub(super) struct Core {
     pub journal: Arc<Journal>,
     pub readers: Readers,
     pub contents: Arc<Contents>,
+    /// The highest content number of earlier runs.
+    pub last_content: ContentNo,
 }
 
 impl Core {

@@ -20,6 +20,7 @@ mod notify;
 mod open;
 mod ops;
 mod pending;
+mod pins;
 mod release;
 mod rename;
 mod rescue;

@@ -11,7 +11,7 @@ use super::work::Work;
 use crate::content::Contents;
 use crate::env::Env;
 use crate::journal::Journal;
-use crate::meta::rows::{Ino, InodeRow, ROOT, RowChange};
+use crate::meta::rows::{ContentNo, Ino, InodeRow, ROOT, RowChange};
 use crate::meta::{Marks, Reader};
 use parking_lot::{Mutex, RwLock};
 use std::sync::{Arc, OnceLock};
@@ -44,7 +44,7 @@ impl Tree {
         let Parts { env, journal, marks, contents, identity } = parts;
         let readers = journal.readers();
         let state = initial_state(&env, &readers.get()?, marks, &identity)?;
-        let core = Core { env, journal, readers, contents };
+        let core = Core { env, journal, readers, contents, last_content: ContentNo(marks.content) };
         let tree = Arc::new(Self {
             core,
             identity: RwLock::new(identity),

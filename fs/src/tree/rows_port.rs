@@ -55,9 +55,9 @@ impl SmallLog for ContentPort {
         if durable { journal.sync(lsn) } else { journal.flush(lsn) }.map_err(io_error)
     }
 
-    fn note(&self, no: ContentNo, row: &ContentRow) -> io::Result<()> {
+    fn note(&self, no: ContentNo, row: &ContentRow) -> io::Result<u64> {
         let rows = vec![RowChange::Content(no, Some(row.clone()))];
-        self.journal()?.commit(rows, Vec::new()).map(drop).map_err(io_error)
+        self.journal()?.commit(rows, Vec::new()).map(|lsn| lsn.0).map_err(io_error)
     }
 }
 

@@ -299,6 +299,7 @@ pub(super) struct Counters {
 /// Everything, behind the tree's one lock.
 #[derive(Debug, Default)]
 pub(super) struct State {
+    pub pins: super::pins::Pins,
     pub inodes: HashMap<Ino, Inode>,
     pub by_node: HashMap<NodeId, Ino>,
     pub overlay: Overlay,

@@ -80,6 +80,7 @@ impl Session<'_> {
         work: &mut RemoteWork,
         names: &mut Vec<(Ino, Name)>,
     ) -> Result<()> {
+        self.state.pins.note(ino);
         let row = self.inode(ino)?.row();
         let Some(content) = self.local_content(ino)? else {
             let shown = self.remote_of(ino)?.and_then(|remote| Some(remote.file.as_ref()?.content.content_id));
@@ -164,6 +165,7 @@ impl Session<'_> {
         let shown = InodeRow { node: row.node, local: None, content: None, pinned: row.pinned };
         work.rows.push(RowChange::Inode(ino, Some(InodeRow { node: None, local: Some(local), ..row })));
         work.rows.push(RowChange::Inode(fresh, Some(shown)));
+        self.state.pins.note(fresh);
         Ok(())
     }
 }

@@ -140,10 +140,12 @@ impl Session<'_> {
         (inode.node, inode.local, inode.content_no, inode.pinned) = (row.node, row.local, row.content, row.pinned);
         inode.links = inode.links.take().or(links);
         inode.touched = position;
+        self.state.pins.set_root(ino, row.pinned);
         Ok(())
     }
 
     fn apply_gone(&mut self, ino: Ino, position: Position) {
+        self.state.pins.set_root(ino, false);
         if let Some(node) = self.state.inodes.remove(&ino).and_then(|inode| inode.node)
             && self.state.by_node.get(&node) == Some(&ino)
         {
@@ -163,6 +165,7 @@ impl Session<'_> {
             }
         }
         if old != new {
+            self.note_change_below(parent, old, new);
             if let Some(links) = old.and_then(|old| self.links_of_loaded(old)) {
                 links.retain(|(p, n)| *p != parent || n != name);
             }

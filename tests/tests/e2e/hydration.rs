@@ -1,11 +1,13 @@
 //! Names come at once, bytes when they are read, and no more of them than that.
 
 use std::fs;
+use std::time::Duration;
 use tarn_tests::blocks::du_blocks;
 use tarn_tests::device::Device;
 use tarn_tests::relay::Relay;
 use tarn_tests::seed::Seed;
 use tarn_tests::server::Server;
+use tarn_tests::wait::eventually;
 
 on_both! {
     reading_one_small_file_fetches_one_chunk:
@@ -66,6 +68,69 @@ fn evicted_content_comes_back_and_its_bytes_are_the_same() {
     a.tarn(&["evict", "--all", &a.path().to_string_lossy()]).unwrap().ok().unwrap();
     assert!(du_blocks(a.path()) < 64 << 10);
     assert_eq!(fs::read(a.join("file")).unwrap(), content);
+}
+
+#[test]
+fn what_was_read_is_local_after_a_restart_without_the_server() {
+    let server = crate::server();
+    let a = Device::mounted(&server, "a").unwrap();
+    let mut seed = Seed::new(6);
+    let files = [("small", seed.bytes(9_000)), ("large", seed.bytes(5 << 20)), ("empty", Vec::new())];
+    files.iter().for_each(|(name, bytes)| fs::write(a.join(name), bytes).unwrap());
+    a.wait().unwrap();
+    let b = Device::mounted(&server, "b").unwrap();
+    files.iter().for_each(|(name, bytes)| assert!(fs::read(b.join(name)).unwrap() == *bytes));
+    b.unmount().unwrap();
+    server.kill();
+    b.mount().unwrap();
+    files.iter().for_each(|(name, bytes)| assert!(fs::read(b.join(name)).unwrap() == *bytes, "{name}"));
+}
+
+/// Waits until these bytes are local and shown.
+#[track_caller]
+fn await_hydrated(device: &Device, name: &str, size: usize) {
+    let path = device.join(name);
+    let is_local = || {
+        let meta = fs::metadata(&path);
+        meta.is_ok_and(|meta| {
+            meta.len() == size as u64 && std::os::unix::fs::MetadataExt::blocks(&meta) * 512 >= size as u64
+        })
+    };
+    eventually(Duration::from_secs(30), &format!("{name} is local"), is_local);
+}
+
+#[test]
+fn a_pinned_folder_has_what_comes_to_it_and_what_changes_in_it() {
+    let server = crate::server();
+    let a = Device::mounted(&server, "a").unwrap();
+    let mut seed = Seed::new(7);
+    fs::create_dir_all(a.join("pinned/below")).unwrap();
+    fs::write(a.join("pinned/old"), seed.bytes(300_000)).unwrap();
+    fs::write(a.join("other"), seed.bytes(100_000)).unwrap();
+    a.wait().unwrap();
+    let b = Device::mounted(&server, "b").unwrap();
+    b.tarn(&["pin", &b.join("pinned").to_string_lossy()]).unwrap().ok().unwrap();
+
+    let (new, changed, moved) = (seed.bytes(200_000), seed.bytes(400_000), seed.bytes(50_000));
+    fs::write(a.join("pinned/below/new"), &new).unwrap();
+    fs::write(a.join("pinned/old"), &changed).unwrap();
+    fs::create_dir(a.join("folder")).unwrap();
+    fs::write(a.join("folder/moved"), &moved).unwrap();
+    fs::rename(a.join("folder"), a.join("pinned/folder")).unwrap();
+    let all = [("pinned/below/new", &new), ("pinned/old", &changed), ("pinned/folder/moved", &moved)];
+    all.iter().for_each(|(name, bytes)| await_hydrated(&b, name, bytes.len()));
+    let own = seed.bytes(90_000);
+    fs::write(b.join("pinned/own"), &own).unwrap();
+    b.wait().unwrap();
+
+    b.unmount().unwrap();
+    b.mount().unwrap();
+    b.tarn(&["evict", "--all", &b.path().to_string_lossy()]).unwrap().ok().unwrap();
+    server.kill();
+    for (name, bytes) in all.into_iter().chain([("pinned/own", &own)]) {
+        assert!(fs::read(b.join(name)).unwrap() == *bytes, "{name}");
+    }
+    assert_eq!(du_blocks(&b.join("other")), 0, "what is not pinned was never brought");
 }
 
 #[test]

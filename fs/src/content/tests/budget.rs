@@ -2,7 +2,7 @@
 
 use super::world::{World, noise};
 use crate::content::{Filled, LocalState, Read};
-use crate::meta::rows::ContentNo;
+use crate::meta::rows::{ContentNo, Ino};
 use tarn_proto::ids::VersionId;
 
 const BUDGET: u64 = 4 << 20;
@@ -68,6 +68,26 @@ fn pinned_and_held_contents_are_not_evicted_and_then_there_is_no_room() {
     drop(hold);
     assert_eq!(other.fill(version(1), 0, &bytes).unwrap(), Filled::Done);
     assert!(world.allocated_bytes() <= BUDGET);
+}
+
+#[test]
+fn a_pinned_content_need_not_be_loaded_to_be_kept() {
+    let world = World::new(BUDGET);
+    let bytes = noise(1, 3_000_000);
+    let pinned = world.adopt(1, &bytes, 1);
+    pinned.fill(version(1), 0, &bytes).unwrap();
+    pinned.set_pinned(true);
+    drop(pinned);
+    world.contents.record_presence().unwrap();
+    world.journal.materialise(&[]).unwrap();
+    world.contents.unload_idle();
+    assert!(world.contents.get_loaded(ContentNo(1)).is_none(), "memory does not grow with what is pinned");
+    let other = world.adopt(2, &bytes, 1);
+    assert_eq!(other.fill(version(1), 0, &bytes).unwrap(), Filled::Full);
+    assert_eq!(world.contents.pinned(), [(ContentNo(1), Ino(1))]);
+    assert_eq!(world.get(1).state(), LocalState::Hydrated);
+    world.get(1).set_pinned(false);
+    assert_eq!(other.fill(version(1), 0, &bytes).unwrap(), Filled::Done);
 }
 
 #[test]

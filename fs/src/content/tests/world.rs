@@ -70,9 +70,9 @@ impl SmallLog for Journal {
         Ok(())
     }
 
-    fn note(&self, no: ContentNo, row: &ContentRow) -> io::Result<()> {
+    fn note(&self, no: ContentNo, row: &ContentRow) -> io::Result<u64> {
         self.push(Record::Row(no, row.clone()));
-        Ok(())
+        Ok(self.state.lock().log.len() as u64)
     }
 }
 

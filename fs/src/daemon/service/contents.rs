@@ -10,10 +10,14 @@ use crate::meta::rows::Ino;
 use crate::tree::{Invalidation, Notifier};
 use futures_util::{StreamExt, stream};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::task::spawn_blocking;
 
 /// Files that are brought at once: enough for many small ones to share a call.
 const FILES_AT_ONCE: usize = 64;
+/// Counting what an earlier mount left is waited for, with looks this far apart.
+const COUNTED_WAIT: Duration = Duration::from_secs(30);
+const COUNTED_STEP: Duration = Duration::from_millis(20);
 /// Inodes told to the kernel at once.
 const INVALIDATIONS_AT_ONCE: usize = 1024;
 
@@ -44,7 +48,13 @@ impl MountService {
         let bytes = missing.iter().map(|range| range.end - range.start).sum();
         let brought = self.parts.hydrator.need(&content, &missing, Priority::Demand).await;
         match brought {
-            Ok(()) => Ok(bytes),
+            Ok(()) => {
+                if bytes > 0 {
+                    // How much of it is here is among its attributes.
+                    self.parts.notifier.invalidate(vec![Invalidation::Attributes(ino)]);
+                }
+                Ok(bytes)
+            }
             Err(error) => Err(Failure::failed(format_args!("{}: {error}", self.name_of(ino).await))),
         }
     }
@@ -65,6 +75,7 @@ impl MountService {
         } else {
             Some(self.files(paths, sink).await?)
         };
+        self.counted().await?;
         let parts = Arc::clone(&self.parts);
         spawn_blocking(move || match files {
             Some(files) => drop_files(&parts, &files),
@@ -72,6 +83,17 @@ impl MountService {
         })
         .await
         .map_err(Failure::failed)?
+    }
+
+    /// Waits until it is known what an earlier run left: what is pinned of it must not be dropped.
+    async fn counted(&self) -> Result<(), Failure> {
+        let counted = async {
+            while !self.parts.contents.is_known() {
+                tokio::time::sleep(COUNTED_STEP).await;
+            }
+        };
+        let late = |_| Failure::failed("what an earlier mount left is still being counted, try again");
+        tokio::time::timeout(COUNTED_WAIT, counted).await.map_err(late)
     }
 
     /// Pins or unpins, for good; what is local of it is kept from now on, or may go.

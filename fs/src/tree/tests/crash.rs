@@ -60,3 +60,81 @@ fn an_orphan_of_an_earlier_run_is_gone() {
     assert!(matches!(device.tree.stat(ino), Err(TreeError::NotFound)));
     assert!(device.list(TOP).is_empty());
 }
+
+/// Paths of all backing files.
+fn backing_files(device: &Device) -> Vec<std::path::PathBuf> {
+    let list = |dir: std::path::PathBuf| std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    list(device.dir.path().join("contents")).flat_map(list).collect()
+}
+
+#[test]
+fn files_that_no_row_speaks_of_are_swept_after_a_start_and_others_stay() {
+    let bytes: Vec<u8> = (0..300_000u32).map(|i| (i % 251) as u8).collect();
+    let mut device = Device::new();
+    let gone = device.written(TOP, "gone", &bytes);
+    device.push();
+    let orphan = backing_files(&device).remove(0);
+    device.tree.unlink(TOP, &name("gone")).unwrap();
+    device.push();
+    device.tree.forget(gone, 1);
+    device.journal.drain().unwrap();
+    assert!(backing_files(&device).is_empty(), "a removed file has no bytes here");
+    let kept = device.written(TOP, "kept", &bytes);
+    let sent = device.written(TOP, "sent", &bytes);
+    device.push();
+    device.write(kept, 7, b"dirty");
+    std::fs::create_dir_all(device.dir.path().join(orphan.parent().unwrap())).unwrap();
+    std::fs::write(&orphan, &bytes).unwrap();
+    assert_eq!(backing_files(&device).len(), 3);
+
+    let device = device.kill();
+    assert_eq!(backing_files(&device).len(), 2);
+    assert_eq!(&device.read(kept)[7..12], b"dirty");
+    assert!(device.read(sent) == bytes);
+}
+
+#[test]
+fn what_was_fetched_and_not_recorded_leaves_no_blocks_after_a_kill() {
+    let bytes: Vec<u8> = (0..200_000u32).map(|i| (i % 251) as u8).collect();
+    let mut device = Device::new();
+    let node = tarn_proto::ids::NodeId([33; 16]);
+    let vector = tarn_proto::version::VersionVector::default().with(OTHER, 1);
+    device.pull(vec![node_row(node, remote_file(&bytes, vector, OTHER)), entry_row(root(), "f", Some(node))]);
+    let content = device.tree.content(device.at("/f")).unwrap();
+    let version = content.base().unwrap().content.version;
+    assert_eq!(content.fill(version, 0, &bytes).unwrap(), crate::content::Filled::Done);
+    assert_eq!(backing_files(&device).len(), 1);
+    drop(content);
+    let device = device.kill();
+    assert_eq!(backing_files(&device), Vec::<std::path::PathBuf>::new());
+    assert_eq!(device.tree.stat(device.at("/f")).unwrap().allocated_bytes, 0);
+}
+
+#[test]
+fn pins_hear_of_what_comes_below_them() {
+    let mut device = Device::new();
+    let dir = device.folder(TOP, "pinned").ino;
+    let other = device.folder(TOP, "other").ino;
+    device.written(other, "not", b"1");
+    assert!(device.tree.take_fresh_pinned().is_empty());
+    device.tree.set_pinned(dir, true).unwrap();
+    assert_eq!(device.tree.take_fresh_pinned(), [dir].into());
+    let made = device.written(dir, "made", b"2");
+    device.written(other, "neither", b"3");
+    assert_eq!(device.tree.take_fresh_pinned(), [made].into());
+    let op = device
+        .push()
+        .into_iter()
+        .find(|op| matches!(&op.kind, tarn_proto::op::OpKind::Create { place, .. } if place.name == name("made")));
+    let tarn_proto::op::OpKind::Create { node, .. } = op.unwrap().kind else { panic!() };
+    device.tree.take_fresh_pinned();
+    let vector = tarn_proto::version::VersionVector::default().with(ME, 99).with(OTHER, 1);
+    device.pull(vec![node_row(node, remote_file(b"changed elsewhere", vector, OTHER))]);
+    assert_eq!(device.tree.take_fresh_pinned(), [made].into());
+    let device = device.restart();
+    assert_eq!(
+        device.tree.take_fresh_pinned(),
+        [device.at("/pinned")].into(),
+        "after a restart all of it is looked at"
+    );
+}
