@@ -59,6 +59,8 @@ pub const NOTIFY_PING: Duration = Duration::from_secs(14);
 pub const NOTIFY_PINGS_UNANSWERED_MAX: u32 = 2;
 /// Bodies of requests from this size on are compressed.
 pub const COMPRESS_BYTES_MIN: usize = 4 << 10;
+/// A pull at least this often, whatever notices say: one may be lost.
+pub const PULL_EVERY: Duration = Duration::from_secs(300);
 /// Longest wait between attempts to open the notice socket while nothing is queued.
 pub const LINK_BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// A file that programs still write is sent once it has been quiet this long.

@@ -262,7 +262,7 @@ impl Engine {
         if self.is_renewing {
             self.pump_renewal(actions);
         } else {
-            self.pump_pull(actions);
+            wake = earliest(wake, self.pump_pull(now, actions));
             let plan = self.plan(now);
             self.pump_uploads(&plan, now, actions);
             self.pump_push(&plan, actions);

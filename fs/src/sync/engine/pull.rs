@@ -2,6 +2,7 @@
 
 use super::super::event::{Action, Failure};
 use super::{Engine, code_of};
+use crate::limits;
 use std::time::Duration;
 use tarn_proto::error::ErrorCode;
 
@@ -19,6 +20,8 @@ pub(super) struct PullState {
     pub noticed_seq: u64,
     /// Where the device stands.
     pub have_seq: u64,
+    /// When the last pull ended.
+    pub ended_at: Option<Duration>,
 }
 
 impl PullState {
@@ -29,12 +32,18 @@ impl PullState {
 }
 
 impl Engine {
-    pub(super) fn pump_pull(&mut self, actions: &mut Vec<Action>) {
+    /// A lost notice costs no more than [`limits::PULL_EVERY`]. Returns when time alone makes a pull due.
+    pub(super) fn pump_pull(&mut self, now: Duration, actions: &mut Vec<Action>) -> Option<Duration> {
         // A notice of a push's own changes comes before its answer is applied: wait for that.
         let is_settled = !self.is_pushing && self.settling_count == 0;
         let is_noticed = is_settled && self.pull.noticed_seq > self.pull.have_seq;
-        if self.pull.is_running || !(self.pull.is_wanted || self.pull.is_full_wanted || is_noticed) {
-            return;
+        let due = self.pull.ended_at.map(|at| at + limits::PULL_EVERY);
+        let is_due = due.is_some_and(|due| now >= due);
+        if self.pull.is_running {
+            return None;
+        }
+        if !(self.pull.is_wanted || self.pull.is_full_wanted || is_noticed || is_due) {
+            return due;
         }
         self.pull.is_running = true;
         self.pull.is_wanted = false;
@@ -42,11 +51,13 @@ impl Engine {
         let full = std::mem::take(&mut self.pull.is_full_wanted);
         self.pull.is_full_running = full;
         actions.push(Action::Pull { full });
+        None
     }
 
     pub(super) fn pull_ended(&mut self, result: Result<u64, Failure>, now: Duration) {
         self.pull.is_running = false;
         let was_full = std::mem::take(&mut self.pull.is_full_running);
+        self.pull.ended_at = Some(now);
         match result {
             Ok(seq) => {
                 self.pull.have_seq = seq;

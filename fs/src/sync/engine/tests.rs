@@ -254,3 +254,15 @@ fn after_shutdown_nothing_is_asked_for() {
     assert!(engine.handle(Event::QueueChanged, 2 * MS).is_empty());
     assert!(engine.handle(answered(vec![answer(1, Outcome::Skipped)]), 3 * MS).is_empty());
 }
+
+#[test]
+fn a_lost_notice_delays_the_next_pull_by_a_bounded_time() {
+    let mut engine = Engine::new(7);
+    engine.handle(Event::Start, Duration::ZERO);
+    let actions = engine.handle(Event::PullEnded { result: Ok(1) }, Duration::ZERO);
+    assert!(actions.contains(&Action::SetTimer { at: limits::PULL_EVERY }), "{actions:?}");
+    let early = engine.handle(Event::Tick, limits::PULL_EVERY - MS);
+    assert!(!early.contains(&Action::Pull { full: false }));
+    let due = engine.handle(Event::Tick, limits::PULL_EVERY);
+    assert!(due.contains(&Action::Pull { full: false }));
+}
