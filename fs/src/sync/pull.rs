@@ -24,7 +24,9 @@ pub(super) struct Puller {
 impl Puller {
     /// Pulls once; returns the seq at which the device stands then.
     pub async fn pull(&self, full: bool) -> Result<u64, Failure> {
-        match self.tree.cursor().filter(|_| !full) {
+        // From the very start the server says nothing of what is gone: such a cut would leave rows of this device's own
+        // answers behind. A load replaces them.
+        match self.tree.cursor().filter(|cursor| !full && cursor.seq > 0) {
             None => self.load().await,
             Some(cursor) => match self.cut(cursor).await {
                 Err(Failure::Remote(error)) if is_useless(&error) => self.load().await,

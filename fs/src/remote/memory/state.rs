@@ -107,8 +107,14 @@ impl State {
             let row = Row::Entry { parent: *parent, name: name.clone(), node: *node };
             Change { seq: *at, row }
         });
+        let is_gone = |row: &Row| matches!(row, Row::Node { state: None, .. } | Row::Entry { node: None, .. });
+        let is_wanted = |change: &Change| match seq {
+            // Whoever starts afresh is not told of what is gone.
+            0 => !is_gone(&change.row),
+            seq => change.seq > seq,
+        };
         // Children before parents: what a client must be able to take.
-        entries.chain(nodes).filter(|change| change.seq > seq || (seq == 0 && change.seq == 0)).collect()
+        entries.chain(nodes).filter(is_wanted).collect()
     }
 
     /// Chunks of a content that were never sent.

@@ -1,0 +1,41 @@
+//! One pull by itself.
+
+use super::*;
+use crate::sync::apply::Applier;
+use crate::sync::ports::SyncTree as _;
+use crate::sync::pull::Puller;
+use tarn_proto::api::{PushRequest, PushResponse};
+use tarn_proto::change::{Change, Row};
+use tarn_proto::op::{OpKind, Operation, Place, Seen};
+
+async fn push(server: &Arc<MemoryServer>, device: DeviceId, op: Operation) -> PushResponse {
+    let request = PushRequest { cursor: server.cursor(), ops: vec![op], answered: 0 };
+    server.device(device).push(SPACE, &request).await.unwrap()
+}
+
+fn names(tree: &FakeTree) -> Vec<Change> {
+    let is_name = |change: &Change| is_present(change) && matches!(change.row, Row::Entry { .. });
+    tree.rows().into_iter().filter(is_name).collect()
+}
+
+#[tokio::test]
+async fn what_is_gone_by_now_goes_also_for_a_device_that_still_stands_at_the_start() {
+    let server = MemoryServer::new(SPACE);
+    let tree = Arc::new(FakeTree::default());
+    let remote = Arc::new(server.device(ANN));
+    let (applier, _applying) = Applier::start(&Env::real(), tree.clone());
+    let puller = Puller { env: Env::real(), space: SPACE, tree: tree.clone(), remote, applier };
+    assert_eq!(puller.pull(false).await.unwrap(), 0);
+    // Its own push is answered, but its cursor does not move with it: others came between.
+    let ticket = tree.create("x", None, false);
+    let op = tree.freeze(vec![(ticket, None)]).unwrap().remove(0).1;
+    let OpKind::Create { node, place, .. } = op.kind.clone() else { panic!("{op:?}") };
+    let response = push(&server, ANN, op).await;
+    tree.settle(vec![(ticket, response.answers[0].clone())], response.after, response.after).unwrap();
+    assert_eq!(names(&tree).len(), 1);
+    let place = Place { parent: place.parent, name: place.name };
+    let kind = OpKind::Unlink { place, seen: Seen { node, vector: Default::default() } };
+    push(&server, BEN, Operation { counter: 1, time: Default::default(), alt_name: None, kind }).await;
+    assert_eq!(puller.pull(false).await.unwrap(), server.cursor().seq);
+    assert_eq!(names(&tree), []);
+}
