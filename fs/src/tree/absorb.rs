@@ -7,7 +7,7 @@ use super::notify::Invalidation;
 use crate::log::Lsn;
 use crate::meta::RemoteWork;
 use crate::meta::rows::{Ino, ROOT, RowChange};
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tarn_proto::change::{Change, Row};
 use tarn_proto::ids::NodeId;
@@ -35,6 +35,7 @@ impl Session<'_> {
         self.note_new_links(&work.changes)?;
         self.apply_rows(std::mem::take(&mut work.rows), position)?;
         self.apply_nodes(&work.changes)?;
+        let mut renamed = BTreeSet::new();
         for (parent, name, old) in before {
             let change = self.refresh_name(parent, &name, old)?;
             if let Some(invalidation) = Self::invalidation(parent, &name, change) {
@@ -43,9 +44,11 @@ impl Session<'_> {
             }
             for ino in [change.old, change.new].into_iter().flatten().filter(|_| change.old != change.new) {
                 self.invalidations.push(Invalidation::Attributes(ino));
-                self.release_if_idle(ino);
+                renamed.insert(ino);
             }
         }
+        // Only now: what has lost one name may have got another.
+        renamed.into_iter().for_each(|ino| self.release_if_idle(ino));
         for (ino, old) in looks {
             self.invalidate_looks(ino, old);
         }
@@ -161,7 +164,7 @@ impl Session<'_> {
         let old = self.looks(ino);
         if let Some(file) = remote.as_ref().and_then(|state| state.file.as_ref()) {
             let (mut work, mut names) = (RemoteWork::default(), Vec::new());
-            self.show_version(ino, file, &HashSet::new(), &mut work, &mut names)?;
+            self.show_version(ino, file, &BTreeSet::new(), &mut work, &mut names)?;
             if !work.rows.is_empty() {
                 self.absorb(work, names)?;
             }

@@ -3,7 +3,7 @@
 use super::Tree;
 use super::error::TreeError;
 use super::load::Session;
-use crate::meta::rows::{EntryRow, Ino, InodeRow, ROOT, RowChange, Ticket};
+use crate::meta::rows::Ino;
 use crate::meta::{RemoteWork, Staged};
 use std::collections::HashSet;
 use tarn_proto::api::ChildrenResponse;
@@ -14,89 +14,6 @@ use tarn_proto::name::Name;
 type Result<T> = std::result::Result<T, TreeError>;
 
 impl Session<'_> {
-    /// Folders in or below which something is queued, up to the root.
-    fn busy_dirs(&mut self) -> Result<HashSet<Ino>> {
-        let mut starts: Vec<Ino> = self.state.overlay.parents().chain(self.state.queue.dirs()).collect();
-        starts.sort_unstable();
-        starts.dedup();
-        let mut busy = HashSet::new();
-        for start in starts {
-            let mut at = Some(start);
-            while let Some(here) = at {
-                if !busy.insert(here) || here == ROOT {
-                    break;
-                }
-                at = match self.parent(here) {
-                    Err(TreeError::NotFound) => None,
-                    other => other?,
-                };
-            }
-        }
-        Ok(busy)
-    }
-
-    /// Keeps folders that others removed, or moved below themselves, while something queued here needs them:
-    /// a local row holds each in its place until the server has answered.
-    fn protect(&mut self, work: &mut RemoteWork) -> Result<Vec<(Ino, Name)>> {
-        let Some(ticket) = self.state.queue.last_ticket() else { return Ok(Vec::new()) };
-        let entries: Vec<(NodeId, Name, Option<NodeId>)> = work.changes.iter().filter_map(entry_of).collect();
-        let busy = self.busy_dirs()?;
-        let mut names = Vec::new();
-        for (parent, name, new) in &entries {
-            let Some(parent) = self.known_ino(*parent)? else { continue };
-            let Some(child) = self.shown(parent, name)?.filter(|child| busy.contains(child)) else { continue };
-            let node = self.inode(child)?.node;
-            let stays = *new == node;
-            let moves = entries.iter().any(|(_, _, moved)| moved.is_some() && *moved == node);
-            if !stays && (!moves || self.would_close_cycle(child, node, &entries)?) {
-                self.hold_entry(work, (parent, name), child, ticket)?;
-                names.push((parent, name.clone()));
-            }
-        }
-        Ok(names)
-    }
-
-    fn would_close_cycle(
-        &mut self,
-        dir: Ino,
-        node: Option<NodeId>,
-        entries: &[(NodeId, Name, Option<NodeId>)],
-    ) -> Result<bool> {
-        for (parent, _, moved) in entries {
-            if moved.is_some()
-                && *moved == node
-                && let Some(parent) = self.known_ino(*parent)?
-                && self.is_below(parent, dir)?
-            {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    fn hold_entry(
-        &mut self,
-        work: &mut RemoteWork,
-        (parent, name): (Ino, &Name),
-        child: Ino,
-        ticket: Ticket,
-    ) -> Result<()> {
-        let local = self.local_node(child, ticket)?;
-        let row = InodeRow { local: Some(local), ..self.inode(child)?.row() };
-        let node = row.node;
-        work.rows.push(RowChange::Inode(child, Some(row)));
-        work.rows.push(RowChange::Entry(parent, name.clone(), Some(EntryRow { ino: Some(child), ticket })));
-        // Its new place, if it has one, must not show it a second time.
-        let elsewhere: Vec<_> =
-            work.changes.iter().filter_map(entry_of).filter(|(_, _, n)| n.is_some() && *n == node).collect();
-        for (other, other_name, _) in elsewhere {
-            if let Some(other) = self.known_ino(other)? {
-                work.rows.push(RowChange::Entry(other, other_name, Some(EntryRow { ino: None, ticket })));
-            }
-        }
-        Ok(())
-    }
-
     /// Entries that a new listing no longer has, as changes.
     fn vanished(&mut self, node: NodeId, listing: &HashSet<Name>, seq: u64) -> Result<Vec<Change>> {
         let known = self.core.reader()?.remote_children(node)?;
@@ -155,13 +72,6 @@ impl Session<'_> {
             self.reload_node(ino, remote)?;
         }
         Ok(())
-    }
-}
-
-fn entry_of(change: &Change) -> Option<(NodeId, Name, Option<NodeId>)> {
-    match &change.row {
-        Row::Entry { parent, name, node } => Some((*parent, name.clone(), *node)),
-        _ => None,
     }
 }
 

@@ -13,6 +13,7 @@ mod cut;
 mod depends;
 mod edit;
 mod error;
+mod kept_dirs;
 mod load;
 mod mass_delete;
 mod names;
@@ -94,6 +95,7 @@ impl Tree {
         let (result, before, after) = self.with(|session| {
             let before = (session.core.journal.last(), session.state.queue.generation);
             let result = work(session);
+            let result = session.settle_kept_dirs(before.1, result);
             (result, before, (session.core.journal.last(), session.state.queue.generation))
         });
         if before.0 != after.0 {

@@ -25,7 +25,7 @@ impl Session<'_> {
     }
 
     fn remove_for_good(&mut self, ino: Ino) {
-        if self.state.queue.of_ino(ino).next().is_some() {
+        if self.state.queue.of_ino(ino).next().is_some() || self.state.queue.touches_dir(ino) {
             return; // what is queued still needs it; the answer releases it
         }
         let Some(inode) = self.state.inodes.get(&ino) else { return };

@@ -2,6 +2,7 @@
 //! does no I/O and decides nothing.
 
 use super::mass_delete::MassDelete;
+use super::kept_dirs::KEPT;
 use super::pending::PendingRemote;
 use crate::content::LocalContent;
 use crate::log::Lsn as Position;
@@ -151,6 +152,7 @@ impl Dir {
 pub(super) struct Overlay {
     by_parent: HashMap<Ino, BTreeMap<Name, EntryRow>>,
     by_ino: HashMap<Ino, BTreeSet<(Ino, Name)>>,
+    kept: BTreeSet<(Ino, Name)>,
 }
 
 impl Overlay {
@@ -159,6 +161,11 @@ impl Overlay {
     }
 
     pub fn set(&mut self, parent: Ino, name: &Name, row: Option<EntryRow>) {
+        if row.is_some_and(|row| row.ticket == KEPT) {
+            self.kept.insert((parent, name.clone()));
+        } else if !self.kept.is_empty() {
+            self.kept.remove(&(parent, name.clone()));
+        }
         let old = match row {
             Some(row) => self.by_parent.entry(parent).or_default().insert(name.clone(), row),
             None => self.by_parent.get_mut(&parent).and_then(|names| names.remove(name)),
@@ -187,9 +194,20 @@ impl Overlay {
         self.by_ino.get(&ino).into_iter().flatten()
     }
 
-    /// Directories that have local entries.
-    pub fn parents(&self) -> impl Iterator<Item = Ino> + '_ {
-        self.by_parent.keys().copied()
+    /// Directories with local entries of their own: those that only keep a folder in its place do not count.
+    pub fn parents_needed(&self) -> impl Iterator<Item = Ino> + '_ {
+        let is_kept = |parent: Ino, name: &Name| self.kept.contains(&(parent, name.clone()));
+        let needed = self
+            .by_parent
+            .iter()
+            .filter(move |(parent, names)| self.kept.is_empty() || names.keys().any(|name| !is_kept(**parent, name)));
+        needed.map(|(parent, _)| *parent)
+    }
+
+    /// Rows that keep a folder in its place, or hide its other one.
+    pub fn kept_dirs(&self) -> Vec<(Ino, Name, Option<Ino>)> {
+        let child = |parent, name| self.get(parent, name).and_then(|row| row.ino);
+        self.kept.iter().map(|(parent, name)| (*parent, name.clone(), child(*parent, name))).collect()
     }
 }
 

@@ -6,5 +6,6 @@ mod depends;
 mod edits;
 mod fixture;
 mod mass_delete;
+mod others;
 mod own;
 mod remote;

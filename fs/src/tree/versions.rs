@@ -8,7 +8,7 @@ use super::notify::Invalidation;
 use crate::content::LocalContent;
 use crate::meta::RemoteWork;
 use crate::meta::rows::{BaseVersion, Ino, InodeRow, LocalOp, RowChange, Ticket};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use tarn_proto::change::{Change, ConflictState, Row};
 use tarn_proto::ids::NodeId;
 use tarn_proto::name::Name;
@@ -19,7 +19,7 @@ type Result<T> = std::result::Result<T, TreeError>;
 impl Session<'_> {
     /// What files that get a new version do about it, and those that had to wait for the answers at hand.
     pub(super) fn show_versions(&mut self, work: &mut RemoteWork, names: &mut Vec<(Ino, Name)>) -> Result<()> {
-        let settled: HashSet<Ticket> = work.rows.iter().filter_map(settled_ticket).collect();
+        let settled: BTreeSet<Ticket> = work.rows.iter().filter_map(settled_ticket).collect();
         let mut shown = HashSet::new();
         let changed: Vec<NodeId> = work
             .changes
@@ -47,7 +47,7 @@ impl Session<'_> {
     }
 
     /// Files of which something was queued that is settled now.
-    fn waiting_for(&mut self, settled: &HashSet<Ticket>) -> Result<Vec<(Ino, NodeId)>> {
+    fn waiting_for(&mut self, settled: &BTreeSet<Ticket>) -> Result<Vec<(Ino, NodeId)>> {
         let ops: Vec<LocalOp> =
             settled.iter().filter_map(|ticket| Some(self.state.queue.ops.get(ticket)?.op.op.clone())).collect();
         let mut files = Vec::new();
@@ -76,7 +76,7 @@ impl Session<'_> {
         &mut self,
         ino: Ino,
         file: &FileVersion,
-        settled: &HashSet<Ticket>,
+        settled: &BTreeSet<Ticket>,
         work: &mut RemoteWork,
         names: &mut Vec<(Ino, Name)>,
     ) -> Result<()> {

@@ -1,0 +1,77 @@
+//! What others do to folders and files in which something waits here to be sent.
+
+use super::fixture::*;
+use crate::meta::rows::{Ino, Ticket};
+use tarn_proto::api::{Answer, Outcome};
+use tarn_proto::change::{Change, Row};
+use tarn_proto::ids::NodeId;
+use tarn_proto::node::{Attrs, NodeKind, NodeState};
+use tarn_proto::op::{OpKind, Operation};
+
+const D: NodeId = NodeId([22; 16]);
+
+fn folder() -> NodeState {
+    NodeState { kind: NodeKind::Dir, attrs: Attrs { mode: 0o755, ..Attrs::default() }, file: None }
+}
+
+fn gone(node: NodeId) -> Row {
+    Row::Node { node, state: None }
+}
+
+/// A device with the folder `/d` of others.
+fn with_folder() -> (Device, Ino) {
+    let mut device = Device::new();
+    device.pull(vec![node_row(D, folder()), entry_row(root(), "d", Some(D))]);
+    let dir = device.at("/d");
+    (device, dir)
+}
+
+fn answer(device: &mut Device, (ticket, op): &(Ticket, Operation), outcome: Outcome, rows: Vec<Row>) {
+    let before = cursor(device.seq);
+    device.seq += 1;
+    let changes = rows.into_iter().map(|row| Change { seq: device.seq, row }).collect();
+    let answer = Answer { counter: op.counter, outcome, changes };
+    device.tree.settle(&[(*ticket, answer)], before, cursor(device.seq)).unwrap();
+}
+
+#[test]
+fn a_folder_that_others_move_keeps_its_inode() {
+    let (mut device, dir) = with_folder();
+    device.pull(vec![entry_row(root(), "d", None), entry_row(root(), "z", Some(D))]);
+    assert_eq!(device.at("/z"), dir);
+}
+
+#[test]
+fn what_is_queued_in_a_folder_moves_with_it() {
+    let (mut device, dir) = with_folder();
+    let ino = device.written(dir, "new", b"mine");
+    device.pull(vec![entry_row(root(), "d", None), entry_row(root(), "z", Some(D))]);
+    assert_eq!(device.at("/z/new"), ino);
+    assert_eq!(device.list(TOP), ["z"]);
+}
+
+#[test]
+fn a_removed_folder_stays_though_a_later_operation_is_answered_first() {
+    let (mut device, dir) = with_folder();
+    let ino = device.written(dir, "new", b"mine");
+    device.folder(TOP, "elsewhere");
+    device.pull(vec![entry_row(root(), "d", None), gone(D)]);
+    let frozen = device.freeze();
+    let OpKind::Create { node, .. } = frozen[1].1.kind else { panic!("{frozen:?}") };
+    let rows = vec![node_row(node, folder()), entry_row(root(), "elsewhere", Some(node))];
+    answer(&mut device, &frozen[1], Outcome::Applied, rows);
+    assert_eq!(device.list(TOP), ["d", "elsewhere"]);
+    assert_eq!(device.at("/d/new"), ino);
+}
+
+#[test]
+fn a_removed_folder_goes_when_nothing_is_queued_in_it_any_more() {
+    let (mut device, dir) = with_folder();
+    device.written(dir, "new", b"mine");
+    device.pull(vec![entry_row(root(), "d", None), gone(D)]);
+    let device = device.restart();
+    assert_eq!(device.list(TOP), ["d"]);
+    device.tree.unlink(device.at("/d"), &name("new")).unwrap();
+    assert_eq!(device.tree.queue_totals().operations, 0);
+    assert!(device.list(TOP).is_empty());
+}
