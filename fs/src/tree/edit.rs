@@ -181,6 +181,7 @@ impl Session<'_> {
             work.entry_row(parent, name, rest);
         } else {
             let (ticket, seen) = (self.state.next_ticket(), self.seen(ino)?);
+            self.hand_over(&mut work, ino, &dropped, ticket)?;
             self.enqueue(&mut work, ticket, LocalOp::Unlink { parent, name: name.clone(), ino, seen });
             work.entry(parent, name, None, ticket);
             noted = last.then_some(ticket);
@@ -209,6 +210,16 @@ impl Session<'_> {
             work.dequeue(ticket);
         }
         dropped
+    }
+
+    /// The local state that a dropped operation needed goes with the one that removes the node: the node may live on
+    /// under another name.
+    pub(super) fn hand_over(&mut self, work: &mut Work, ino: Ino, dropped: &[Ticket], to: Ticket) -> Result<()> {
+        let row = self.inode(ino)?.row();
+        if let Some(local) = row.local.clone().filter(|local| dropped.contains(&local.ticket)) {
+            work.inode(ino, InodeRow { local: Some(LocalNode { ticket: to, ..local }), ..row });
+        }
+        Ok(())
     }
 
     fn link(&mut self, ino: Ino, parent: Ino, name: &Name) -> Result<()> {

@@ -211,6 +211,7 @@ impl Session<'_> {
             if create.is_some_and(|create| dropped.contains(&create)) {
                 return self.send_rename_over_unsent(work, request, source, ticket, seen, &dropped);
             }
+            self.hand_over(work, target, &dropped, ticket)?;
         }
         let exchanged = target.filter(|_| mode == RenameMode::Exchange);
         work.entry(parent, &name, exchanged, ticket);

@@ -62,7 +62,25 @@ impl Session<'_> {
         for ino in op.inodes() {
             self.drop_local(ino, ticket, answer, all)?;
         }
+        self.note_survivor(&op, all)?;
         self.mark_listed(&op, answer, all)
+    }
+
+    /// What was to go takes its unsent bytes with it, unless others keep the node: then they are sent after all.
+    fn note_survivor(&mut self, op: &LocalOp, all: &mut Settling) -> Result<()> {
+        let ino = match op {
+            LocalOp::Unlink { ino, .. } => *ino,
+            LocalOp::Rename { displaced: Some((ino, _)), .. } => *ino,
+            _ => return Ok(()),
+        };
+        let content = match self.local_content(ino) {
+            Err(TreeError::NotFound) => return Ok(()),
+            other => other?,
+        };
+        if content.is_some_and(|content| content.is_dirty()) {
+            all.dirty.push(ino);
+        }
+        Ok(())
     }
 
     /// Forgets an inode's local attributes if this was the last operation that needed them.
@@ -313,7 +331,10 @@ impl Tree {
                 session.state.cursor = Some(after);
             }
             for ino in all.dirty {
-                session.requeue_dirty(ino)?;
+                match session.requeue_dirty(ino) {
+                    Ok(()) | Err(TreeError::NotFound) => {}
+                    Err(error) => return Err(error),
+                }
             }
             for (ticket, _) in answers {
                 session.unprepare(*ticket);

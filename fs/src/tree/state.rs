@@ -1,8 +1,8 @@
 //! Owns what the tree holds in memory: inodes, loaded listings, local entries, the queue. Plain data;
 //! does no I/O and decides nothing.
 
-use super::mass_delete::MassDelete;
 use super::kept_dirs::KEPT;
+use super::mass_delete::MassDelete;
 use super::pending::PendingRemote;
 use crate::content::LocalContent;
 use crate::log::Lsn as Position;

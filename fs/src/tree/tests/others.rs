@@ -5,13 +5,19 @@ use crate::meta::rows::{Ino, Ticket};
 use tarn_proto::api::{Answer, Outcome};
 use tarn_proto::change::{Change, Row};
 use tarn_proto::ids::NodeId;
-use tarn_proto::node::{Attrs, NodeKind, NodeState};
+use tarn_proto::node::{AttrChange, Attrs, NodeKind, NodeState};
 use tarn_proto::op::{OpKind, Operation};
+use tarn_proto::version::VersionVector;
 
+const N: NodeId = NodeId([21; 16]);
 const D: NodeId = NodeId([22; 16]);
 
 fn folder() -> NodeState {
     NodeState { kind: NodeKind::Dir, attrs: Attrs { mode: 0o755, ..Attrs::default() }, file: None }
+}
+
+fn file() -> NodeState {
+    remote_file(b"theirs", VersionVector::default().with(OTHER, 1), OTHER)
 }
 
 fn gone(node: NodeId) -> Row {
@@ -74,4 +80,32 @@ fn a_removed_folder_goes_when_nothing_is_queued_in_it_any_more() {
     device.tree.unlink(device.at("/d"), &name("new")).unwrap();
     assert_eq!(device.tree.queue_totals().operations, 0);
     assert!(device.list(TOP).is_empty());
+}
+
+#[test]
+fn attributes_that_were_never_sent_go_with_the_unlink_even_if_others_keep_the_file() {
+    let mut device = Device::new();
+    device.pull(vec![node_row(N, file()), entry_row(root(), "f", Some(N))]);
+    let change = AttrChange { mode: Some(0o600), ..AttrChange::default() };
+    device.tree.set_attrs(device.at("/f"), &change).unwrap();
+    device.tree.unlink(TOP, &name("f")).unwrap();
+    let frozen = device.freeze();
+    let rows = vec![node_row(N, file()), entry_row(root(), "f", None), entry_row(root(), "g", Some(N))];
+    answer(&mut device, &frozen[0], Outcome::Merged, rows);
+    assert_eq!(device.lookup(TOP, "g").unwrap().attrs.mode, 0o644);
+}
+
+#[test]
+fn bytes_that_were_never_sent_are_sent_if_others_keep_the_removed_file() {
+    let mut device = Device::new();
+    let ino = device.written(TOP, "f", b"sent");
+    let OpKind::Create { node, .. } = device.push()[0].kind else { panic!() };
+    device.write(ino, 0, b"late");
+    device.tree.unlink(TOP, &name("f")).unwrap();
+    let frozen = device.freeze();
+    let [(_, Operation { kind: OpKind::Unlink { .. }, .. })] = &frozen[..] else { panic!("{frozen:?}") };
+    let rows = vec![node_row(node, file()), entry_row(root(), "f", None), entry_row(root(), "g", Some(node))];
+    answer(&mut device, &frozen[0], Outcome::Merged, rows);
+    assert_eq!(device.read(device.at("/g")), b"late");
+    assert_eq!(device.tree.queue_totals().operations, 1);
 }
