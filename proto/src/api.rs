@@ -240,6 +240,34 @@ message! {
         /// Its state.
         state: crate::change::ConflictState,
     }
+    /// POST /conflicts/{conflict}/resolve.
+    ResolveRequest {
+        /// What becomes the file.
+        keep: Keep,
+        /// What the caller has seen: the vectors of the file and of its sibling, joined.
+        seen: VersionVector,
+        /// The name of the file that is made for [`Keep::Both`] if there is no sibling.
+        #[serde(default)]
+        alt_name: Option<Name>,
+    }
+    /// Answer: how the conflict was resolved, by whoever came first.
+    ResolveResponse {
+        /// How.
+        resolution: Resolution,
+        /// The journal's seq that brought it.
+        seq: u64,
+    }
+    /// How a conflict was resolved.
+    Resolution {
+        /// What was kept.
+        keep: Keep,
+        /// Which device's person said so.
+        device: DeviceId,
+        /// That device's name then.
+        device_name: String,
+        /// When, by the server's clock.
+        time: Timestamp,
+    }
     /// A device's word that it has applied a space up to a seq.
     Receipt {
         /// Which space.
@@ -259,6 +287,21 @@ pub struct ChunkRange {
     pub first_frame: u32,
     /// How many frames; clipped to the chunk's end.
     pub frame_count: u32,
+}
+
+/// What a resolved conflict leaves. No content is lost: what is not kept stays in the history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Keep {
+    /// The file as it is; the sibling goes.
+    Stayed,
+    /// The content that did not stay becomes the file's; the sibling goes.
+    Theirs,
+    /// Both files.
+    Both,
+    /// The file as it is, which holds by now what is wanted of both; the sibling goes.
+    Merged,
 }
 
 /// How an operation ended.

@@ -57,6 +57,8 @@ pub enum ErrorCode {
     UnknownNode,
     /// The node id is taken.
     NodeExists,
+    /// It has changed since the caller looked at it: look again.
+    Stale,
     /// The place is deeper than the limit.
     TooDeep,
     /// Attributes exceed their limits.

@@ -36,6 +36,7 @@ pub fn status_of(code: ErrorCode) -> (StatusCode, &'static str) {
         E::WrongKind => (StatusCode::UNPROCESSABLE_ENTITY, "The operation fits no node of this kind"),
         E::Cycle => (StatusCode::CONFLICT, "The move would close a cycle"),
         E::UnknownNode => (StatusCode::NOT_FOUND, "The node is unknown"),
+        E::Stale => (StatusCode::CONFLICT, "It has changed since it was looked at"),
         E::NodeExists => (StatusCode::CONFLICT, "The node id is taken"),
         E::TooDeep => (StatusCode::UNPROCESSABLE_ENTITY, "The place is too deep"),
         E::BadAttributes => (StatusCode::UNPROCESSABLE_ENTITY, "Attributes exceed their limits"),

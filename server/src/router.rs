@@ -70,6 +70,7 @@ fn table() -> OpenApiRouter<Arc<Services>> {
         .routes(routes!(files::restore_version))
         .routes(routes!(files::get_content))
         .routes(routes!(conflicts::list_conflicts))
+        .routes(routes!(conflicts::resolve_conflict))
         .routes(routes!(notify::notify));
     OpenApiRouter::with_openapi(description())
         .routes(routes!(meta::healthz))

@@ -55,11 +55,13 @@ pub struct EntryChange {
     pub after: Option<EntryRow>,
 }
 
-/// A conflict that is opened or changes.
+/// A conflict that is opened, changes or ends.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConflictChange {
     /// Whether an open record is superseded.
     pub was_open: bool,
+    /// Whether it is resolved, and has no row from now on.
+    pub is_resolved: bool,
     /// The record now.
     pub row: ConflictRow,
 }
@@ -89,10 +91,10 @@ impl Effects {
             node: change.after.map(|entry| entry.node),
         });
         let aliases = self.aliases.iter().map(|(node, alias)| Row::Alias { node: *node, target: alias.target });
-        let conflicts = self
-            .conflicts
-            .iter()
-            .map(|change| Row::Conflict { conflict: change.row.id, state: Some(Box::new(change.row.state.clone())) });
+        let conflicts = self.conflicts.iter().map(|change| {
+            let state = (!change.is_resolved).then(|| Box::new(change.row.state.clone()));
+            Row::Conflict { conflict: change.row.id, state }
+        });
         aliases.chain(nodes).chain(entries).chain(conflicts).map(|row| Change { seq: self.seq, row }).collect()
     }
 }
@@ -108,21 +110,33 @@ pub(super) struct Draft<'a> {
     entries: BTreeMap<Place, Option<EntryRow>>,
     aliases: Vec<(NodeId, AliasRow)>,
     conflicts: BTreeMap<ConflictId, ConflictRow>,
+    resolved: BTreeSet<ConflictId>,
     versions: BTreeMap<VersionId, VersionChange>,
 }
 
 impl<'a> Draft<'a> {
     pub(super) fn new(snapshot: &'a Snapshot, author: &'a Author, op: &'a Operation, seq: u64) -> Self {
+        Self::named(snapshot, author, (op.counter, op.alt_name.as_ref()), seq)
+    }
+
+    /// The same for what is no operation: with a counter and a name of its own.
+    pub(super) fn named(
+        snapshot: &'a Snapshot,
+        author: &'a Author,
+        (counter, alt_name): (u64, Option<&'a Name>),
+        seq: u64,
+    ) -> Self {
         Self {
             snapshot,
             author,
-            counter: op.counter,
-            alt_name: op.alt_name.as_ref(),
+            counter,
+            alt_name,
             seq,
             nodes: BTreeMap::new(),
             entries: BTreeMap::new(),
             aliases: Vec::new(),
             conflicts: BTreeMap::new(),
+            resolved: BTreeSet::new(),
             versions: BTreeMap::new(),
         }
     }
@@ -248,6 +262,12 @@ impl<'a> Draft<'a> {
         self.conflicts.insert(row.id, row);
     }
 
+    /// Ends a conflict.
+    pub(super) fn end_conflict(&mut self, row: ConflictRow) {
+        self.resolved.insert(row.id);
+        self.conflicts.insert(row.id, row);
+    }
+
     /// An id that only this operation makes: retried, it makes the same.
     pub(super) fn derived_id(&self, purpose: &str) -> [u8; 16] {
         let mut hasher = blake3::Hasher::new_derive_key(purpose);
@@ -307,6 +327,7 @@ impl<'a> Draft<'a> {
 
     fn conflict_change(&self, row: &ConflictRow) -> ConflictChange {
         let known = self.snapshot.conflicts(row.state.node).unwrap_or_default();
-        ConflictChange { was_open: known.iter().any(|open| open.id == row.id), row: row.clone() }
+        let was_open = known.iter().any(|open| open.id == row.id);
+        ConflictChange { was_open, is_resolved: self.resolved.contains(&row.id), row: row.clone() }
     }
 }

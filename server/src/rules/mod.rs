@@ -15,6 +15,7 @@ mod link;
 mod place;
 mod plan;
 mod rename;
+mod resolve;
 mod revive;
 mod row;
 mod snapshot;
@@ -24,6 +25,7 @@ mod write;
 
 pub use draft::Effects;
 pub use plan::wanted;
+pub use resolve::{Resolve, resolve};
 pub use row::{AliasRow, ConflictRow, EntryRow, GoneNode, Key, NodeRow, NodeSlot, VersionRow};
 pub use snapshot::Snapshot;
 pub use validate::check_content;

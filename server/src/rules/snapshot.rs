@@ -227,7 +227,9 @@ impl Snapshot {
         for change in &effects.conflicts {
             let open = self.conflicts.entry(change.row.state.node).or_default();
             open.retain(|old| old.id != change.row.id);
-            open.push(change.row.clone());
+            if !change.is_resolved {
+                open.push(change.row.clone());
+            }
         }
         for change in &effects.versions {
             let row = VersionRow { node: change.node, content_id: change.file.content.content_id };

@@ -3,5 +3,6 @@
 
 pub(crate) mod random;
 mod refused;
+mod resolve;
 pub(crate) mod state;
 mod table;

@@ -41,7 +41,8 @@ pub(super) fn remove(draft: &mut Draft<'_>, place: &Place, seen: &Seen) -> Rule<
     Ok(true)
 }
 
-fn remove_entry(draft: &mut Draft<'_>, place: &Place, node: NodeId) -> Rule<()> {
+/// Removes an entry, and with its last one the node, whatever is in it.
+pub(super) fn remove_entry(draft: &mut Draft<'_>, place: &Place, node: NodeId) -> Rule<()> {
     if draft.links(node)?.len() <= 1 {
         draft.drop_node(node, place)?;
     }

@@ -203,13 +203,21 @@ pub(super) async fn decide(
     op: &Operation,
     seq: u64,
 ) -> Result<(Answer, Option<Effects>), Failure> {
+    let decided = ask(conn, snapshot, |snapshot| rules::decide(snapshot, author, op, seq)).await?;
+    let rules::Decision { outcome, changes, effects } = decided;
+    Ok((Answer { counter: op.counter, outcome, changes }, effects))
+}
+
+/// Asks the rules, loading what they miss.
+pub(super) async fn ask(
+    conn: &mut Conn,
+    snapshot: &mut Snapshot,
+    rule: impl Fn(&Snapshot) -> Result<rules::Decision, Missing>,
+) -> Result<rules::Decision, Failure> {
     let mut asked: Option<Vec<Key>> = None;
     loop {
-        match rules::decide(snapshot, author, op, seq) {
-            Ok(decision) => {
-                let rules::Decision { outcome, changes, effects } = decision;
-                return Ok((Answer { counter: op.counter, outcome, changes }, effects));
-            }
+        match rule(snapshot) {
+            Ok(decision) => return Ok(decision),
             Err(Missing(keys)) if asked.as_ref() == Some(&keys) => {
                 return Err(Failure::Internal(format!("loading {keys:?} did not bring them")));
             }

@@ -158,7 +158,7 @@ async fn try_restore(
 }
 
 /// The component of the server itself in version vectors of a space; its counter is the journal's seq.
-fn server_device(space: SpaceId) -> DeviceId {
+pub(super) fn server_device(space: SpaceId) -> DeviceId {
     DeviceId(space.0)
 }
 

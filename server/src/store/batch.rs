@@ -113,7 +113,9 @@ impl Batch {
             if change.was_open {
                 self.conflicts.end(change.row.id, seq, |row| &mut row.seq_to);
             }
-            self.conflicts.begin(change.row.id, ConflictInterval { seq_to: None, row: change.row });
+            if !change.is_resolved {
+                self.conflicts.begin(change.row.id, ConflictInterval { seq_to: None, row: change.row });
+            }
         }
         self.aliases.extend(effects.aliases);
         for change in effects.versions {

@@ -3,8 +3,9 @@
 use super::sql::{self, Param};
 use super::{Conn, StoreError};
 use crate::rules::ConflictRow;
+use sqlx::Row as _;
 use sqlx::any::AnyRow;
-use tarn_proto::api::to_binary;
+use tarn_proto::api::{Resolution, from_binary, to_binary};
 use tarn_proto::ids::{ConflictId, NodeId, SpaceId};
 
 /// A conflict's interval as it is stored.
@@ -51,6 +52,62 @@ pub async fn of_space(conn: &mut Conn, space: SpaceId) -> Result<Vec<ConflictRow
     );
     let rows = sqlx::query(sqlx::AssertSqlSafe(query)).bind(space.as_bytes()).fetch_all(&mut *conn).await?;
     rows.iter().map(from_row).collect()
+}
+
+/// A conflict, open or not.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredConflict {
+    /// The space it is in.
+    pub space: SpaceId,
+    /// Its newest state.
+    pub row: ConflictRow,
+    /// The seq that resolved it, and how; `None` while it is open.
+    pub resolved: Option<(u64, Resolution)>,
+}
+
+/// A conflict by its id.
+///
+/// # Errors
+/// The database fails.
+pub async fn get(conn: &mut Conn, conflict: ConflictId) -> Result<Option<StoredConflict>, StoreError> {
+    let query = format!(
+        "SELECT {LOADED}, c.space, c.resolution FROM conflicts c WHERE c.conflict_id = $1 \
+         ORDER BY c.seq_from DESC LIMIT 1"
+    );
+    let row = sqlx::query(sqlx::AssertSqlSafe(query)).bind(conflict.as_bytes()).fetch_optional(&mut *conn).await?;
+    row.map(|row| {
+        let resolution: Option<Vec<u8>> = row.try_get("resolution")?;
+        let read = |bytes: Vec<u8>| -> Result<(u64, Resolution), StoreError> {
+            let resolution =
+                from_binary(&bytes).map_err(|error| StoreError::corrupt(format!("a resolution: {error}")))?;
+            Ok((sql::count(&row, "seq_to")?, resolution))
+        };
+        Ok(StoredConflict {
+            space: sql::id(&row, "space", SpaceId::from_slice)?,
+            row: from_row(&row)?,
+            resolved: resolution.map(read).transpose()?,
+        })
+    })
+    .transpose()
+}
+
+/// Remembers how a conflict was resolved that ended with `seq`.
+///
+/// # Errors
+/// The database fails.
+pub async fn keep_resolution(
+    conn: &mut Conn,
+    conflict: ConflictId,
+    seq: u64,
+    resolution: &Resolution,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE conflicts SET resolution = $1 WHERE conflict_id = $2 AND seq_to = $3")
+        .bind(to_binary(resolution))
+        .bind(conflict.as_bytes())
+        .bind(seq as i64)
+        .execute(&mut *conn)
+        .await?;
+    Ok(())
 }
 
 /// Ends an open conflict's interval.

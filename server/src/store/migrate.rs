@@ -12,6 +12,7 @@ const STEPS: &[&str] = &[
     include_str!("schema/0001_accounts.sql"),
     include_str!("schema/0002_tree.sql"),
     include_str!("schema/0003_chunks.sql"),
+    include_str!("schema/0004_resolutions.sql"),
 ];
 
 /// The schema version that this program writes.

@@ -26,10 +26,10 @@ each_database!(
     other_users_files_do_not_exist,
 );
 
-const FILE: NodeId = NodeId([42; 16]);
+pub const FILE: NodeId = NodeId([42; 16]);
 
 /// Sends a plaintext as chunks of 1,000 bytes, with its manifest's nodes.
-async fn send(device: &Device<'_>, version: u8, plain: &[u8]) -> Content {
+pub async fn send(device: &Device<'_>, version: u8, plain: &[u8]) -> Content {
     let pieces: Vec<Vec<u8>> = plain.chunks(1_000).map(<[u8]>::to_vec).collect();
     let (body, ids) = upload_body(&pieces);
     let entry = |(id, piece): (_, &Vec<u8>)| ManifestEntry { id, length: piece.len() as u64, stored: 1 };
@@ -48,21 +48,25 @@ async fn send(device: &Device<'_>, version: u8, plain: &[u8]) -> Content {
     }
 }
 
-async fn cursor(device: &Device<'_>) -> Cursor {
+pub async fn cursor(device: &Device<'_>) -> Cursor {
     json::<SpacesResponse>(device.get("/spaces").await).await.spaces[0].cursor
 }
 
-fn file_at(device: &Device<'_>) -> TreePlace {
+pub fn file_at(device: &Device<'_>) -> TreePlace {
     TreePlace { parent: NodeId::root_of(device.login.home), name: Name::new("file").unwrap() }
 }
 
 async fn push(device: &Device<'_>, counter: u64, kind: OpKind) -> PushResponse {
-    let op = Operation { counter, time: Timestamp::default(), alt_name: None, kind };
+    push_op(device, counter, None, kind).await
+}
+
+pub async fn push_op(device: &Device<'_>, counter: u64, alt_name: Option<Name>, kind: OpKind) -> PushResponse {
+    let op = Operation { counter, time: Timestamp::default(), alt_name, kind };
     let request = PushRequest { cursor: cursor(device).await, answered: counter - 1, ops: vec![op] };
     json(device.post(&device.space("/push"), &request).await).await
 }
 
-async fn create(device: &Device<'_>, content: Content) -> PushResponse {
+pub async fn create(device: &Device<'_>, content: Content) -> PushResponse {
     let (place, attrs) = (file_at(device), Attrs::default());
     push(device, 1, OpKind::Create { node: FILE, place, kind: NodeKind::File, attrs, content: Some(content) }).await
 }

@@ -6,6 +6,7 @@ mod database;
 mod account;
 mod chunks;
 mod commands;
+mod conflicts;
 mod files;
 mod limits;
 mod notify;

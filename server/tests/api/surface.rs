@@ -61,6 +61,7 @@ async fn every_call_is_described(place: Place) {
         "post /api/v1/files/{node}/versions/{version}/restore",
         "get /api/v1/files/{node}/content",
         "get /api/v1/conflicts",
+        "post /api/v1/conflicts/{conflict}/resolve",
         "get /api/v1/notify",
     ]
     .map(String::from)

@@ -1,8 +1,8 @@
 //! A whole space in memory, devices that change it, and what must always hold of it.
 
-use crate::rules::{Author, Decision, NodeRow, Snapshot, decide};
+use crate::rules::{Author, ConflictRow, Decision, NodeRow, Resolve, Snapshot, decide, resolve};
 use std::collections::{BTreeMap, BTreeSet};
-use tarn_proto::api::Outcome;
+use tarn_proto::api::{Keep, Outcome};
 use tarn_proto::change::Row;
 use tarn_proto::ids::{ContentId, DeviceId, NodeId, SpaceId, VersionId};
 use tarn_proto::manifest::Manifest;
@@ -136,6 +136,11 @@ impl State {
             now: Timestamp::default(),
         };
         let decision = decide(&self.snapshot, &author, op, self.seq + 1).unwrap();
+        self.follow(&decision);
+        decision
+    }
+
+    fn follow(&mut self, decision: &Decision) {
         if let Some(effects) = &decision.effects {
             assert!(decision.outcome.is_settled());
             assert!(!matches!(decision.outcome, Outcome::Refused { .. }));
@@ -145,7 +150,36 @@ impl State {
         }
         assert!(decision.changes.iter().all(|change| change.seq <= self.seq));
         self.assert_sound();
+    }
+
+    /// Resolves a conflict, having seen `seen`, and checks what must hold of every state.
+    pub fn resolve(&mut self, open: &ConflictRow, keep: Keep, seen: &VersionVector, alt: Option<&str>) -> Decision {
+        let author = Author {
+            space: SPACE,
+            device: DeviceId(SPACE.0),
+            shown_as: device(C),
+            device_name: "device 3".to_owned(),
+            cursor_seq: self.seq,
+            now: Timestamp::default(),
+        };
+        let asked = Resolve {
+            conflict: open.id,
+            node: open.state.node,
+            keep,
+            seen: seen.clone(),
+            alt_name: alt.map(name),
+            version: VersionId(self.fresh()),
+            counter: self.seq + 1,
+        };
+        let decision = resolve(&self.snapshot, &author, &asked, self.seq + 1).unwrap();
+        self.follow(&decision);
         decision
+    }
+
+    /// What a device has seen that has seen everything.
+    pub fn all_seen(&self) -> VersionVector {
+        let vectors = self.snapshot.present_nodes().filter_map(|(_, row)| row.file()).map(|file| &file.vector);
+        vectors.fold(VersionVector::default(), |all, vector| all.joined(vector))
     }
 
     pub fn applied(&mut self, by: u8, kind: OpKind) -> Decision {

@@ -1,0 +1,3 @@
+-- How conflicts were resolved: a resolution that is sent again gets the first answer.
+
+ALTER TABLE conflicts ADD COLUMN resolution {BLOB};
