@@ -4,6 +4,7 @@
 use super::Tree;
 use super::error::TreeError;
 use super::load::Session;
+use super::reading::Surroundings;
 use super::types::QueueKey;
 use crate::meta::rows::{Ino, LocalOp, Ticket};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -44,8 +45,10 @@ impl Session<'_> {
         let queued = self.state.queue.ops.iter().rev();
         let ops: Vec<(Ticket, LocalOp)> = queued.map(|(ticket, queued)| (*ticket, queued.op.op.clone())).collect();
         let (mut inside, mut needed, mut tickets) = (HashMap::new(), Touched::default(), BTreeSet::new());
+        let mut seen = Surroundings::default();
         for (ticket, op) in ops {
-            let (keys, above, ordered) = (op.keys(), self.above(&op)?, self.ordered_tree(&op)?);
+            let (keys, above) = (op.keys(), self.above(&op, &mut seen)?);
+            let ordered = self.ordered_tree(&op, &mut seen)?;
             if self.is_about(&op, target, &mut inside)? || needed.meets(&keys, &above, ordered) {
                 needed.add(keys, above, ordered);
                 tickets.insert(ticket);

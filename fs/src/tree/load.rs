@@ -280,6 +280,9 @@ impl Session<'_> {
 
     /// The parent of a directory, or of a file's first name.
     pub fn parent(&mut self, ino: Ino) -> Result<Option<Ino>> {
+        if let Some(links) = &self.inode(ino)?.links {
+            return Ok(links.first().map(|(parent, _)| *parent));
+        }
         Ok(self.links(ino)?.first().map(|(parent, _)| *parent))
     }
 

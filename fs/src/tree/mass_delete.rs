@@ -11,6 +11,7 @@ use super::depends::Touched;
 use super::error::TreeError;
 use super::load::Session;
 use super::notify::Invalidation;
+use super::reading::Surroundings;
 use super::types::{DeleteLimits, HeldDeletes, QueueItem, Readiness};
 use super::work::Work;
 use crate::meta::rows::{Ino, InodeRow, LocalOp, QueuedOp, RowChange, Ticket, Verdict};
@@ -206,41 +207,37 @@ impl Session<'_> {
         if let Some(touched) = self.state.mass_delete.touched.take() {
             return Ok(touched);
         }
-        let mut touched = Touched::default();
+        let (mut touched, mut seen) = (Touched::default(), Surroundings::default());
         for ticket in self.held_tickets() {
             let Some(queued) = self.state.queue.ops.get(&ticket) else { continue };
             let op = queued.op.op.clone();
-            touched.add(op.keys(), self.above(&op)?, self.ordered_tree(&op)?);
+            let (above, ordered) = (self.above(&op, &mut seen)?, self.ordered_tree(&op, &mut seen)?);
+            touched.add(op.keys(), above, ordered);
         }
         Ok(touched)
     }
 
-    /// The front of the queue without what is held; what names the same nodes is held with it.
-    pub(super) fn front(&mut self, max: usize) -> Result<Vec<QueueItem>> {
+    /// Of a part of the queue in which nothing is held, what may go on; what names the same nodes as something that is
+    /// held is held with it.
+    pub(super) fn sift(&mut self, items: Vec<QueueItem>) -> Result<Vec<QueueItem>> {
         let mut touched = self.touched_by_held()?;
-        let (mut items, mut caught, mut after) = (Vec::new(), Vec::new(), Ticket(0));
-        while items.len() < max {
-            let rest = self.state.queue.ops.range(Ticket(after.0 + 1)..);
-            let next = rest.filter(|(_, queued)| queued.op.verdict != Verdict::Held).take(max - items.len());
-            let next: Vec<_> = next.map(|(ticket, queued)| (*ticket, queued.clone())).collect();
-            let Some((last, _)) = next.last() else { break };
-            after = *last;
-            for (ticket, queued) in next {
-                let item = self.item(ticket, &queued)?;
-                let is_free = item.frozen.is_some() || queued.op.verdict == Verdict::Confirmed;
-                if is_free || !touched.meets(&item.keys, &item.above, item.ordered_tree) {
-                    items.push(item);
-                } else {
-                    touched.add(item.keys, item.above, item.ordered_tree);
-                    caught.push(ticket);
-                }
+        let (mut free, mut caught) = (Vec::with_capacity(items.len()), Vec::new());
+        for item in items {
+            let queued = self.state.queue.ops.get(&item.ticket);
+            let is_confirmed = queued.is_some_and(|queued| queued.op.verdict == Verdict::Confirmed);
+            let is_free = item.frozen.is_some() || is_confirmed;
+            if is_free || !touched.meets(&item.keys, &item.above, item.ordered_tree) {
+                free.push(item);
+            } else {
+                touched.add(item.keys, item.above, item.ordered_tree);
+                caught.push(item.ticket);
             }
         }
         if !caught.is_empty() {
             self.set_verdicts(&caught, Verdict::Held)?;
         }
         self.state.mass_delete.touched = Some(touched);
-        Ok(items)
+        Ok(free)
     }
 
     /// How long a delete waits for its verdict.

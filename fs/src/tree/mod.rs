@@ -22,6 +22,7 @@ mod open;
 mod ops;
 mod pending;
 mod pins;
+mod reading;
 mod release;
 mod rename;
 mod rescue;

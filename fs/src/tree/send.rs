@@ -8,11 +8,9 @@ use super::Tree;
 use super::error::TreeError;
 use super::load::Session;
 use super::names::{conflict_name, is_tool_owned};
-use super::state::Queued;
-use super::types::{QueueItem, Readiness};
 use super::work::Work;
 use crate::content::{LocalContent, Snapshot};
-use crate::meta::rows::{Ino, LocalOp, QueuedOp, ROOT, RowChange, Ticket, Verdict};
+use crate::meta::rows::{Ino, LocalOp, QueuedOp, RowChange, Ticket, Verdict};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tarn_proto::ids::{NodeId, VersionId};
@@ -38,81 +36,6 @@ pub struct Prepared {
 type Expected = HashMap<Ino, VersionVector>;
 
 impl Session<'_> {
-    pub(super) fn item(&mut self, ticket: Ticket, queued: &Queued) -> Result<QueueItem> {
-        let op = &queued.op.op;
-        let content_of = match op.content_of() {
-            Some(ino) if self.inode(ino)?.kind().is_some_and(tarn_proto::node::NodeKind::is_file) => Some(ino),
-            _ => None,
-        };
-        let content = content_of.map(|ino| self.local_content(ino)).transpose()?.flatten();
-        Ok(QueueItem {
-            ticket,
-            content_of,
-            content_bytes: content.map_or(0, |content| content.size_bytes()),
-            readiness: self.readiness(ticket, queued, content_of)?,
-            frozen: queued.op.frozen.as_ref().map(|operation| operation.counter),
-            keys: op.keys(),
-            above: self.above(op)?,
-            ordered_tree: self.ordered_tree(op)?,
-        })
-    }
-
-    fn readiness(&mut self, ticket: Ticket, queued: &Queued, content_of: Option<Ino>) -> Result<Readiness> {
-        if queued.op.frozen.is_some() {
-            return Ok(Readiness::Ready);
-        }
-        if let Some(quiet) = self.verdict_wait(ticket) {
-            return Ok(quiet);
-        }
-        let touches_content = |op: &LocalOp| op.content_of().is_some();
-        for ino in queued.op.op.inodes() {
-            let mut earlier = self.state.queue.of_ino(ino).take_while(|(other, _)| *other < ticket);
-            let sent = |other: &Queued| other.op.frozen.is_some() || other.prepared.is_some();
-            if earlier.any(|(_, other)| sent(other) && touches_content(&other.op.op)) {
-                return Ok(Readiness::InFlight);
-            }
-        }
-        let now = self.core.env.clock.monotonic();
-        let Some(ino) = content_of else { return Ok(Readiness::Ready) };
-        let inode = self.inode(ino)?;
-        if inode.writers == 0 {
-            return Ok(Readiness::Ready);
-        }
-        Ok(Readiness::Open { quiet: now.saturating_sub(inode.last_write), age: now.saturating_sub(queued.since) })
-    }
-
-    /// The directories above what an operation touches, up to the root.
-    pub(super) fn above(&mut self, op: &LocalOp) -> Result<Vec<Ino>> {
-        let mut above = Vec::new();
-        for (parent, _) in op.places() {
-            let mut at = Some(parent);
-            while let Some(here) = at.filter(|here| !above.contains(here)) {
-                above.push(here);
-                at = if here == ROOT { None } else { self.parent(here)? };
-            }
-        }
-        Ok(above)
-    }
-
-    /// The nearest folder above an operation that holds `.git`: inside, nothing overtakes.
-    pub(super) fn ordered_tree(&mut self, op: &LocalOp) -> Result<Option<Ino>> {
-        let Some((mut at, _)) = op.places().next() else { return Ok(None) };
-        let git = Name::new(b".git".as_slice()).map_err(|_| TreeError::Invalid)?;
-        for _ in 0..tarn_proto::limits::DEPTH_MAX {
-            if self.inode(at)?.dir.as_ref().is_some_and(|dir| dir.get(&git).is_some()) {
-                return Ok(Some(at));
-            }
-            if at == ROOT {
-                return Ok(None);
-            }
-            match self.parent(at)? {
-                Some(parent) => at = parent,
-                None => return Ok(None),
-            }
-        }
-        Ok(None)
-    }
-
     fn prepare(&mut self, ticket: Ticket) -> Result<Option<Prepared>> {
         let Some(queued) = self.state.queue.ops.get(&ticket) else { return Ok(None) };
         let frozen = queued.op.frozen.is_some();
@@ -290,15 +213,6 @@ impl Session<'_> {
 }
 
 impl Tree {
-    /// The front of the queue, in order, without what is held.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub fn queue(&self, max: usize) -> Result<Vec<QueueItem>> {
-        self.judge_deletes()?;
-        self.look(|session| session.front(max))
-    }
-
     /// The last operation queued so far: what `wait` waits for.
     pub fn last_ticket(&self) -> Option<Ticket> {
         self.with(|session| session.state.queue.last_ticket())

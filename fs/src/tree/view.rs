@@ -45,6 +45,9 @@ impl Session<'_> {
         if inode.is_dir() {
             return Ok(2 + inode.dir.as_ref().map_or(0, super::state::Dir::subdir_count));
         }
+        if let Some(links) = &inode.links {
+            return Ok(u32::try_from(links.len()).unwrap_or(u32::MAX));
+        }
         Ok(u32::try_from(self.links(ino)?.len()).unwrap_or(u32::MAX))
     }
 
