@@ -62,9 +62,14 @@ struct Driver {
     events: mpsc::UnboundedSender<Event>,
     view: watch::Sender<EngineView>,
     timer: Option<Duration>,
+    /// Changes of the queue are not looked at before.
+    deaf_until: Duration,
     tasks: JoinSet<()>,
     applying: JoinHandle<()>,
 }
+
+/// Changes of the queue that come closer together than this are one.
+const CHANGES_GATHER: Duration = Duration::from_millis(1);
 
 /// What [`super::SyncHandle`] is made of.
 pub(super) struct Started {
@@ -107,6 +112,7 @@ pub(super) fn start(parts: Parts) -> Started {
         events: events.clone(),
         view,
         timer: None,
+        deaf_until: Duration::ZERO,
         tasks: JoinSet::new(),
         applying,
     };
@@ -149,6 +155,9 @@ impl Driver {
             let is_last = matches!(event, Event::Shutdown);
             self.timer = self.timer.filter(|_| !matches!(event, Event::Tick));
             let now = self.shared.env.clock.monotonic();
+            if matches!(event, Event::QueueChanged) {
+                self.deaf_until = now + CHANGES_GATHER;
+            }
             self.shared.meter.sample(now);
             for action in self.engine.handle(event, now) {
                 self.act(action);
@@ -169,10 +178,17 @@ impl Driver {
     async fn next(&self, inbox: &mut mpsc::UnboundedReceiver<Event>, changed: &Notify) -> Event {
         let now = self.shared.env.clock.monotonic();
         let left = self.timer.map_or(Duration::MAX, |at| at.saturating_sub(now));
+        let deaf = self.deaf_until.saturating_sub(now);
+        let changes = async {
+            if !deaf.is_zero() {
+                self.shared.env.sleep(deaf).await;
+            }
+            changed.notified().await;
+        };
         tokio::select! {
             biased;
             event = inbox.recv() => event.unwrap_or(Event::Shutdown),
-            () = changed.notified() => Event::QueueChanged,
+            () = changes => Event::QueueChanged,
             () = self.shared.env.sleep(left) => Event::Tick,
         }
     }

@@ -14,6 +14,7 @@ mod handle;
 pub mod link;
 mod lister;
 mod notices;
+mod pace;
 pub mod plan;
 pub mod ports;
 mod pull;

@@ -28,6 +28,7 @@ mod upload;
 use super::backoff::Backoff;
 use super::event::{Action, Event, Failure};
 use super::link::{LinkEvent, LinkState};
+use super::pace::Pace;
 use super::plan::{Context, Plan, Stage, plan_batch};
 use crate::limits;
 use crate::meta::rows::Ticket;
@@ -113,6 +114,8 @@ struct Reading {
     discard: bool,
     /// Whether the last read came back full: there is more behind.
     was_full: bool,
+    /// Whether it was ever asked for.
+    is_ever: bool,
     at: Duration,
 }
 
@@ -146,6 +149,12 @@ pub struct Engine {
     is_renewal_asked: bool,
     urged: Ticket,
     parked_count: usize,
+    /// Nothing happened since the last plan that could change it before its time.
+    is_planned: bool,
+    /// When time alone changes the plan.
+    plan_wake: Option<Duration>,
+    upload_pace: Pace,
+    push_pace: Pace,
     timer: Option<Duration>,
     last_error: Option<LastError>,
 }
@@ -175,6 +184,10 @@ impl Engine {
             is_renewal_asked: false,
             urged: Ticket(0),
             parked_count: 0,
+            is_planned: false,
+            plan_wake: None,
+            upload_pace: Pace::default(),
+            push_pace: Pace::default(),
             timer: None,
             last_error: None,
         }
@@ -183,6 +196,8 @@ impl Engine {
     /// Takes one event and says what is to be done now.
     pub fn handle(&mut self, event: Event, now: Duration) -> Vec<Action> {
         let mut actions = Vec::new();
+        // Under load the queue changes thousands of times a second, and only reading it says how.
+        self.is_planned &= matches!(event, Event::QueueChanged);
         self.apply(event, now, &mut actions);
         self.pump(now, &mut actions);
         actions
@@ -263,12 +278,22 @@ impl Engine {
             self.pump_renewal(actions);
         } else {
             wake = earliest(wake, self.pump_pull(now, actions));
-            let plan = self.plan(now);
-            self.pump_uploads(&plan, now, actions);
-            self.pump_push(&plan, actions);
-            wake = earliest(wake, plan.wake);
+            self.pump_plan(now, actions);
+            wake = earliest(wake, self.plan_wake);
         }
         self.set_timer(wake, actions);
+    }
+
+    fn pump_plan(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        let is_due = self.plan_wake.is_some_and(|at| now >= at);
+        if self.is_planned && !is_due {
+            return;
+        }
+        let plan = self.plan(now);
+        let uploads = self.pump_uploads(&plan, now, actions);
+        let pushes = self.pump_push(&plan, now, actions);
+        self.plan_wake = earliest(plan.wake, earliest(uploads, pushes));
+        self.is_planned = true;
     }
 
     fn plan(&mut self, now: Duration) -> Plan {
@@ -360,23 +385,23 @@ impl Engine {
         self.hold_if_signed_out(error);
     }
 
-    /// The queue is read when it changed, less often the longer it is and the more is under way.
+    /// The queue is read when it changed: at once when it was quiet, else less often the longer it is, for reading
+    /// costs programs the tree's lock.
     fn pump_reading(&mut self, now: Duration, actions: &mut Vec<Action>) -> Option<Duration> {
         if self.reading.is_running || !self.reading.is_stale {
             return None;
         }
         let untouched = self.items.len() - self.stages.len().min(self.items.len());
-        if self.is_pushing && untouched >= limits::QUEUE_WINDOW / 2 {
-            return None;
-        }
         let is_busy = self.is_pushing || !self.groups.is_empty();
-        let spacing =
-            if is_busy { READ_SPACING + READ_SPACING_PER_ITEM * self.items.len() as u32 } else { Duration::ZERO };
+        if is_busy && untouched >= limits::QUEUE_WINDOW / 2 {
+            return None; // there is enough to do; what is under way wakes us
+        }
+        let spacing = READ_SPACING + READ_SPACING_PER_ITEM * self.items.len() as u32;
         let due = self.reading.at + spacing;
-        if now < due {
+        if now < due && self.reading.is_ever {
             return Some(due);
         }
-        self.reading = Reading { is_running: true, at: now, ..Reading::default() };
+        self.reading = Reading { is_running: true, is_ever: true, at: now, ..Reading::default() };
         actions.push(Action::ReadQueue { max: limits::QUEUE_WINDOW });
         None
     }
@@ -393,6 +418,15 @@ impl Engine {
         self.items = items;
         self.remember_frozen();
         self.forget_gone();
+        self.rest_if_quiet();
+    }
+
+    /// Once nothing is queued, the next change has nothing to be gathered with.
+    fn rest_if_quiet(&mut self) {
+        if self.items.is_empty() && !self.reading.is_stale {
+            self.upload_pace.rest();
+            self.push_pace.rest();
+        }
     }
 
     /// Takes note of what an earlier run may have sent, in the order of counters.
@@ -482,10 +516,10 @@ impl Engine {
     }
 }
 
-/// Time between two reads of the queue while work is under way.
+/// Time between two reads of the queue.
 const READ_SPACING: Duration = Duration::from_millis(1);
 /// More of it for each operation that is known already.
-const READ_SPACING_PER_ITEM: Duration = Duration::from_micros(10);
+const READ_SPACING_PER_ITEM: Duration = Duration::from_micros(25);
 
 fn earliest(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
     match (a, b) {

@@ -16,16 +16,24 @@ use tarn_proto::limits::PUSH_OPS_MAX;
 const SETTLING_MAX: usize = 1;
 
 impl Engine {
-    pub(super) fn pump_push(&mut self, plan: &Plan, actions: &mut Vec<Action>) {
+    /// Pushes what may go; says when it would, if it is only too early.
+    pub(super) fn pump_push(&mut self, plan: &Plan, now: Duration, actions: &mut Vec<Action>) -> Option<Duration> {
         if self.is_pushing || self.settling_count > SETTLING_MAX || self.pull.is_starting_over() || plan.push.is_empty()
         {
-            return;
+            return None;
         }
+        let is_worth_it = plan.push.len() >= limits::GROUP_COUNT_MIN || plan.push.iter().any(|&one| one <= self.urged);
+        let ready_at = self.push_pace.ready_at();
+        if now < ready_at && !is_worth_it {
+            return Some(ready_at);
+        }
+        self.push_pace.start(now);
         let tickets: Vec<Ticket> = plan.push.iter().take(self.batch_max).copied().collect();
         self.stages.extend(tickets.iter().map(|ticket| (*ticket, Stage::Pushing)));
         self.remember_sent(tickets.iter().copied());
         self.is_pushing = true;
         actions.push(Action::Push { tickets });
+        None
     }
 
     pub(super) fn push_answered(
@@ -37,6 +45,7 @@ impl Engine {
         actions: &mut Vec<Action>,
     ) {
         self.is_pushing = false;
+        self.push_pace.end(now);
         self.batch_max = (self.batch_max * 2).min(PUSH_OPS_MAX);
         self.succeeded();
         gone.iter().for_each(|ticket| self.forget(*ticket));
@@ -121,6 +130,7 @@ impl Engine {
                 self.pull.have_seq = self.pull.have_seq.max(standing.seq);
                 self.pull.is_wanted |= standing.gap;
                 self.reading.is_stale |= self.reading.was_full;
+                self.rest_if_quiet();
             }
             // The server keeps the answers until it hears that they were applied: ask again.
             Err(reason) => self.failed(&Failure::Local(reason), now),

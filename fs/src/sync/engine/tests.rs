@@ -118,6 +118,42 @@ fn small_contents_gather_while_a_group_is_under_way() {
     assert!(actions.contains(&Action::Upload { group: 1, tickets: expected, resend: false }));
 }
 
+/// A folder is made; the queue is read, pushed and settled, each a millisecond after the other. Says whether its push
+/// left as soon as it was known.
+fn one_change(engine: &mut Engine, ticket: u64, items: Vec<QueueItem>, now: Duration) -> bool {
+    engine.handle(Event::QueueChanged, now);
+    engine.handle(Event::Tick, now + MS);
+    let at_once = !pushes(&engine.handle(Event::QueueRead { items }, now + MS)).is_empty();
+    engine.handle(answered(vec![answer(ticket, Outcome::Applied)]), now + 20 * MS);
+    engine.handle(settled(&[ticket]), now + 21 * MS);
+    at_once
+}
+
+#[test]
+fn changes_one_after_another_never_wait_for_company() {
+    let (mut engine, _) = online(vec![]);
+    for ticket in 1..=50 {
+        assert!(one_change(&mut engine, ticket, vec![folder(ticket)], 22 * MS * ticket as u32), "change {ticket}");
+    }
+}
+
+/// An answer comes when the next change is queued already; says whether that one's push left at once.
+fn answered_in_a_stream(engine: &mut Engine, ticket: u64, now: Duration) -> bool {
+    engine.handle(Event::QueueRead { items: vec![folder(ticket), folder(ticket + 1)] }, now);
+    let actions = engine.handle(answered(vec![answer(ticket, Outcome::Applied)]), now + 10 * MS);
+    engine.handle(settled(&[ticket]), now + 10 * MS);
+    !pushes(&actions).is_empty()
+}
+
+#[test]
+fn changes_in_a_stream_gather_unless_somebody_waits() {
+    let (mut engine, _) = online(vec![folder(1)]);
+    let end_of = |ticket: u64| 10 * MS * ticket as u32;
+    let last = (1..=50).find(|&one| !answered_in_a_stream(&mut engine, one, end_of(one - 1))).unwrap();
+    let actions = engine.handle(Event::WaitRequested { upto: Ticket(last + 1) }, end_of(last));
+    assert_eq!(pushes(&actions), [tickets(&[last + 1])]);
+}
+
 #[test]
 fn a_failure_closes_the_gate_until_somebody_waits() {
     let (mut engine, _) = online(vec![folder(1)]);

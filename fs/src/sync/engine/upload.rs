@@ -26,7 +26,8 @@ struct Waiting {
 }
 
 impl Engine {
-    pub(super) fn pump_uploads(&mut self, plan: &Plan, now: Duration, actions: &mut Vec<Action>) {
+    /// Sends what may go; says when more would, if it is only too early.
+    pub(super) fn pump_uploads(&mut self, plan: &Plan, now: Duration, actions: &mut Vec<Action>) -> Option<Duration> {
         let bytes_of: HashMap<Ticket, u64> = self.items.iter().map(|item| (item.ticket, item.content_bytes)).collect();
         let (mut small, mut large, mut resend) = (Vec::new(), Vec::new(), Vec::new());
         for &ticket in &plan.upload {
@@ -42,26 +43,34 @@ impl Engine {
         for one in resend {
             self.send_group(&[one], true, now, actions);
         }
-        self.send_small(&small, now, actions);
+        let later = self.send_small(&small, now, actions);
         let free = limits::LARGE_UPLOADS_MAX.saturating_sub(self.count_groups(true));
         for one in large.into_iter().take(free) {
             self.send_group(&[one], false, now, actions);
         }
+        later
     }
 
-    /// The first group goes at once, however small: latency. Another one must be worth it.
-    fn send_small(&mut self, mut small: &[Waiting], now: Duration, actions: &mut Vec<Action>) {
+    /// The first group goes at once, however small, as long as the pace lets it: latency. Another one must be worth it.
+    fn send_small(&mut self, mut small: &[Waiting], now: Duration, actions: &mut Vec<Action>) -> Option<Duration> {
         while !small.is_empty() {
             let running = self.count_groups(false);
             let (group, rest) = small.split_at(group_end(small));
             let bytes: u64 = group.iter().map(|one| one.bytes).sum();
             let is_worth_it = bytes >= limits::GROUP_BYTES_MIN || group.len() >= limits::GROUP_COUNT_MIN;
             if running >= limits::GROUPS_MAX || (running > 0 && !is_worth_it) {
-                return;
+                return None;
             }
+            let is_urgent = group.iter().any(|one| one.ticket <= self.urged);
+            let ready_at = self.upload_pace.ready_at();
+            if now < ready_at && !is_worth_it && !is_urgent {
+                return Some(ready_at);
+            }
+            self.upload_pace.start(now);
             self.send_group(group, false, now, actions);
             small = rest;
         }
+        None
     }
 
     fn count_groups(&self, is_large: bool) -> usize {
@@ -92,6 +101,9 @@ impl Engine {
 
     pub(super) fn upload_ended(&mut self, group: u64, results: Vec<(Ticket, UploadResult)>, now: Duration) {
         let Some(group) = self.groups.remove(&group) else { return };
+        if !group.is_large {
+            self.upload_pace.end(now);
+        }
         let mut left: std::collections::HashSet<Ticket> = group.tickets.into_iter().collect();
         let mut remote_failure = None;
         for (ticket, result) in results {
