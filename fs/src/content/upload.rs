@@ -25,11 +25,17 @@ pub struct UploadPlan {
 
 impl Snapshot {
     /// Cuts the snapshot into chunks. `base` are all chunks of the base's manifest, none without base.
-    /// Reads only what lies in or right behind changed chunks; those bytes must be local.
+    /// Reads only what lies in or right behind changed chunks; those bytes must be local. `found` hears of each chunk
+    /// that is to be sent as soon as its end is known; cut again, it hears of the same ones again.
     ///
     /// # Errors
     /// `Missing` names bytes to hydrate before asking again; `Stale` wants a new snapshot.
-    pub fn plan_upload(&self, key: &ContentKey, base: &[LocatedChunk]) -> Result<UploadPlan, SnapshotError> {
+    pub fn plan_upload(
+        &self,
+        key: &ContentKey,
+        base: &[LocatedChunk],
+        found: &mut dyn FnMut(&LocatedChunk),
+    ) -> Result<UploadPlan, SnapshotError> {
         let old_size = base.last().map_or(0, |chunk| chunk.range().end);
         let mut known: HashSet<ChunkId> = base.iter().map(|chunk| chunk.entry.id).collect();
         let mut recut = Recut::new(key, base, old_size, self.dirty(), self.size_bytes());
@@ -47,7 +53,9 @@ impl Snapshot {
                     let entry = ManifestEntry { id, length: length as u64, stored: length as u64 };
                     entries.push(entry);
                     if known.insert(id) {
-                        fresh.push(LocatedChunk { offset, entry });
+                        let chunk = LocatedChunk { offset, entry };
+                        found(&chunk);
+                        fresh.push(chunk);
                     }
                 }
             }

@@ -156,13 +156,17 @@ impl FrozenContent {
         self.base.get().map(Vec::as_slice)
     }
 
-    fn plan_from(&self, base: &[LocatedChunk]) -> Result<UploadPlan, SnapshotError> {
-        let plan = self.snapshot.plan_upload(&self.key, base)?;
+    fn plan_from(
+        &self,
+        base: &[LocatedChunk],
+        found: &mut dyn FnMut(PlannedChunk),
+    ) -> Result<UploadPlan, SnapshotError> {
+        let planned =
+            |chunk: &LocatedChunk| PlannedChunk { id: chunk.entry.id, source: ChunkSource::Range(chunk.range()) };
+        let plan = self.snapshot.plan_upload(&self.key, base, &mut |chunk| found(planned(chunk)))?;
         let damaged = |e: tarn_proto::manifest::ManifestError| std::io::Error::other(e.to_string());
         let built = build(plan.entries).map_err(damaged)?;
-        let fresh = plan.fresh.into_iter();
-        let mut chunks: Vec<PlannedChunk> =
-            fresh.map(|chunk| PlannedChunk { id: chunk.entry.id, source: ChunkSource::Range(chunk.range()) }).collect();
+        let mut chunks: Vec<PlannedChunk> = plan.fresh.iter().map(planned).collect();
         let mut seen = HashSet::new();
         let nodes = built.nodes.into_iter().filter(|node| seen.insert(node.id));
         chunks.extend(nodes.map(|node| PlannedChunk { id: node.id, source: ChunkSource::Node(node.bytes.into()) }));
@@ -175,9 +179,9 @@ impl FrozenContent {
 
 #[async_trait]
 impl UploadSource for FrozenContent {
-    fn plan(&self) -> Result<PlanStep, SourceError> {
+    fn plan(&self, found: &mut dyn FnMut(PlannedChunk)) -> Result<PlanStep, SourceError> {
         let Some(base) = self.base_chunks() else { return Ok(PlanStep::Needs(Vec::new())) };
-        match self.plan_from(base) {
+        match self.plan_from(base, found) {
             Ok(plan) => Ok(PlanStep::Ready(plan)),
             Err(SnapshotError::Missing(ranges)) => Ok(PlanStep::Needs(ranges)),
             Err(error) => Err(source_error(error)),

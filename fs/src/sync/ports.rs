@@ -137,11 +137,12 @@ pub enum SourceError {
 /// A content frozen at one moment, as it is to be sent. Dropping it ends the freeze.
 #[async_trait]
 pub trait UploadSource: Send + Sync + Debug {
-    /// Cuts and hashes. Blocks on disk and processor.
+    /// Cuts and hashes. Blocks on disk and processor. `found` may hear of chunks before all are known, so that they
+    /// can be sent meanwhile, and of one chunk more than once.
     ///
     /// # Errors
     /// See [`SourceError`].
-    fn plan(&self) -> Result<PlanStep, SourceError>;
+    fn plan(&self, found: &mut dyn FnMut(PlannedChunk)) -> Result<PlanStep, SourceError>;
     /// The stored form of a planned chunk. Blocks on disk and processor.
     ///
     /// # Errors

@@ -304,7 +304,7 @@ struct FakeSource(Bytes);
 
 #[async_trait]
 impl UploadSource for FakeSource {
-    fn plan(&self) -> Result<PlanStep, SourceError> {
+    fn plan(&self, _: &mut dyn FnMut(PlannedChunk)) -> Result<PlanStep, SourceError> {
         let key = ContentKey::Ordinary;
         let (mut chunks, mut entries, mut at) = (Vec::new(), Vec::new(), 0);
         for length in cut(&key, &self.0) {

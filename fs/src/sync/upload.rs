@@ -12,11 +12,12 @@ use crate::remote::{Remote, RemoteError, UploadItem};
 use futures_util::{StreamExt as _, stream};
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
+use std::pin::pin;
 use std::sync::Arc;
 use tarn_proto::ids::{ChunkId, SpaceId, VersionId};
-use tarn_proto::limits::CHUNKS_PER_CALL_MAX;
+use tarn_proto::limits::{CHUNK_BYTES_MAX, CHUNKS_PER_CALL_MAX};
 use tarn_proto::node::Content;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 
 /// The memory budget is counted in these.
 const PERMIT_BYTES: u64 = 1 << 10;
@@ -59,6 +60,19 @@ struct Losses {
     remote: Option<RemoteError>,
 }
 
+type LostChunks = HashMap<ChunkId, SourceError>;
+
+/// What came of sending so far.
+#[derive(Debug, Default)]
+struct Sent {
+    /// Chunks that need no second look.
+    ids: HashSet<ChunkId>,
+    losses: Losses,
+}
+
+/// Bodies on the wire while a content is still being cut.
+const BODIES_AHEAD: usize = 3;
+
 impl Uploader {
     pub fn new(env: Env, space: SpaceId, tree: Arc<dyn SyncTree>, remote: Arc<dyn Remote>) -> Self {
         let permits = limits::UPLOAD_MEMORY_BYTES_MAX as u64 / PERMIT_BYTES;
@@ -87,16 +101,20 @@ impl Uploader {
     pub async fn upload(&self, tickets: Vec<Ticket>, resend: bool) -> Vec<(Ticket, UploadResult)> {
         let mut results = Vec::new();
         let mut planned = Vec::new();
-        for (ticket, outcome) in self.plan_all(tickets).await {
+        let (found, pieces) = mpsc::unbounded_channel();
+        let (outcomes, mut sent) = tokio::join!(self.plan_all(tickets, found), self.send_ahead(pieces));
+        for (ticket, outcome) in outcomes {
             match outcome {
                 Ok(Some(one)) => planned.push(one),
                 Ok(None) => results.push((ticket, UploadResult::Gone)),
                 Err(result) => results.push((ticket, result)),
             }
         }
-        let losses = self.send_all(&planned).await;
+        if sent.losses.remote.is_none() {
+            self.send_rest(&planned, &mut sent).await;
+        }
         for one in &planned {
-            let result = self.conclude(one, &losses, resend).await;
+            let result = self.conclude(one, &sent.losses, resend).await;
             results.push((one.ticket, result));
         }
         let is_sent = |result: &UploadResult| matches!(result, UploadResult::Done | UploadResult::Gone);
@@ -107,11 +125,15 @@ impl Uploader {
     }
 
     /// Freezes and cuts; small contents all on one blocking thread.
-    async fn plan_all(&self, tickets: Vec<Ticket>) -> Vec<(Ticket, Result<Option<Planned>, UploadResult>)> {
-        let tree = Arc::clone(&self.tree);
+    async fn plan_all(
+        &self,
+        tickets: Vec<Ticket>,
+        found: mpsc::UnboundedSender<Piece>,
+    ) -> Vec<(Ticket, Result<Option<Planned>, UploadResult>)> {
+        let (tree, tell) = (Arc::clone(&self.tree), found.clone());
         let all = tickets.clone();
         let steps = self.env.blocking(move || {
-            all.into_iter().map(|ticket| (ticket, first_step(tree.as_ref(), ticket))).collect::<Vec<_>>()
+            all.into_iter().map(|ticket| (ticket, first_step(tree.as_ref(), ticket, &tell))).collect::<Vec<_>>()
         });
         let Ok(steps) = steps.await else {
             let failure = || UploadResult::Failed(Failure::Local("freezing failed".into()));
@@ -120,7 +142,7 @@ impl Uploader {
         let mut results = Vec::new();
         for (ticket, step) in steps {
             let result = match step {
-                Ok(Some((source, step))) => match self.finish_plan(ticket, source, step).await {
+                Ok(Some((source, step))) => match self.finish_plan(ticket, source, step, &found).await {
                     Ok(planned) if planned.plan.is_base => self.settle_unchanged(planned).await,
                     planned => planned.map(Some),
                 },
@@ -148,6 +170,7 @@ impl Uploader {
         ticket: Ticket,
         source: Arc<dyn UploadSource>,
         mut step: PlanStep,
+        found: &mpsc::UnboundedSender<Piece>,
     ) -> Result<Planned, UploadResult> {
         for _ in 0..PLAN_ROUNDS_MAX {
             match step {
@@ -156,34 +179,66 @@ impl Uploader {
                     source.fetch(ranges).await.map_err(|e| UploadResult::Failed(Failure::Remote(e)))?;
                 }
             }
-            let again = Arc::clone(&source);
-            let planned = self.env.blocking(move || again.plan()).await;
+            let (again, found) = (Arc::clone(&source), found.clone());
+            let planned = self.env.blocking(move || plan(&again, &found)).await;
             step = planned.map_err(|e| UploadResult::Failed(lost_task(e)))?.map_err(not_read)?;
         }
         Err(UploadResult::Failed(Failure::Local("cutting needs ever more of the file".into())))
     }
 
-    async fn send_all(&self, planned: &[Planned]) -> Losses {
-        let mut seen = HashSet::new();
+    /// Sends chunks while those behind them are still being cut, whole bodies at a time; what does not fill one
+    /// goes with the rest.
+    async fn send_ahead(&self, pieces: mpsc::UnboundedReceiver<Piece>) -> Sent {
+        let bodies = stream::unfold((pieces, HashSet::new()), |(mut pieces, mut seen)| async move {
+            let body = full_body(&mut pieces, &mut seen).await?;
+            Some((body, (pieces, seen)))
+        });
+        let mut running = pin!(bodies.map(|body| self.send_missing(body)).buffer_unordered(BODIES_AHEAD));
+        let mut sent = Sent::default();
+        while let Some((ids, result, lost)) = running.next().await {
+            sent.ids.extend(ids);
+            sent.losses.chunks.extend(lost);
+            if let Err(error) = result {
+                sent.losses.remote = Some(error);
+                break;
+            }
+        }
+        sent
+    }
+
+    async fn send_missing(&self, body: Vec<Piece>) -> (Vec<ChunkId>, Result<(), RemoteError>, LostChunks) {
+        let ids = body.iter().map(|piece| piece.chunk.id).collect();
+        match self.missing(&body).await {
+            Ok(body) if body.is_empty() => (ids, Ok(()), LostChunks::new()),
+            Ok(body) => {
+                let (result, lost) = self.send_body(body).await;
+                (ids, result, lost)
+            }
+            Err(error) => (ids, Err(error), LostChunks::new()),
+        }
+    }
+
+    /// Sends what was not sent while it was cut.
+    async fn send_rest(&self, planned: &[Planned], sent: &mut Sent) {
+        let Sent { ids, losses } = sent;
+        let mut seen = std::mem::take(ids);
         let all = planned.iter().flat_map(|one| {
             one.plan.chunks.iter().map(|chunk| Piece { chunk: chunk.clone(), source: Arc::clone(&one.source) })
         });
         let pieces: Vec<Piece> = all.filter(|piece| seen.insert(piece.chunk.id)).collect();
-        let mut losses = Losses::default();
         for window in pieces.chunks(ASK_COUNT) {
             let window = match self.missing(window).await {
                 Ok(window) => window,
                 Err(error) => {
                     losses.remote = Some(error);
-                    return losses;
+                    return;
                 }
             };
-            self.send_window(window, &mut losses).await;
+            self.send_window(window, losses).await;
             if losses.remote.is_some() {
-                return losses;
+                return;
             }
         }
-        losses
     }
 
     /// Asks always: what an earlier run, or another file, has sent is never sent again.
@@ -210,7 +265,7 @@ impl Uploader {
     }
 
     /// Encodes and sends one body; also says which chunks could not be read.
-    async fn send_body(&self, body: Vec<Piece>) -> (Result<(), RemoteError>, HashMap<ChunkId, SourceError>) {
+    async fn send_body(&self, body: Vec<Piece>) -> (Result<(), RemoteError>, LostChunks) {
         let bytes: u64 = body.iter().map(|piece| piece.chunk.plain_bytes()).sum();
         let wanted = bytes.div_ceil(PERMIT_BYTES).min(limits::UPLOAD_MEMORY_BYTES_MAX as u64 / PERMIT_BYTES);
         let _permit = self.memory.acquire_many(wanted as u32).await.expect("the budget is never closed");
@@ -254,11 +309,34 @@ impl Uploader {
 
 type FirstStep = Result<Option<(Arc<dyn UploadSource>, PlanStep)>, SourceError>;
 
-fn first_step(tree: &dyn SyncTree, ticket: Ticket) -> FirstStep {
+fn first_step(tree: &dyn SyncTree, ticket: Ticket, found: &mpsc::UnboundedSender<Piece>) -> FirstStep {
     let source = tree.prepare(ticket).map_err(|e| SourceError::Local(e.to_string()))?;
     let Some(source) = source else { return Ok(None) };
-    let step = source.plan()?;
+    let step = plan(&source, found)?;
     Ok(Some((source, step)))
+}
+
+fn plan(source: &Arc<dyn UploadSource>, found: &mpsc::UnboundedSender<Piece>) -> Result<PlanStep, SourceError> {
+    source.plan(&mut |chunk| {
+        // Sending has ended already if it failed: the plan is wanted all the same.
+        let _ = found.send(Piece { chunk, source: Arc::clone(source) });
+    })
+}
+
+/// Gathers chunks for one body; `None` at the end, or if too few are left for one.
+async fn full_body(pieces: &mut mpsc::UnboundedReceiver<Piece>, seen: &mut HashSet<ChunkId>) -> Option<Vec<Piece>> {
+    let (mut body, mut bytes) = (Vec::new(), 0);
+    loop {
+        let piece = pieces.recv().await?;
+        if !seen.insert(piece.chunk.id) {
+            continue;
+        }
+        bytes += piece.chunk.plain_bytes();
+        body.push(piece);
+        if bytes + CHUNK_BYTES_MAX as u64 > limits::UPLOAD_BODY_BYTES as u64 || body.len() >= CHUNKS_PER_CALL_MAX {
+            return Some(body);
+        }
+    }
 }
 
 fn encode(body: &[Piece]) -> (Vec<UploadItem>, HashMap<ChunkId, SourceError>) {

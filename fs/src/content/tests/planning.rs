@@ -25,7 +25,7 @@ fn check(base: &[u8], edits: &[(u64, Vec<u8>)], truncate: Option<u64>) -> u64 {
     let (old, mut fetched) = (chunks_of(base), 0);
     let snapshot = content.snapshot().unwrap();
     let plan = loop {
-        match snapshot.plan_upload(&ContentKey::Ordinary, &old) {
+        match snapshot.plan_upload(&ContentKey::Ordinary, &old, &mut |_| {}) {
             Ok(plan) => break plan,
             Err(SnapshotError::Missing(ranges)) => {
                 for range in ranges {
