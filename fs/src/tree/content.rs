@@ -105,7 +105,9 @@ impl Tree {
     /// # Errors
     /// `NotFound`, `IsADirectory`, `Invalid` for special files, `Disk`.
     pub fn content(&self, ino: Ino) -> Result<Arc<LocalContent>> {
-        self.edit(|session| session.content(ino))
+        // What is loaded costs one look: most reads come here.
+        let loaded = self.with(|session| session.state.inodes.get(&ino).and_then(|inode| inode.content.clone()));
+        loaded.map_or_else(|| self.edit(|session| session.content(ino)), Ok)
     }
 
     /// Writes bytes; they survive the end of this process when this returns.
@@ -213,18 +215,25 @@ impl Tree {
     /// # Errors
     /// `Disk` when the file's times could not be recorded.
     pub fn closed(&self, ino: Ino, writes: bool) -> Result<()> {
+        if !writes {
+            // Nothing that a person did is recorded here: no look at the log.
+            return self.look(|session| {
+                let inode = session.inode(ino)?;
+                inode.opens = inode.opens.saturating_sub(1);
+                session.release_if_idle(ino);
+                Ok(())
+            });
+        }
         let closed = self.edit(|session| {
             let inode = session.inode(ino)?;
             inode.opens = inode.opens.saturating_sub(1);
-            inode.writers = inode.writers.saturating_sub(u32::from(writes));
-            let last_writer = writes && inode.writers == 0;
+            inode.writers = inode.writers.saturating_sub(1);
+            let last_writer = inode.writers == 0;
             let recorded = if last_writer { session.record_times(ino) } else { Ok(()) };
             session.release_if_idle(ino);
             recorded
         });
-        if writes {
-            self.poke();
-        }
+        self.poke();
         closed
     }
 }

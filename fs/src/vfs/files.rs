@@ -1,4 +1,4 @@
-//! Owns the calls on open files: open, create, flush, release, fsync.
+//! Owns the calls on open files: open, create, release, fsync.
 
 use super::ports::FileContent;
 use super::{Answer, Caller, Shown, Stop, Vfs, VfsError};
@@ -138,15 +138,6 @@ impl Vfs {
         }
         let opened = self.open(caller, found.ino, flags)?;
         Ok((self.entered(self.tree.stat(found.ino)?), opened))
-    }
-
-    /// A descriptor of an open file was closed. Nothing waits for that: what was written is safe already.
-    ///
-    /// # Errors
-    /// `BadHandle`.
-    pub fn flush(&self, handle: u64) -> Answer<()> {
-        self.file(handle)?;
-        Ok(())
     }
 
     /// The last descriptor was closed and the last map is gone.
