@@ -11,7 +11,7 @@ const WINDOW_BYTES_MAX: u64 = READ_AHEAD_BYTES_MAX;
 const SLACK_BYTES: u64 = 1 << 20;
 /// Reads that must follow each other before anything is fetched ahead. Programs that look at a file's
 /// head only (thumbnailers, file managers) stay below.
-const RUN_MIN: u32 = 2;
+const RUN_MIN: u32 = 3;
 
 /// The memory of one open handle.
 #[derive(Debug, Clone)]
@@ -49,8 +49,11 @@ impl ReadAhead {
             *self = Self { next: end, run: 1, window_bytes: 0, ahead: end, ..self.clone() };
             return None;
         }
+        if end <= self.next {
+            return None; // the same again, once what it waited for is here; or one that was overtaken
+        }
         self.run = self.run.saturating_add(1);
-        self.next = self.next.max(end);
+        self.next = end;
         if self.run < RUN_MIN || self.ahead >= self.next + self.window_bytes / 2 && self.window_bytes > 0 {
             return None;
         }
@@ -71,6 +74,16 @@ mod tests {
         for index in 0..200u64 {
             let offset = (index * 7_919 % 101) * (5 << 20);
             assert_eq!(handle.note(offset, 4096, 1 << 30), None, "at {offset}");
+        }
+    }
+
+    #[test]
+    fn a_read_that_is_tried_again_does_not_follow_itself() {
+        let mut handle = ReadAhead::new();
+        for offset in [0, 4096] {
+            for _ in 0..5 {
+                assert_eq!(handle.note(offset, 4096, 1 << 30), None);
+            }
         }
     }
 

@@ -59,6 +59,26 @@ fn a_read_in_the_middle_of_a_large_file_fetches_a_small_part() {
 }
 
 #[test]
+fn scattered_reads_of_a_large_file_fetch_a_frame_each() {
+    let server = crate::server();
+    let a = Device::mounted(&server, "a").unwrap();
+    let content = Seed::new(7).bytes(32 << 20);
+    fs::write(a.join("large"), &content).unwrap();
+    a.wait().unwrap();
+
+    let b = Device::mounted(&server, "b").unwrap();
+    let file = fs::File::open(b.join("large")).unwrap();
+    let mut part = vec![0; 4096];
+    for index in 1..=40usize {
+        let offset = index * 13 % 41 * (768 << 10);
+        std::os::unix::fs::FileExt::read_exact_at(&file, &mut part, offset as u64).unwrap();
+        assert_eq!(part, content[offset..offset + 4096], "at {offset}");
+    }
+    let frames = b.counter("frames_fetched").unwrap();
+    assert!(frames <= 80, "{frames} frames for 40 reads");
+}
+
+#[test]
 fn evicted_content_comes_back_and_its_bytes_are_the_same() {
     let server = crate::server();
     let a = Device::mounted(&server, "a").unwrap();
