@@ -105,12 +105,8 @@ fn file_system(
     sync: &SyncHandle,
     notifier: &KernelNotifier,
 ) -> Vfs {
-    let tree = LiveTree {
-        tree: Arc::clone(&opened.tree),
-        hydrator: hydrator.clone(),
-        runtime: Handle::current(),
-        state_dir: ground.home.state_dir(),
-    };
+    let (tree, state_dir) = (Arc::clone(&opened.tree), ground.home.state_dir());
+    let tree = LiveTree::new(tree, hydrator.clone(), Handle::current(), state_dir);
     let ports = Ports {
         tree: Arc::new(tree),
         lister: Arc::new(MountLister(sync.lister())),

@@ -311,18 +311,25 @@ impl Hydrator {
         });
     }
 
-    /// Fetches whole small files of one folder in the background, many to a call. Returns at once.
-    pub fn siblings(&self, contents: Vec<Arc<LocalContent>>) {
-        let this = self.clone();
-        self.shared.runtime.spawn(async move {
-            let wanted = contents.iter().map(|content| {
-                let this = &this;
-                async move { this.need_range(content, 0..content.size_bytes(), Priority::Prefetch).await }
-            });
-            let failed = futures_util::future::join_all(wanted).await.into_iter().filter(Result::is_err).count();
-            if failed > 0 {
-                tracing::debug!(failed, "siblings were not fetched ahead");
+    /// Fetches whole small files in the background, many to a call: all of them wait for a call before the first
+    /// one leaves. Returns at once. A file whose manifest has nodes is left out: it is not small.
+    pub fn siblings(&self, contents: &[Arc<LocalContent>]) {
+        if self.check_online().is_err() {
+            return;
+        }
+        // Nobody waits: what fails is fetched when it is read.
+        let mut flights = Vec::new();
+        for content in contents {
+            let Some(base) = content.base() else { continue };
+            for gap in self.missing(content, &base, 0..content.size_bytes()) {
+                let Ok(resolved) = resolve(&base.content.manifest, gap.clone(), |_: &_| None::<bytes::Bytes>) else {
+                    continue;
+                };
+                for chunk in resolved.chunks.iter().filter(|_| resolved.missing.is_empty()) {
+                    self.join_frames(content, &base, chunk, &gap, Priority::Prefetch, &mut flights);
+                }
             }
-        });
+        }
+        calls::dispatch(&self.shared);
     }
 }

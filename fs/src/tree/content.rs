@@ -6,10 +6,10 @@ use super::error::TreeError;
 use super::load::Session;
 use super::work::Work;
 use crate::content::{ContentError, LocalContent, WriteEffect};
-use crate::meta::rows::{BaseVersion, Ino, InodeRow, LocalOp, RowChange};
+use crate::meta::rows::{BaseVersion, ContentNo, Ino, InodeRow, LocalOp, RowChange};
 use std::ops::Range;
 use std::sync::Arc;
-use tarn_proto::node::AttrChange;
+use tarn_proto::node::{AttrChange, FileVersion};
 
 /// Locks for appends; inodes share them.
 pub(super) const APPEND_TURNS: usize = 16;
@@ -29,14 +29,13 @@ impl Session<'_> {
         if let Some(content) = self.local_content(ino)? {
             return Ok(content);
         }
-        let no = self.state.next_content();
         let remote = self.remote_of(ino)?;
-        let content = match remote.as_ref().and_then(|remote| remote.file.as_ref()) {
-            Some(file) => {
-                let base = BaseVersion { content: file.content.clone(), vector: file.vector.clone() };
-                self.core.contents.adopt(no, ino, base)
+        let (no, content) = match remote.as_ref().and_then(|remote| remote.file.as_ref()) {
+            Some(file) => self.adopt(ino, file),
+            None => {
+                let no = self.state.next_content();
+                (no, self.core.contents.create(no, ino))
             }
-            None => self.core.contents.create(no, ino),
         };
         let mut work = Work::default();
         let row = InodeRow { content: Some(no), ..self.inode(ino)?.row() };
@@ -45,6 +44,13 @@ impl Session<'_> {
         self.commit(work)?;
         self.inode(ino)?.content = Some(content.clone());
         Ok(content)
+    }
+
+    /// A content of a remote version, of which no byte is here; its rows are to be committed.
+    pub(super) fn adopt(&mut self, ino: Ino, file: &FileVersion) -> (ContentNo, Arc<LocalContent>) {
+        let no = self.state.next_content();
+        let base = BaseVersion { content: file.content.clone(), vector: file.vector.clone() };
+        (no, self.core.contents.adopt(no, ino, base))
     }
 
     /// Makes sure that an unsent operation will carry what is about to be written, and keeps the time.

@@ -29,6 +29,7 @@ mod rescue;
 mod rows_port;
 mod send;
 mod settle;
+mod siblings;
 mod sink;
 mod state;
 #[cfg(test)]
@@ -44,6 +45,7 @@ pub use error::TreeError;
 pub use names::is_tool_owned;
 pub use notify::{Invalidation, Notifier};
 pub use send::Prepared;
+pub use siblings::Ahead;
 pub use types::{
     DeleteLimits, DirEntry, HeldDeletes, NewNode, NodeType, QueueItem, QueueKey, QueueTotals, Readiness, RenameRequest,
     Stat, SyncState, Unlisted,

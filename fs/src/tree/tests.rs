@@ -9,3 +9,4 @@ mod mass_delete;
 mod others;
 mod own;
 mod remote;
+mod siblings;

@@ -1,6 +1,7 @@
 //! Owns the ports' real side: the tree, and its contents with the way to what is not local.
 
 use super::ports::{BringError, FileContent, Listing, Space, TreePort};
+use super::walks::{Means, Walks};
 use crate::content::{LocalContent, Read};
 use crate::hydrate::{HydrateError, Hydrator, Priority};
 use crate::meta::rows::Ino;
@@ -19,14 +20,19 @@ type Result<T> = std::result::Result<T, TreeError>;
 /// The tree with a hydrator behind it.
 #[derive(Debug, Clone)]
 pub struct LiveTree {
-    /// The tree.
-    pub tree: Arc<Tree>,
-    /// Brings what its contents lack.
-    pub hydrator: Hydrator,
-    /// Where prefetches run.
-    pub runtime: Handle,
-    /// A folder of the disk that everything local lies on.
-    pub state_dir: PathBuf,
+    tree: Arc<Tree>,
+    means: Means,
+    walks: Walks,
+    state_dir: PathBuf,
+}
+
+impl LiveTree {
+    /// The tree with who brings what its contents lack. Prefetches run on `runtime`; `state_dir` is a folder of the
+    /// disk that everything local lies on.
+    pub fn new(tree: Arc<Tree>, hydrator: Hydrator, runtime: Handle, state_dir: PathBuf) -> Self {
+        let means = Means { tree: tree.clone(), hydrator, runtime };
+        Self { tree, means, walks: Walks::default(), state_dir }
+    }
 }
 
 impl TreePort for LiveTree {
@@ -92,7 +98,8 @@ impl TreePort for LiveTree {
 
     fn content(&self, ino: Ino) -> Result<Arc<dyn FileContent>> {
         let content = self.tree.content(ino)?;
-        Ok(Arc::new(LiveContent { content, hydrator: self.hydrator.clone(), runtime: self.runtime.clone() }))
+        self.walks.read(&self.means, ino);
+        Ok(Arc::new(LiveContent { content, means: self.means.clone(), walks: self.walks.clone() }))
     }
 
     fn write(&self, ino: Ino, offset: u64, data: &[u8]) -> Result<()> {
@@ -163,8 +170,8 @@ impl Drop for LiveListing {
 #[derive(Debug)]
 struct LiveContent {
     content: Arc<LocalContent>,
-    hydrator: Hydrator,
-    runtime: Handle,
+    means: Means,
+    walks: Walks,
 }
 
 #[async_trait]
@@ -174,7 +181,7 @@ impl FileContent for LiveContent {
     }
 
     fn read(&self, offset: u64, len: usize) -> Result<Read> {
-        Ok(self.hydrator.read_through(&self.content, offset, len)?)
+        Ok(self.means.hydrator.read_through(&self.content, offset, len)?)
     }
 
     fn missing(&self, range: Range<u64>) -> Vec<Range<u64>> {
@@ -186,12 +193,13 @@ impl FileContent for LiveContent {
     }
 
     async fn need(&self, ranges: &[Range<u64>]) -> std::result::Result<(), BringError> {
-        Ok(self.hydrator.need(&self.content, ranges, Priority::Demand).await?)
+        self.walks.missed(&self.means, &self.content);
+        Ok(self.means.hydrator.need(&self.content, ranges, Priority::Demand).await?)
     }
 
     fn soon(&self, ranges: Vec<Range<u64>>) {
-        let (content, hydrator) = (self.content.clone(), self.hydrator.clone());
-        self.runtime.spawn(async move {
+        let (content, hydrator) = (self.content.clone(), self.means.hydrator.clone());
+        self.means.runtime.spawn(async move {
             if let Err(error) = hydrator.need(&content, &ranges, Priority::Prefetch).await {
                 tracing::debug!(%error, "nothing was fetched ahead");
             }

@@ -21,6 +21,7 @@ mod stop;
 #[cfg(test)]
 mod tests;
 mod view;
+mod walks;
 mod xattrs;
 
 pub use attrs::{NewTime, SetAttr};

@@ -59,6 +59,31 @@ fn a_read_in_the_middle_of_a_large_file_fetches_a_small_part() {
 }
 
 #[test]
+fn reading_folder_after_folder_takes_few_requests() {
+    let server = crate::server();
+    let a = Device::mounted(&server, "a").unwrap();
+    let mut seed = Seed::new(6);
+    let path = |n: usize| format!("folder{}/file{n}", n / 50);
+    let contents: Vec<Vec<u8>> = (0..400).map(|_| seed.bytes(3_000)).collect();
+    (0..8).for_each(|n| fs::create_dir(a.join(&format!("folder{n}"))).unwrap());
+    contents.iter().enumerate().for_each(|(n, content)| fs::write(a.join(&path(n)), content).unwrap());
+    a.wait().unwrap();
+
+    let b = Device::mounted(&server, "b").unwrap();
+    b.await_online(true);
+    let before = server.metric("tarn_fetches_total").unwrap_or(0.0);
+    for folder in fs::read_dir(b.path()).unwrap() {
+        for file in fs::read_dir(folder.unwrap().path()).unwrap() {
+            let file = file.unwrap();
+            let number: usize = file.file_name().to_string_lossy().trim_start_matches("file").parse().unwrap();
+            assert_eq!(fs::read(file.path()).unwrap(), contents[number]);
+        }
+    }
+    let requests = server.metric("tarn_fetches_total").unwrap() - before;
+    assert!(requests <= 20.0, "{requests} requests for 400 files");
+}
+
+#[test]
 fn scattered_reads_of_a_large_file_fetch_a_frame_each() {
     let server = crate::server();
     let a = Device::mounted(&server, "a").unwrap();

@@ -50,7 +50,7 @@ impl Live {
         let hydrator =
             Hydrator::new(env.clone(), Arc::new(Away), SPACE, runtime.handle().clone(), HydrateOptions::default());
         let state_dir = state.path().into();
-        let tree = LiveTree { tree: opened.tree.clone(), hydrator, runtime: runtime.handle().clone(), state_dir };
+        let tree = LiveTree::new(opened.tree.clone(), hydrator, runtime.handle().clone(), state_dir);
         let notifier = Arc::new(KernelNotifier::default());
         opened.tree.set_notifier(notifier.clone());
         let (tree, lister, clock) = (Arc::new(tree), Arc::new(Away), env.clock.clone());

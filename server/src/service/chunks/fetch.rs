@@ -34,6 +34,7 @@ impl Chunks {
         if ranges.len() > FETCH_RANGES_MAX {
             return Err(Failure::refused(ErrorCode::TooLarge, format!("at most {FETCH_RANGES_MAX} ranges")));
         }
+        metrics::counter!("tarn_fetches_total").increment(1);
         let ids: Vec<ChunkId> = ranges.iter().map(|range| range.id).collect();
         let located = self.locate(who.user, &ids).await?;
         check_bounds(&ranges, &located)?;
