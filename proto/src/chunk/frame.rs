@@ -10,6 +10,7 @@ use super::key::ContentKey;
 use crate::ids::ChunkId;
 use crate::limits::{CHUNK_BYTES_MAX, FRAME_BYTES};
 use std::borrow::Cow;
+use std::sync::Mutex;
 use zstd::bulk::{Compressor, Decompressor};
 
 /// Chunks of fewer frames are compressed without being probed first.
@@ -37,7 +38,7 @@ pub(super) fn encode_plain(key: &ContentKey, plain: &[u8], level: i32) -> Result
     if plain.is_empty() || plain.len() > CHUNK_BYTES_MAX {
         return Err(ChunkError::PlainLength(plain.len() as u64));
     }
-    let mut compressor = if is_worth_compressing(plain) { Compressor::new(level).ok() } else { None };
+    let mut compressor = if is_worth_compressing(plain) { compressor(level) } else { None };
     let mut header = HeaderWriter::new(plain.len() as u32);
     let mut frames = Vec::new();
     for (index, frame) in (0..).zip(plain.chunks(FRAME_BYTES)) {
@@ -47,6 +48,7 @@ pub(super) fn encode_plain(key: &ContentKey, plain: &[u8], level: i32) -> Result
         header.push(stored.len() as u32, packed.is_none(), value.as_ref());
         frames.extend_from_slice(stored);
     }
+    give_back(compressor);
     let mut stored = header.finish();
     stored.append(&mut frames);
     Ok(stored)
@@ -57,11 +59,36 @@ fn is_worth_compressing(plain: &[u8]) -> bool {
     if plain.len() < PROBE_FRAMES_MIN * FRAME_BYTES {
         return true;
     }
-    let Ok(mut compressor) = Compressor::new(PROBE_LEVEL) else { return false };
+    let Some(mut compressor) = compressor(PROBE_LEVEL) else { return false };
     let last = plain.len() - PROBE_BYTES;
-    [0, last / 3, last / 3 * 2, last]
+    let is_worth_it = [0, last / 3, last / 3 * 2, last]
         .into_iter()
-        .any(|start| shrink(&mut compressor, &plain[start..start + PROBE_BYTES]).is_some())
+        .any(|start| shrink(&mut compressor, &plain[start..start + PROBE_BYTES]).is_some());
+    give_back(Some(compressor));
+    is_worth_it
+}
+
+/// Compressors that nobody uses now: making one costs more than a small file takes.
+static IDLE: Mutex<Vec<Compressor<'static>>> = Mutex::new(Vec::new());
+/// Most of them that are kept.
+const IDLE_MAX: usize = 4;
+
+/// A compressor of this level, an idle one if there is.
+fn compressor(level: i32) -> Option<Compressor<'static>> {
+    let idle = IDLE.lock().ok().and_then(|mut idle| idle.pop());
+    match idle {
+        Some(mut compressor) => compressor.set_compression_level(level).ok().map(|()| compressor),
+        None => Compressor::new(level).ok(),
+    }
+}
+
+/// Keeps one for the next.
+fn give_back(compressor: Option<Compressor<'static>>) {
+    if let (Some(compressor), Ok(mut idle)) = (compressor, IDLE.lock())
+        && idle.len() < IDLE_MAX
+    {
+        idle.push(compressor);
+    }
 }
 
 /// The compressed form, if it saves at least a twentieth.
