@@ -52,6 +52,13 @@ impl Session<'_> {
         for (ino, old) in looks {
             self.invalidate_looks(ino, old);
         }
+        for change in &work.changes {
+            if let Row::Node { node, state: None } = &change.row
+                && let Some(&ino) = self.state.by_node.get(node)
+            {
+                self.part_from_removed(ino)?;
+            }
+        }
         Ok(position)
     }
 
@@ -61,7 +68,7 @@ impl Session<'_> {
             let Row::Entry { parent, name, node: Some(node) } = &change.row else { continue };
             let Some(&ino) = self.state.by_node.get(node) else { continue };
             let parent = self.known_ino(*parent)?;
-            let Some(inode) = self.state.inodes.get_mut(&ino).filter(|inode| !inode.is_dir()) else { continue };
+            let Some(inode) = self.state.inodes.get_mut(&ino) else { continue };
             let known = |links: &Vec<(Ino, Name)>| links.iter().any(|(p, n)| Some(*p) == parent && n == name);
             if inode.links.as_ref().is_some_and(|links| !known(links)) {
                 inode.links = None;
@@ -153,6 +160,9 @@ impl Session<'_> {
             let Some(&ino) = self.state.by_node.get(node) else { continue };
             let state = self.remote_node(*node)?.or_else(|| self.shown_root(ino));
             if let Some(inode) = self.state.inodes.get_mut(&ino) {
+                if state.is_none() && inode.remote.is_some() {
+                    inode.was = inode.remote.take();
+                }
                 inode.remote.clone_from(&state);
             }
         }

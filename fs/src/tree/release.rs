@@ -1,9 +1,10 @@
 //! Owns letting go: of inodes that nobody uses, of nodes that are gone, of their bytes.
 
 use super::Tree;
+use super::error::TreeError;
 use super::load::Session;
 use super::work::Work;
-use crate::meta::rows::{Ino, ROOT};
+use crate::meta::rows::{Ino, InodeRow, ROOT};
 
 /// Inodes beyond this are swept for idle ones; after each sweep, twice what is left.
 pub(super) const INODES_SWEEP_MIN: usize = 20_000;
@@ -37,6 +38,28 @@ impl Session<'_> {
         if let Err(error) = self.commit(work) {
             tracing::warn!(%error, ino = ino.0, "an unused inode could not be removed; the next start does it");
         }
+    }
+
+    /// The server knows that a node is gone: its inode goes, or is for its open handles alone. Should others bring the
+    /// node back, a new inode shows it.
+    pub(super) fn part_from_removed(&mut self, ino: Ino) -> Result<(), TreeError> {
+        let node = match self.inode(ino) {
+            Err(TreeError::NotFound) => return Ok(()),
+            inode => inode?.node,
+        };
+        let is_busy = self.state.queue.of_ino(ino).next().is_some() || self.state.queue.touches_dir(ino);
+        let Some(node) = node.filter(|_| ino != ROOT && !is_busy) else { return Ok(()) };
+        if self.remote_node(node)?.is_some() || !self.links(ino)?.is_empty() {
+            return Ok(());
+        }
+        self.release_if_idle(ino);
+        if self.state.inodes.contains_key(&ino) {
+            let mut work = Work::default();
+            let orphan = InodeRow { node: None, ..self.kept_row(ino)? };
+            work.inode(ino, orphan);
+            self.commit(work)?;
+        }
+        Ok(())
     }
 
     fn unload(&mut self, ino: Ino) {

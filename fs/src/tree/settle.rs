@@ -9,6 +9,7 @@ use super::versions::staged_row;
 use crate::content::{Acknowledged, LocalContent};
 use crate::meta::RemoteWork;
 use crate::meta::rows::{BaseVersion, Ino, InodeRow, LocalOp, ROOT, RowChange, Ticket};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tarn_proto::api::{Answer, Outcome};
 use tarn_proto::change::{Cursor, Row};
@@ -29,6 +30,8 @@ struct Settling {
     names: Vec<(Ino, Name)>,
     /// Files of which more was written since they were sent, as far as anybody knows.
     dirty: Vec<Ino>,
+    /// What the settled operations were about.
+    inodes: BTreeSet<Ino>,
 }
 
 impl Settling {
@@ -61,6 +64,7 @@ impl Session<'_> {
         }
         for ino in op.inodes() {
             self.drop_local(ino, ticket, answer, all)?;
+            all.inodes.insert(ino);
         }
         self.note_survivor(&op, all)?;
         self.mark_listed(&op, answer, all)
@@ -335,6 +339,9 @@ impl Tree {
                     Ok(()) | Err(TreeError::NotFound) => {}
                     Err(error) => return Err(error),
                 }
+            }
+            for ino in all.inodes {
+                session.part_from_removed(ino)?;
             }
             for (ticket, _) in answers {
                 session.unprepare(*ticket);

@@ -25,6 +25,8 @@ pub(super) struct Inode {
     pub local: Option<LocalNode>,
     /// The node's remote state.
     pub remote: Option<Arc<NodeState>>,
+    /// Its remote state before it went: what open handles still ask for.
+    pub was: Option<Arc<NodeState>>,
     /// Whether a person pinned it.
     pub pinned: bool,
     /// Its local content's number.
@@ -54,12 +56,14 @@ pub(super) struct Inode {
 impl Inode {
     /// What it is.
     pub fn kind(&self) -> Option<&NodeKind> {
-        self.local.as_ref().map(|local| &local.kind).or(self.remote.as_ref().map(|remote| &remote.kind))
+        let remote = self.remote.as_ref().or(self.was.as_ref());
+        self.local.as_ref().map(|local| &local.kind).or(remote.map(|remote| &remote.kind))
     }
 
     /// Its attributes as programs see them.
     pub fn attrs(&self) -> Option<Attrs> {
-        let stored = self.local.as_ref().map(|local| &local.attrs).or(self.remote.as_ref().map(|remote| &remote.attrs));
+        let remote = self.remote.as_ref().or(self.was.as_ref());
+        let stored = self.local.as_ref().map(|local| &local.attrs).or(remote.map(|remote| &remote.attrs));
         let mut attrs = stored?.clone();
         if let Some(time) = self.times {
             attrs.mtime = time;

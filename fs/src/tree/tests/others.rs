@@ -2,11 +2,12 @@
 
 use super::fixture::*;
 use crate::meta::rows::{Ino, Ticket};
+use crate::tree::RenameRequest;
 use tarn_proto::api::{Answer, Outcome};
 use tarn_proto::change::{Change, Row};
 use tarn_proto::ids::NodeId;
 use tarn_proto::node::{AttrChange, Attrs, NodeKind, NodeState};
-use tarn_proto::op::{OpKind, Operation};
+use tarn_proto::op::{OpKind, Operation, RenameMode};
 use tarn_proto::version::VersionVector;
 
 const N: NodeId = NodeId([21; 16]);
@@ -108,4 +109,61 @@ fn bytes_that_were_never_sent_are_sent_if_others_keep_the_removed_file() {
     answer(&mut device, &frozen[0], Outcome::Merged, rows);
     assert_eq!(device.read(device.at("/g")), b"late");
     assert_eq!(device.tree.queue_totals().operations, 1);
+}
+
+#[test]
+fn a_removed_file_that_others_bring_back_shows_theirs_beside_open_handles() {
+    let mut device = Device::new();
+    let ino = device.written(TOP, "f", b"sent");
+    let OpKind::Create { node, .. } = device.push()[0].kind else { panic!() };
+    device.tree.opened(ino, false).unwrap();
+    device.write(ino, 0, b"late");
+    device.tree.unlink(TOP, &name("f")).unwrap();
+    device.push();
+    device.pull(vec![node_row(node, file()), entry_row(root(), "f", Some(node))]);
+    assert_eq!(device.tree.stat(ino).unwrap().size_bytes, 4, "an open handle knows what it has");
+    let stat = device.lookup(TOP, "f").unwrap();
+    assert_eq!((stat.size_bytes, device.tree.content(stat.ino).unwrap().is_dirty()), (6, false));
+    assert_eq!(device.read(ino), b"late", "through the old handle");
+    device.tree.closed(ino, false).unwrap();
+    assert_eq!(device.tree.queue_totals().operations, 0);
+}
+
+#[test]
+fn a_folder_that_others_move_below_a_new_one_keeps_its_inode_and_what_is_in_it() {
+    const P: NodeId = NodeId([23; 16]);
+    let (mut device, dir) = with_folder();
+    device.pull(vec![node_row(N, file()), entry_row(D, "f", Some(N)), node_row(P, folder())]);
+    let ino = device.at("/d/f");
+    device.pull(vec![entry_row(root(), "d", None), entry_row(root(), "p", Some(P)), entry_row(P, "d", Some(D))]);
+    device.write(ino, 0, b"mine");
+    assert_eq!(device.tree.queue(10).unwrap().len(), 1, "it can be sent");
+    assert_eq!(device.at("/p/d"), dir);
+}
+
+#[test]
+fn a_displaced_file_that_others_bring_back_shows_theirs() {
+    let mut device = Device::new();
+    let ino = device.written(TOP, "f", b"sent");
+    device.written(TOP, "other", b"other");
+    let OpKind::Create { node, .. } = device.push()[0].kind else { panic!() };
+    let change = AttrChange { mode: Some(0o600), ..AttrChange::default() };
+    device.tree.set_attrs(ino, &change).unwrap();
+    let (name, to_name) = (name("other"), name("f"));
+    let request = RenameRequest { parent: TOP, name, to_parent: TOP, to_name, mode: RenameMode::Replace };
+    device.tree.rename(&request).unwrap();
+    device.push();
+    device.pull(vec![node_row(node, file()), entry_row(root(), "g", Some(node))]);
+    assert_eq!(device.lookup(TOP, "g").unwrap().attrs.mode, 0o644);
+}
+
+#[test]
+fn an_open_file_that_is_removed_keeps_its_attributes() {
+    let mut device = Device::new();
+    device.pull(vec![node_row(N, file()), entry_row(root(), "f", Some(N))]);
+    let ino = device.at("/f");
+    device.tree.opened(ino, false).unwrap();
+    device.pull(vec![entry_row(root(), "f", None), gone(N)]);
+    let stat = device.tree.stat(ino).unwrap();
+    assert_eq!((stat.attrs.mode, stat.link_count), (0o644, 0));
 }
