@@ -1,0 +1,145 @@
+//! Owns what must hold at the end: one tree everywhere, nothing lost, nothing back, nothing twice.
+
+use super::device::Life;
+use super::look::{bytes, list};
+use super::oracle::{Oracle, tokens};
+use super::server::{SPACE, SimServer};
+use std::collections::{BTreeMap, BTreeSet};
+use tarn::meta::rows::{Ino, ROOT};
+use tarn::tree::TreeError;
+use tarn_proto::ids::{ContentId, NodeId};
+use tarn_proto::name::Name;
+use tarn_proto::node::NodeState;
+
+/// One side by side walk.
+struct Walk<'a> {
+    who: usize,
+    life: &'a Life,
+    server: &'a SimServer,
+    faults: Vec<String>,
+}
+
+/// How a device differs from the server.
+pub fn differences(who: usize, life: &Life, server: &SimServer) -> Vec<String> {
+    let mut walk = Walk { who, life, server, faults: Vec::new() };
+    let mut todo = vec![(String::new(), NodeId::root_of(SPACE), ROOT)];
+    while let Some((path, node, ino)) = todo.pop() {
+        match walk.folder(&path, node, ino) {
+            Ok(below) => todo.extend(below),
+            Err(error) => walk.fault(format!("{path}/: {error}")),
+        }
+        if walk.faults.len() > 20 {
+            break;
+        }
+    }
+    walk.faults
+}
+
+impl Walk<'_> {
+    fn fault(&mut self, text: String) {
+        self.faults.push(format!("machine {}: {text}", self.who));
+    }
+
+    fn folder(&mut self, path: &str, node: NodeId, ino: Ino) -> Result<Vec<(String, NodeId, Ino)>, TreeError> {
+        let there: BTreeMap<&Name, NodeId> = self.server.entries_of(node).map(|(name, _, node)| (name, node)).collect();
+        let here: BTreeMap<Name, Ino> =
+            list(self.life, ino)?.into_iter().map(|entry| (entry.name, entry.ino)).collect();
+        let mut below = Vec::new();
+        for name in here.keys().filter(|name| !there.contains_key(name)) {
+            self.fault(format!("{path}/{name} is only here"));
+        }
+        for (name, node) in there {
+            let path = format!("{path}/{name}");
+            let Some(&ino) = here.get(name) else {
+                self.fault(format!("{path} is only on the server"));
+                continue;
+            };
+            let Some(state) = self.server.node(node) else { continue };
+            if self.life.tree.ino_of(node)? != Some(ino) {
+                self.fault(format!("{path} is another node here"));
+            }
+            self.node(&path, ino, &state)?;
+            if state.kind.is_dir() {
+                below.push((path, node, ino));
+            }
+        }
+        Ok(below)
+    }
+
+    fn node(&mut self, path: &str, ino: Ino, state: &NodeState) -> Result<(), TreeError> {
+        let stat = self.life.tree.stat(ino)?;
+        if stat.kind != state.kind {
+            self.fault(format!("{path} is {:?} here and {:?} there", stat.kind, state.kind));
+        }
+        let (here, there) = (&stat.attrs, &state.attrs);
+        if (here.mode, here.uid, here.gid, &here.xattrs) != (there.mode, there.uid, there.gid, &there.xattrs) {
+            self.fault(format!("{path}: {here:?} here, {there:?} there"));
+        }
+        let Some(file) = &state.file else { return Ok(()) };
+        if here.mtime != there.mtime {
+            self.fault(format!("{path}: mtime {:?} here, {:?} there", here.mtime, there.mtime));
+        }
+        let content = self.life.tree.content(ino)?;
+        if content.is_dirty() {
+            self.fault(format!("{path} is dirty and nothing is queued"));
+        }
+        if content.base().is_none_or(|base| base.vector != file.vector) {
+            self.fault(format!("{path}: version {:?} here, {:?} there", content.base().map(|b| b.vector), file.vector));
+        }
+        let (here, there) = (bytes(self.life, self.server, ino)?, self.server.bytes_of(&file.content));
+        if there.as_ref() != Some(&here) {
+            let there = there.unwrap_or_default();
+            let (here_tokens, there_tokens) = (tokens(&here), tokens(&there));
+            self.fault(format!(
+                "{path}: bytes differ: {} with {here_tokens:?} here, {} with {there_tokens:?} there",
+                here.len(),
+                there.len()
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong with the server's tree, and with it in the light of what programs were told.
+pub fn server(server: &SimServer, oracle: &Oracle) -> Vec<String> {
+    let mut faults = server.unsound();
+    let mut everywhere = BTreeSet::new();
+    for (_, file) in server.versions.values() {
+        match server.bytes_of(&file.content) {
+            Some(bytes) => everywhere.extend(tokens(&bytes)),
+            None => faults.push(format!("bytes of version {} are missing", file.content.version)),
+        }
+    }
+    faults.extend(oracle.lost(&everywhere));
+    let (mut present, mut contents) = (BTreeSet::new(), BTreeMap::<ContentId, BTreeSet<NodeId>>::new());
+    for (path, node, state) in files(server) {
+        let Some(file) = state.file else { continue };
+        if file.content.size > 0 {
+            contents.entry(file.content.content_id).or_default().insert(node);
+        }
+        // Beside the file, or out of its way, on purpose.
+        if !path.contains("(conflict from") && !path.starts_with("/Tarn rescued") {
+            present.extend(tokens(&server.bytes_of(&file.content).unwrap_or_default()));
+        }
+    }
+    faults.extend(oracle.returned(&present));
+    let twice = contents.iter().filter(|(_, nodes)| nodes.len() > 1);
+    faults.extend(twice.map(|(content, nodes)| format!("{content:?} is there {} times: {nodes:?}", nodes.len())));
+    faults
+}
+
+fn files(server: &SimServer) -> Vec<(String, NodeId, NodeState)> {
+    let (mut found, mut todo) = (Vec::new(), vec![(String::new(), NodeId::root_of(SPACE), 0)]);
+    while let Some((path, parent, depth)) = todo.pop() {
+        for (name, _, node) in server.entries_of(parent) {
+            let Some(state) = server.node(node) else { continue };
+            let path = format!("{path}/{name}");
+            if state.kind.is_dir() && depth < 1_000 {
+                todo.push((path, node, depth + 1));
+            } else {
+                found.push((path, node, state));
+            }
+        }
+    }
+    found
+}

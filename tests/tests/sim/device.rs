@@ -1,0 +1,178 @@
+//! Owns one simulated machine: its disk, its life between two crashes, and what wiring a daemon does for the real one.
+
+use super::dice::{Dice, SimRng};
+use super::net::{Centre, Line, SimRemote};
+use super::server::SPACE;
+use super::time::{MachineClock, SimTasks, Time};
+use super::trace::Trace;
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tarn::content::{self, Contents};
+use tarn::env::{CrashDisk, Env};
+use tarn::hydrate::{HydrateOptions, Hydrator};
+use tarn::journal::{Journal, JournalOptions, Materialise};
+use tarn::log::LogOptions;
+use tarn::meta::Check;
+use tarn::meta::rows::Ino;
+use tarn::remote::{Remote, RemoteError};
+use tarn::sync::ports::Identity as Enrol;
+use tarn::sync::{Lister, Parts, SyncHandle, TreeBridge, link::LinkState};
+use tarn::tree::{Identity, Opened, Tree};
+use tarn_proto::chunk::ContentKey;
+use tarn_proto::ids::DeviceId;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// A machine, on or off.
+#[derive(Debug)]
+pub struct Machine {
+    pub who: usize,
+    pub seed: u64,
+    pub id: DeviceId,
+    pub dir: PathBuf,
+    pub disk: CrashDisk,
+    pub line: watch::Sender<Line>,
+    pub oddness: u64,
+    pub skew_secs: i64,
+    pub lives: u64,
+    pub life: Option<Life>,
+}
+
+/// A daemon that runs.
+#[derive(Debug)]
+pub struct Life {
+    pub tree: Arc<Tree>,
+    pub contents: Arc<Contents>,
+
+    pub hydrator: Hydrator,
+    pub sync: SyncHandle,
+    pub lister: Lister,
+    pub remote: Arc<SimRemote>,
+    pub handles: Vec<(Ino, bool)>,
+    chores: Vec<JoinHandle<()>>,
+}
+
+/// Enrols the machine anew.
+#[derive(Debug)]
+struct Registry {
+    remote: Arc<SimRemote>,
+    rng: SimRng,
+}
+
+#[async_trait]
+impl Enrol for Registry {
+    async fn renew(&self) -> Result<DeviceId, RemoteError> {
+        let fresh = DeviceId(tarn::env::Rng::id(&self.rng));
+        self.remote.centre.server.lock().enrol(fresh, &format!("machine {}", self.remote.who));
+        *self.remote.device.lock() = fresh;
+        Ok(fresh)
+    }
+}
+
+impl Machine {
+    /// Switches it on: recovers what an earlier life left.
+    pub fn boot(&mut self, time: &Time, centre: &Arc<Centre>, trace: &Trace) -> Result<(), String> {
+        self.lives += 1;
+        let purpose = self.lives * 1_000 + self.who as u64 * 10;
+        let dice = |n: u64| Dice::of(self.seed, purpose + n);
+        let env = Env {
+            clock: Arc::new(MachineClock { time: time.clone(), skew_secs: self.skew_secs }),
+            rng: Arc::new(SimRng::new(dice(1))),
+            disk: Arc::new(self.disk.clone()),
+            tasks: Arc::new(SimTasks { time: time.clone(), dice: Mutex::new(dice(2)) }),
+        };
+        let remote = Arc::new(SimRemote {
+            centre: centre.clone(),
+            device: Mutex::new(self.id),
+            who: self.who,
+            time: time.clone(),
+            line: self.line.clone(),
+            is_dead: AtomicBool::new(false),
+            oddness: Mutex::new(self.oddness),
+            dice: Mutex::new(dice(3)),
+            trace: trace.clone(),
+        });
+        centre.server.lock().enrol(self.id, &format!("machine {}", self.who));
+        let identity = Identity { device: self.id, device_name: format!("machine {}", self.who), space: SPACE };
+        std::fs::create_dir_all(&self.dir).map_err(|e| e.to_string())?;
+        let options = content::Options { budget_bytes: 64 << 20, floor_bytes: 0, key: ContentKey::Ordinary };
+        let opened =
+            Tree::assemble(&env, &self.dir, journal_options(), options, identity).map_err(|e| e.to_string())?;
+        opened.tree.take_inventory().map_err(|e| e.to_string())?;
+        self.life = Some(Life::begin(&env, opened, remote, dice(4)));
+        Ok(())
+    }
+
+    pub fn life(&self) -> Option<&Life> {
+        self.life.as_ref()
+    }
+}
+
+fn journal_options() -> JournalOptions {
+    JournalOptions {
+        log: LogOptions { segment_bytes: 256 << 10, spare_max: 1 },
+        check: Check::Quick,
+        materialise: Materialise::Manual,
+        ..JournalOptions::default()
+    }
+}
+
+impl Life {
+    fn begin(env: &Env, opened: Opened, remote: Arc<SimRemote>, mut dice: Dice) -> Self {
+        let Opened { tree, contents, journal, .. } = opened;
+        let calls = remote.clone() as Arc<dyn Remote>;
+        let options = HydrateOptions { memory_bytes: 1 << 20, ..HydrateOptions::default() };
+        let hydrator = Hydrator::new(env.clone(), calls.clone(), SPACE, Handle::current(), options);
+        let sync = SyncHandle::start(Parts {
+            env: env.clone(),
+            space: SPACE,
+            tree: TreeBridge::new(tree.clone(), hydrator.clone(), ContentKey::Ordinary),
+            remote: calls,
+            identity: Arc::new(Registry { remote: remote.clone(), rng: SimRng::new(Dice::new(dice.roll())) }),
+            counters: Arc::default(),
+        });
+        let chores = vec![
+            tokio::spawn(keep_house(env.clone(), tree.clone(), contents.clone(), journal, dice)),
+            tokio::spawn(follow_link(sync.watch(), hydrator.clone())),
+        ];
+        let lister = sync.lister();
+        Self { tree, contents, hydrator, sync, lister, remote, handles: Vec::new(), chores }
+    }
+
+    /// The end: nothing of it reaches the server or hears of it any more. Its disk must be off already.
+    pub async fn end(self) {
+        self.remote.is_dead.store(true, Ordering::Relaxed);
+        self.chores.iter().for_each(JoinHandle::abort);
+        self.sync.shutdown().await;
+    }
+}
+
+/// What the materialiser's thread and the daemon's housekeeping do.
+async fn keep_house(env: Env, tree: Arc<Tree>, contents: Arc<Contents>, journal: Arc<Journal>, mut dice: Dice) {
+    loop {
+        let wait = if dice.chance(300) { dice.between(5, 300) } else { dice.between(300, 20_000) };
+        env.sleep(Duration::from_millis(wait)).await;
+        // A failure is tried again the next time, as the thread does.
+        let _ = journal.materialise_now();
+        if dice.chance(50) {
+            tree.tidy();
+            let _ = contents.record_presence();
+        }
+    }
+}
+
+/// Readers are told when the server is away.
+async fn follow_link(mut view: watch::Receiver<tarn::sync::engine::EngineView>, hydrator: Hydrator) {
+    loop {
+        let now = view.borrow_and_update().clone();
+        hydrator.set_online(now.link == LinkState::Online || (now.failures == 0 && now.is_gate_open));
+        if view.changed().await.is_err() {
+            return;
+        }
+    }
+}

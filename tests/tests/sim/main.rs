@@ -1,0 +1,125 @@
+//! The whole system under simulation: production devices (engine, tree, queue, log, database) and the production rules
+//! of the server, on a simulated clock, network and disk, with random people. One seed decides everything.
+//!
+//! Start at [`script`] (what happens), [`world`] (how it is run) and [`check`] (what must hold).
+#![allow(clippy::unwrap_used)]
+#![allow(clippy::disallowed_methods, reason = "the simulation stands outside of the house")]
+
+mod check;
+mod device;
+mod dice;
+mod look;
+mod net;
+mod oracle;
+mod panics;
+mod script;
+mod server;
+mod shrink;
+mod time;
+mod trace;
+mod user;
+mod world;
+
+use script::{Script, Shape};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use world::{Report, run};
+
+/// What a seed's world is made of; every second one has crashes.
+fn shape_of(seed: u64) -> Shape {
+    Shape { minutes: 20, crashes: seed.is_multiple_of(2) }
+}
+
+/// Runs a script in a folder of its own, in memory where the machine has such a place.
+fn run_script(script: &Script, keep: usize) -> Report {
+    let memory = Path::new("/dev/shm");
+    let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    run(script, dir.unwrap().path(), keep)
+}
+
+/// Says what is wrong with a seed, with the shortest script that shows it.
+fn explain(seed: u64, report: &Report) -> String {
+    let script = Script::of(seed, shape_of(seed));
+    let kind = kind_of(report);
+    let short = shrink::shrink(script, |script| kind_of(&run_script(script, 0)) == kind);
+    let last = run_script(&short, 10_000);
+    format!("seed {seed}: {:#?}\n{short}{}{:#?}", report.faults, last.tail, last.faults)
+}
+
+/// What sort of fault came first: its text without numbers and names.
+fn kind_of(report: &Report) -> Option<String> {
+    let first = report.faults.first()?;
+    let words = first.split(' ').filter(|word| word.bytes().all(|c| c.is_ascii_lowercase()));
+    Some(words.collect::<Vec<_>>().join(" "))
+}
+
+fn number(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
+}
+
+/// What many runs were.
+#[derive(Debug, Default)]
+struct Totals {
+    runs: u64,
+    device_hours: f64,
+    deeds: u64,
+    cuts: u64,
+    crashes: u64,
+    outcomes: BTreeMap<&'static str, u64>,
+}
+
+impl Totals {
+    fn add(&mut self, report: &Report) {
+        self.runs += 1;
+        self.device_hours += report.device_time.as_secs_f64() / 3600.0;
+        self.deeds += report.deeds;
+        self.cuts += report.cuts;
+        self.crashes += report.crashes;
+        for (outcome, count) in &report.outcomes {
+            *self.outcomes.entry(outcome).or_default() += count;
+        }
+    }
+}
+
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { runs, device_hours, deeds, cuts, crashes, outcomes } = self;
+        let an_hour = |count: u64| count as f64 / device_hours.max(1e-9);
+        write!(f, "{runs} runs, {device_hours:.1} device-hours, ")?;
+        let (deeds, cuts, crashes) = (an_hour(*deeds), an_hour(*cuts), an_hour(*crashes));
+        write!(f, "each with {deeds:.0} deeds, {cuts:.1} cuts, {crashes:.2} crashes; answers: {outcomes:?}")
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    for seed in 1..5 {
+        let script = Script::of(seed, shape_of(seed));
+        let (one, other) = (run_script(&script, 0), run_script(&script, 0));
+        assert!(one.events > 100);
+        assert_eq!((one.hash, one.events), (other.hash, other.events), "seed {seed}");
+    }
+}
+
+/// `scripts/sim` runs this with more seeds.
+#[test]
+fn devices_agree_and_nothing_is_lost() {
+    let (start, count) = (number("TARN_SIM_START", 1), number("TARN_SIM_SEEDS", 40));
+    let time_max = Duration::from_secs(60 * number("TARN_SIM_MINUTES", u64::MAX / 60));
+    let begun = Instant::now();
+    let (mut failed, mut totals) = (Vec::new(), Totals::default());
+    for seed in (start..start.saturating_add(count)).take_while(|_| begun.elapsed() < time_max) {
+        let report = run_script(&Script::of(seed, shape_of(seed)), 0);
+        totals.add(&report);
+        if !report.faults.is_empty() {
+            println!("seed {seed} fails: {:?}", report.faults.first());
+            failed.push((seed, report));
+        }
+    }
+    println!("{totals}; took {:.0} s", begun.elapsed().as_secs_f64());
+    if let Some((seed, report)) = failed.first() {
+        panic!("{} of {} seeds fail\n{}", failed.len(), totals.runs, explain(*seed, report));
+    }
+}

@@ -1,0 +1,135 @@
+//! Owns what programs were told, so that the end can be held against it. Bytes are made of slots, each of which names
+//! the write that it came from: a token is in a content or it is not, whatever became of the content.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Bytes of one slot.
+pub const SLOT: usize = 64;
+
+/// A write that a program was told has happened.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    who: usize,
+    is_synced: bool,
+}
+
+/// A write whose file a person removed.
+#[derive(Debug, Clone, Copy)]
+struct Gone {
+    who: usize,
+    is_synced: bool,
+}
+
+/// What must be so at the end.
+#[derive(Debug, Default)]
+pub struct Oracle {
+    last: u64,
+    wanted: BTreeMap<u64, Wanted>,
+    gone: BTreeMap<u64, Gone>,
+    touched: BTreeMap<u64, BTreeSet<usize>>,
+    /// Writes to one file, each with an older one.
+    same_file: BTreeMap<u64, u64>,
+}
+
+/// `count` slots that name one write.
+pub fn slots(token: u64, count: usize) -> Vec<u8> {
+    format!("{token:015}\n").into_bytes().repeat(SLOT / 16 * count)
+}
+
+/// The writes that bytes name.
+pub fn tokens(bytes: &[u8]) -> BTreeSet<u64> {
+    let first = |slot: &[u8]| std::str::from_utf8(slot.get(..15)?).ok()?.parse().ok();
+    bytes.chunks(SLOT).filter_map(first).collect()
+}
+
+impl Oracle {
+    pub fn token(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
+    /// A program was told that its write has happened.
+    pub fn told(&mut self, who: usize, token: u64) {
+        self.wanted.insert(token, Wanted { who, is_synced: false });
+        self.touch(who, &BTreeSet::from([token]));
+    }
+
+    /// A program changed, moved or linked a file in which it could see these: from now on it is meant to be there.
+    pub fn touch(&mut self, who: usize, seen: &BTreeSet<u64>) {
+        for token in seen {
+            self.gone.remove(token);
+            self.touched.entry(*token).or_default().insert(who);
+        }
+    }
+
+    /// The oldest write to the file that a write went to.
+    fn first_of(&self, token: u64) -> u64 {
+        let mut at = token;
+        while let Some(older) = self.same_file.get(&at) {
+            at = *older;
+        }
+        at
+    }
+
+    /// These are, or were, in one file.
+    pub fn join(&mut self, one: &BTreeSet<u64>, other: &BTreeSet<u64>) {
+        let firsts: BTreeSet<u64> = one.union(other).map(|token| self.first_of(*token)).collect();
+        let Some(first) = firsts.first() else { return };
+        self.same_file.extend(firsts.iter().skip(1).map(|later| (*later, *first)));
+    }
+
+    /// Who changed each file, by its first write.
+    fn touched_files(&self) -> BTreeMap<u64, BTreeSet<usize>> {
+        let mut files: BTreeMap<u64, BTreeSet<usize>> = BTreeMap::new();
+        for (token, touched) in &self.touched {
+            files.entry(self.first_of(*token)).or_default().extend(touched);
+        }
+        files
+    }
+
+    /// A program wrote over what it could see.
+    pub fn replaced(&mut self, seen: &BTreeSet<u64>) {
+        for token in seen {
+            self.wanted.remove(token);
+        }
+    }
+
+    /// A program removed the last name of what it could see.
+    pub fn removed(&mut self, who: usize, seen: &BTreeSet<u64>) {
+        self.replaced(seen);
+        self.gone.extend(seen.iter().map(|token| (*token, Gone { who, is_synced: false })));
+    }
+
+    /// fsync of a file in which these stand has returned.
+    pub fn synced(&mut self, who: usize, seen: &BTreeSet<u64>) {
+        for token in seen {
+            if let Some(wanted) = self.wanted.get_mut(token) {
+                wanted.is_synced = true;
+            }
+        }
+        // Whatever was done before it lies before it in the log.
+        self.gone.values_mut().filter(|gone| gone.who == who).for_each(|gone| gone.is_synced = true);
+    }
+
+    /// The power went: of this machine only what was synced counts.
+    pub fn power_cut(&mut self, who: usize) {
+        self.wanted.retain(|_, wanted| wanted.who != who || wanted.is_synced);
+        self.gone.retain(|_, gone| gone.who != who || gone.is_synced);
+    }
+
+    /// Writes that programs were told of and nobody has.
+    pub fn lost(&self, everywhere: &BTreeSet<u64>) -> Vec<String> {
+        let lost = self.wanted.iter().filter(|(token, _)| !everywhere.contains(token));
+        lost.map(|(token, wanted)| format!("write {token} of machine {} is lost ({wanted:?})", wanted.who)).collect()
+    }
+
+    /// Removed files that are there again though nobody else touched them.
+    pub fn returned(&self, present: &BTreeSet<u64>) -> Vec<String> {
+        let files = self.touched_files();
+        let alone = |token: &u64, who: usize| {
+            files.get(&self.first_of(*token)).is_none_or(|touched| touched.iter().all(|other| *other == who))
+        };
+        let back = self.gone.iter().filter(|(token, gone)| present.contains(token) && alone(token, gone.who));
+        back.map(|(token, gone)| format!("write {token}, removed by machine {}, is back", gone.who)).collect()
+    }
+}

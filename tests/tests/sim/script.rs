@@ -1,0 +1,167 @@
+//! Owns what happens in a run: a list of steps that one seed gives, and that can be shortened.
+
+use super::dice::Dice;
+use std::fmt;
+
+/// What a person, the network or fate does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Act {
+    /// A person's program does something; the number decides where and with what.
+    User(Deed, u64),
+    /// The line is cut; whether anybody is told.
+    Cut(bool),
+    /// The line is there again.
+    Heal,
+    /// The daemon is killed: what it had given to the kernel stays.
+    Kill,
+    /// The power fails after so many more changes of the disk; the number decides what of the rest stays.
+    PowerCut(u64, u64),
+}
+
+/// What programs do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deed {
+    MakeDir,
+    Create,
+    Replace,
+    Append,
+    Overwrite,
+    Truncate,
+    Unlink,
+    RemoveTree,
+    Rename,
+    Exchange,
+    Link,
+    Symlink,
+    Chmod,
+    Xattr,
+    SafeSave,
+    BackupSave,
+    Open,
+    Close,
+    Fsync,
+    Read,
+    Evict,
+}
+
+const DEEDS: [(Deed, u64); 21] = [
+    (Deed::MakeDir, 8),
+    (Deed::Create, 16),
+    (Deed::Replace, 8),
+    (Deed::Append, 10),
+    (Deed::Overwrite, 6),
+    (Deed::Truncate, 3),
+    (Deed::Unlink, 7),
+    (Deed::RemoveTree, 2),
+    (Deed::Rename, 14),
+    (Deed::Exchange, 2),
+    (Deed::Link, 4),
+    (Deed::Symlink, 2),
+    (Deed::Chmod, 4),
+    (Deed::Xattr, 2),
+    (Deed::SafeSave, 6),
+    (Deed::BackupSave, 3),
+    (Deed::Open, 5),
+    (Deed::Close, 5),
+    (Deed::Fsync, 8),
+    (Deed::Read, 6),
+    (Deed::Evict, 2),
+];
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    pub at_ms: u64,
+    pub who: usize,
+    pub act: Act,
+}
+
+/// A whole run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Script {
+    pub seed: u64,
+    pub machines: usize,
+    /// Of a thousand calls so many meet something odd.
+    pub oddness: u64,
+    pub steps: Vec<Step>,
+}
+
+/// What a script is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Shape {
+    pub minutes: u64,
+    pub crashes: bool,
+}
+
+impl Script {
+    /// The script of a seed.
+    pub fn of(seed: u64, shape: Shape) -> Self {
+        let mut dice = Dice::of(seed, 1);
+        let machines = 2 + dice.below(3) as usize;
+        let oddness = [0, 5, 30, 120][dice.below(4) as usize];
+        let end_ms = shape.minutes * 60_000;
+        let mut steps = Vec::new();
+        for who in 0..machines {
+            deeds(&mut dice, who, end_ms, &mut steps);
+            cuts(&mut dice, who, end_ms, &mut steps);
+            if shape.crashes {
+                crashes(&mut dice, who, end_ms, &mut steps);
+            }
+        }
+        steps.sort_by_key(|step: &Step| (step.at_ms, step.who));
+        Self { seed, machines, oddness, steps }
+    }
+}
+
+/// People work in bursts: 60 deeds and more an hour.
+fn deeds(dice: &mut Dice, who: usize, end_ms: u64, steps: &mut Vec<Step>) {
+    let mut at_ms = dice.below(20_000);
+    while at_ms < end_ms {
+        for _ in 0..dice.between(1, 12) {
+            steps.push(Step { at_ms, who, act: Act::User(deed(dice), dice.roll()) });
+            at_ms += if dice.chance(700) { dice.below(400) } else { dice.below(8_000) };
+        }
+        at_ms += dice.between(10_000, 400_000);
+    }
+}
+
+fn deed(dice: &mut Dice) -> Deed {
+    let mut at = dice.below(DEEDS.iter().map(|(_, weight)| weight).sum());
+    for (deed, weight) in DEEDS {
+        if at < weight {
+            return deed;
+        }
+        at -= weight;
+    }
+    Deed::Create
+}
+
+fn cuts(dice: &mut Dice, who: usize, end_ms: u64, steps: &mut Vec<Step>) {
+    let mut at_ms = dice.below(1_200_000);
+    while at_ms < end_ms {
+        steps.push(Step { at_ms, who, act: Act::Cut(dice.chance(600)) });
+        let long = dice.chance(250);
+        at_ms += if long { dice.between(60_000, 1_500_000) } else { dice.between(500, 60_000) };
+        steps.push(Step { at_ms, who, act: Act::Heal });
+        at_ms += dice.between(60_000, 2_400_000);
+    }
+}
+
+fn crashes(dice: &mut Dice, who: usize, end_ms: u64, steps: &mut Vec<Step>) {
+    let mut at_ms = dice.below(3_600_000);
+    while at_ms < end_ms {
+        let act = if dice.chance(300) { Act::Kill } else { Act::PowerCut(dice.below(12), dice.roll()) };
+        steps.push(Step { at_ms, who, act });
+        at_ms += dice.between(600_000, 10_000_000);
+    }
+}
+
+impl fmt::Display for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "seed {} with {} machines, oddness {}:", self.seed, self.machines, self.oddness)?;
+        for step in &self.steps {
+            writeln!(f, "  {:>9.3} machine {}: {:?}", step.at_ms as f64 / 1000.0, step.who, step.act)?;
+        }
+        Ok(())
+    }
+}

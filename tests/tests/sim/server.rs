@@ -1,0 +1,409 @@
+//! Owns the server of a simulation: the production rules and the production chain of the journal over rows in memory.
+//! It does what `service::push` and `service::pull` do, and checks on the way what must always hold of a journal.
+
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use tarn::remote::{FetchedFrames, RemoteError, UploadItem};
+use tarn_proto::api::{
+    Answer, ChildEntry, ChildrenResponse, ChunkRange, Outcome, PullResponse, PushRequest, PushResponse, to_binary,
+};
+use tarn_proto::change::{Change, Cursor, Row};
+use tarn_proto::chunk::{ContentKey, Header, decode};
+use tarn_proto::error::ErrorCode;
+use tarn_proto::ids::{ChunkId, DeviceId, EpochId, JournalHash, NodeId, SpaceId, VersionId};
+use tarn_proto::manifest::{Lookup, resolve, survey};
+use tarn_proto::name::Name;
+use tarn_proto::node::{Attrs, Content, FileVersion, NodeKind, NodeState, Timestamp};
+use tarn_proto::op::{OpKind, Operation};
+use tarn_server::rules::{self, Author, Decision, Effects, NodeRow, Snapshot};
+use tarn_server::store::batch::Batch;
+
+pub const SPACE: SpaceId = SpaceId([0x5A; 16]);
+/// Rows in a page: few, so that pages are always met.
+const PAGE_ROWS: usize = 40;
+
+/// Which row.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Key {
+    Alias(NodeId),
+    Node(NodeId),
+    Entry(NodeId, Name),
+    Conflict([u8; 16]),
+}
+
+type Digest = [u8; 32];
+
+/// What is remembered of a device.
+#[derive(Debug, Default)]
+struct Marks {
+    highest: u64,
+    answered: u64,
+    answers: BTreeMap<u64, (Digest, Answer)>,
+}
+
+/// The server.
+#[derive(Debug)]
+pub struct SimServer {
+    pub snapshot: Snapshot,
+    pub rows: BTreeMap<Key, Change>,
+    pub versions: BTreeMap<VersionId, (NodeId, FileVersion)>,
+    pub chunks: HashMap<ChunkId, Bytes>,
+    epoch: EpochId,
+    hashes: Vec<JournalHash>,
+    marks: BTreeMap<DeviceId, Marks>,
+    names: BTreeMap<DeviceId, String>,
+    pages: BTreeMap<String, (Cursor, Vec<Change>)>,
+    next_page: u64,
+    /// What was found wrong on the way.
+    pub faults: Vec<String>,
+    /// How every operation ended, for the table of what was met.
+    pub outcomes: BTreeMap<&'static str, u64>,
+}
+
+fn refused(code: ErrorCode, detail: &str) -> RemoteError {
+    RemoteError::Refused { code, detail: detail.into() }
+}
+
+fn digest(op: &Operation) -> Digest {
+    *blake3::hash(&to_binary(&(op.counter, &op.kind))).as_bytes()
+}
+
+fn content_of(op: &Operation) -> Option<&Content> {
+    match &op.kind {
+        OpKind::Create { content, .. } => content.as_ref(),
+        OpKind::Write { content, .. } => Some(content),
+        _ => None,
+    }
+}
+
+impl SimServer {
+    pub fn new() -> Self {
+        let nobody = DeviceId([0; 16]);
+        let attrs = Attrs { mode: 0o755, ..Attrs::default() };
+        let state = NodeState { kind: NodeKind::Dir, attrs, file: None };
+        let root = NodeRow { seq: 0, device: nobody, content_seq: 0, content_device: nobody, state };
+        Self {
+            snapshot: Snapshot::complete(SPACE, root),
+            rows: BTreeMap::new(),
+            versions: BTreeMap::new(),
+            chunks: HashMap::new(),
+            epoch: EpochId([1; 16]),
+            hashes: vec![JournalHash([0; 32])],
+            marks: BTreeMap::new(),
+            names: BTreeMap::new(),
+            pages: BTreeMap::new(),
+            next_page: 0,
+            faults: Vec::new(),
+            outcomes: BTreeMap::new(),
+        }
+    }
+
+    pub fn enrol(&mut self, device: DeviceId, name: &str) {
+        self.names.insert(device, name.to_owned());
+    }
+
+    pub fn seq(&self) -> u64 {
+        self.hashes.len() as u64 - 1
+    }
+
+    pub fn cursor(&self) -> Cursor {
+        Cursor { epoch: self.epoch, seq: self.seq(), hash: self.hashes[self.hashes.len() - 1] }
+    }
+
+    fn check_cursor(&self, cursor: &Cursor) -> Result<(), RemoteError> {
+        if cursor.epoch != self.epoch {
+            return Err(refused(ErrorCode::EpochChanged, "the cursor is of another epoch"));
+        }
+        match self.hashes.get(cursor.seq as usize) {
+            None => Err(refused(ErrorCode::LaggingReplica, "the cursor is ahead of this server")),
+            Some(hash) if *hash != cursor.hash => {
+                Err(refused(ErrorCode::EpochChanged, "the hash is of another history"))
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    pub fn push(
+        &mut self,
+        device: DeviceId,
+        request: &PushRequest,
+        now: Timestamp,
+    ) -> Result<PushResponse, RemoteError> {
+        check_request(device, request)?;
+        self.check_cursor(&request.cursor)?;
+        let before = self.cursor();
+        let highest = self.marks.entry(device).or_default().highest;
+        let fresh = request.ops.partition_point(|op| op.counter <= highest);
+        let mut answers = self.replay(device, &request.ops[..fresh])?;
+        let author = Author {
+            space: SPACE,
+            device,
+            shown_as: device,
+            device_name: self.names.get(&device).cloned().unwrap_or_default(),
+            cursor_seq: request.cursor.seq,
+            now,
+        };
+        for op in &request.ops[fresh..] {
+            let is_held = answers.last().is_some_and(|last: &Answer| !last.outcome.is_settled());
+            let outcome = if is_held { Some(Outcome::Skipped) } else { self.lacking(op) };
+            let answer = match outcome {
+                Some(outcome) => Answer { counter: op.counter, outcome, changes: Vec::new() },
+                None => self.decide(&author, op)?,
+            };
+            if answer.outcome.is_settled() {
+                let marks = self.marks.entry(device).or_default();
+                marks.highest = op.counter;
+                marks.answers.insert(op.counter, (digest(op), answer.clone()));
+            }
+            answers.push(answer);
+        }
+        let marks = self.marks.entry(device).or_default();
+        marks.answered = request.answered.min(marks.highest).max(marks.answered);
+        let answered = marks.answered;
+        marks.answers.retain(|counter, _| *counter > answered);
+        Ok(PushResponse { answers, before, after: self.cursor() })
+    }
+
+    fn replay(&self, device: DeviceId, ops: &[Operation]) -> Result<Vec<Answer>, RemoteError> {
+        let known = self.marks.get(&device);
+        let first = |op: &Operation| match known.and_then(|marks| marks.answers.get(&op.counter)) {
+            Some((first, answer)) if *first == digest(op) => Ok(answer.clone()),
+            Some(_) => Err(refused(ErrorCode::DeviceRolledBack, "this counter was used for another operation")),
+            None => Err(refused(ErrorCode::DeviceRolledBack, "this counter was used before")),
+        };
+        ops.iter().map(first).collect()
+    }
+
+    /// The answer to an operation whose content is not all there.
+    fn lacking(&self, op: &Operation) -> Option<Outcome> {
+        let content = content_of(op)?;
+        let lookup = |id: &ChunkId| self.plain(*id).map_or(Lookup::Missing, Lookup::Bytes);
+        match survey(&content.manifest, content.size, lookup) {
+            Err(error) => Some(Outcome::Refused { code: ErrorCode::BadManifest, detail: error.to_string() }),
+            Ok(survey) => {
+                let chunks = survey.chunks.keys().filter(|id| !self.chunks.contains_key(id));
+                let missing: Vec<ChunkId> = survey.missing.keys().chain(chunks).copied().collect();
+                (!missing.is_empty()).then_some(Outcome::RetryLater { code: ErrorCode::MissingChunks, missing })
+            }
+        }
+    }
+
+    fn decide(&mut self, author: &Author, op: &Operation) -> Result<Answer, RemoteError> {
+        let seq = self.seq() + 1;
+        let decision = rules::decide(&self.snapshot, author, op, seq);
+        let Decision { outcome, changes, effects } =
+            decision.map_err(|missing| RemoteError::Busy(format!("rows are missing: {missing:?}")))?;
+        *self.outcomes.entry(outcome_name(&outcome)).or_default() += 1;
+        if let Some(effects) = effects {
+            self.apply(&effects, seq);
+        }
+        Ok(Answer { counter: op.counter, outcome, changes })
+    }
+
+    fn apply(&mut self, effects: &Effects, seq: u64) {
+        if effects.seq != seq {
+            self.faults.push(format!("seq {} follows {}", effects.seq, seq - 1));
+        }
+        self.snapshot.apply(effects);
+        for change in effects.changes() {
+            self.rows.insert(key_of(&change.row), change);
+        }
+        for change in &effects.versions {
+            self.versions.insert(change.file.content.version, (change.node, change.file.clone()));
+        }
+        let mut batch = Batch::new(SPACE, self.cursor(), 0);
+        batch.add(effects.clone());
+        self.hashes.push(batch.cursor().hash);
+    }
+
+    pub fn pull(&mut self, cursor: &Cursor, page: Option<&str>) -> Result<PullResponse, RemoteError> {
+        self.check_cursor(cursor)?;
+        let (upto, changes) = match page {
+            Some(page) => {
+                let kept = self.pages.get(page).cloned();
+                kept.ok_or_else(|| refused(ErrorCode::BadRequest, "the page token is of another pull"))?
+            }
+            None => (self.cursor(), self.changes_since(cursor.seq)),
+        };
+        Ok(self.page_of(upto, changes))
+    }
+
+    fn page_of(&mut self, upto: Cursor, mut changes: Vec<Change>) -> PullResponse {
+        let rest = changes.split_off(changes.len().min(PAGE_ROWS));
+        let next = (!rest.is_empty()).then(|| {
+            self.next_page += 1;
+            let token = self.next_page.to_string();
+            self.pages.insert(token.clone(), (upto, rest));
+            token
+        });
+        PullResponse { upto, changes, next }
+    }
+
+    fn changes_since(&self, seq: u64) -> Vec<Change> {
+        let newer = self.rows.values().filter(|change| change.seq > seq);
+        let (gone, present): (Vec<&Change>, Vec<&Change>) = newer.partition(|change| is_gone(&change.row));
+        // A device that starts afresh has nothing that could be gone.
+        let gone = gone.into_iter().filter(|_| seq > 0);
+        present.into_iter().chain(gone).cloned().collect()
+    }
+
+    pub fn children(&self, node: NodeId, after: Option<&str>) -> Result<ChildrenResponse, RemoteError> {
+        let not_found = || refused(ErrorCode::NotFound, "no such folder");
+        let (node_seq, folder) = self.state_of(node).ok_or_else(not_found)?;
+        let skip: usize = after.map_or(Ok(0), str::parse).map_err(|_| refused(ErrorCode::BadRequest, "page"))?;
+        let all = self.entries_of(node).filter_map(|(name, seq, child)| {
+            let (node_seq, state) = self.state_of(child)?;
+            Some(ChildEntry { name: name.clone(), entry_seq: seq, node: child, node_seq, state })
+        });
+        let all: Vec<ChildEntry> = all.collect();
+        let next = (all.len() > skip + PAGE_ROWS).then(|| (skip + PAGE_ROWS).to_string());
+        let children = all.into_iter().skip(skip).take(PAGE_ROWS).collect();
+        Ok(ChildrenResponse { seq: self.seq(), node: folder, node_seq, children, next })
+    }
+
+    fn state_of(&self, node: NodeId) -> Option<(u64, NodeState)> {
+        match self.rows.get(&Key::Node(node)) {
+            Some(Change { seq, row: Row::Node { state: Some(state), .. } }) => Some((*seq, (**state).clone())),
+            Some(_) => None,
+            None if node == NodeId::root_of(SPACE) => {
+                let attrs = Attrs { mode: 0o755, ..Attrs::default() };
+                Some((0, NodeState { kind: NodeKind::Dir, attrs, file: None }))
+            }
+            None => None,
+        }
+    }
+
+    /// A present node.
+    pub fn node(&self, node: NodeId) -> Option<NodeState> {
+        self.state_of(node).map(|(_, state)| state)
+    }
+
+    /// The present entries of a folder, by name.
+    pub fn entries_of(&self, parent: NodeId) -> impl Iterator<Item = (&Name, u64, NodeId)> {
+        let first = Name::new(vec![1u8]).expect("a name of one byte");
+        let all = self.rows.range(Key::Entry(parent, first)..);
+        let here = all.map_while(move |(key, change)| match key {
+            Key::Entry(of, name) if *of == parent => Some((name, change)),
+            _ => None,
+        });
+        here.filter_map(|(name, change)| match &change.row {
+            Row::Entry { node: Some(node), .. } => Some((name, change.seq, *node)),
+            _ => None,
+        })
+    }
+
+    pub fn missing(&self, ids: &[ChunkId]) -> Vec<ChunkId> {
+        ids.iter().filter(|id| !self.chunks.contains_key(id)).copied().collect()
+    }
+
+    pub fn upload(&mut self, items: Vec<UploadItem>) -> Result<u64, RemoteError> {
+        let mut stored = 0;
+        for item in items {
+            decode(&ContentKey::Ordinary, item.id, &item.stored)
+                .map_err(|error| refused(ErrorCode::BadChunk, &error.to_string()))?;
+            stored += u64::from(self.chunks.insert(item.id, item.stored).is_none());
+        }
+        Ok(stored)
+    }
+
+    pub fn fetch(&self, ranges: &[ChunkRange]) -> Result<Vec<FetchedFrames>, RemoteError> {
+        ranges.iter().map(|range| self.fetch_one(range)).collect()
+    }
+
+    fn fetch_one(&self, range: &ChunkRange) -> Result<FetchedFrames, RemoteError> {
+        let stored = self.chunks.get(&range.id).ok_or_else(|| refused(ErrorCode::NotFound, "no such chunk"))?;
+        let header = Header::parse(stored).map_err(|e| RemoteError::Malformed(e.to_string()))?;
+        let frames = header.frames_stored_range(range.first_frame, range.frame_count);
+        let frames = frames.ok_or_else(|| refused(ErrorCode::BadRequest, "no such frame"))?;
+        Ok(FetchedFrames {
+            id: range.id,
+            first_frame: range.first_frame,
+            frame_count: range.frame_count.min(header.frame_count() - range.first_frame),
+            header: stored.slice(..header.header_len()),
+            frames: stored.slice(frames),
+        })
+    }
+
+    fn plain(&self, id: ChunkId) -> Option<Vec<u8>> {
+        self.chunks.get(&id).and_then(|stored| decode(&ContentKey::Ordinary, id, stored).ok())
+    }
+
+    /// All bytes of a content, if all are there.
+    pub fn bytes_of(&self, content: &Content) -> Option<Vec<u8>> {
+        let resolved = resolve(&content.manifest, 0..content.size, |id| self.plain(*id)).ok()?;
+        let mut bytes = Vec::with_capacity(content.size as usize);
+        for chunk in &resolved.chunks {
+            bytes.extend(self.plain(chunk.entry.id)?);
+        }
+        (resolved.missing.is_empty() && bytes.len() as u64 == content.size).then_some(bytes)
+    }
+
+    /// What is wrong with the tree: orphans, cycles, folders with two names, contents that are not there.
+    pub fn unsound(&self) -> Vec<String> {
+        let mut faults = self.faults.clone();
+        let (root, mut reached) = (NodeId::root_of(SPACE), BTreeSet::new());
+        let (mut todo, mut dirs) = (vec![root], BTreeSet::from([root]));
+        while let Some(parent) = todo.pop() {
+            for (name, _, node) in self.entries_of(parent) {
+                let Some(state) = self.node(node) else {
+                    faults.push(format!("{name} names {node}, which is not there"));
+                    continue;
+                };
+                reached.insert(node);
+                if state.kind.is_dir() && !dirs.insert(node) {
+                    faults.push(format!("folder {node} has a second name {name}"));
+                } else if state.kind.is_dir() {
+                    todo.push(node);
+                }
+                if state.file.as_ref().is_some_and(|file| self.bytes_of(&file.content).is_none()) {
+                    faults.push(format!("bytes of {name} are missing"));
+                }
+            }
+        }
+        let nodes = self.rows.iter().filter_map(|(key, change)| match (key, &change.row) {
+            (Key::Node(node), Row::Node { state: Some(_), .. }) => Some(*node),
+            _ => None,
+        });
+        faults.extend(
+            nodes.filter(|node| *node != root && !reached.contains(node)).map(|node| format!("{node} is an orphan")),
+        );
+        faults
+    }
+}
+
+fn check_request(device: DeviceId, request: &PushRequest) -> Result<(), RemoteError> {
+    if !request.ops.is_sorted_by(|a, b| a.counter < b.counter) || request.ops.first().is_some_and(|op| op.counter == 0)
+    {
+        return Err(refused(ErrorCode::BadCounter, "the counters of a push increase from 1"));
+    }
+    let is_ahead = |op: &Operation| matches!(&op.kind, OpKind::Write { base, .. } if base.get(device) >= op.counter);
+    if request.ops.iter().any(is_ahead) {
+        return Err(refused(ErrorCode::DeviceRolledBack, "a vector names an operation that is still to come"));
+    }
+    Ok(())
+}
+
+fn is_gone(row: &Row) -> bool {
+    matches!(row, Row::Node { state: None, .. } | Row::Entry { node: None, .. } | Row::Conflict { state: None, .. })
+}
+
+fn key_of(row: &Row) -> Key {
+    match row {
+        Row::Alias { node, .. } => Key::Alias(*node),
+        Row::Node { node, .. } => Key::Node(*node),
+        Row::Entry { parent, name, .. } => Key::Entry(*parent, name.clone()),
+        Row::Conflict { conflict, .. } => Key::Conflict(conflict.0),
+    }
+}
+
+fn outcome_name(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Applied => "applied",
+        Outcome::Merged => "merged",
+        Outcome::Conflicted { .. } => "conflicted",
+        Outcome::Refused { .. } => "refused",
+        Outcome::RetryLater { .. } => "retry later",
+        Outcome::NeedsName => "needs name",
+        Outcome::Skipped => "skipped",
+    }
+}

@@ -1,0 +1,375 @@
+//! Owns the programs of a simulated person: each deed is what a program would call, with what it was told noted down.
+
+use super::device::Life;
+use super::dice::Dice;
+use super::look::{list, seen};
+use super::net::Centre;
+use super::oracle::{Oracle, SLOT, slots};
+use super::script::Deed;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tarn::hydrate::Priority;
+use tarn::meta::rows::{Ino, ROOT};
+use tarn::tree::{DirEntry, NewNode, NodeType, RenameRequest, TreeError};
+use tarn_proto::name::Name;
+use tarn_proto::node::{AttrChange, ByteString, NodeKind};
+use tarn_proto::op::RenameMode;
+
+/// Few names: they shall collide.
+const NAMES: [&str; 7] = ["a", "b", "c", "d", "notes.txt", "main.rs", "long name with spaces.tar.gz"];
+
+type Done = Result<String, TreeError>;
+
+/// A person at a machine.
+pub struct User<'a> {
+    pub who: usize,
+    pub life: &'a mut Life,
+    pub centre: &'a Arc<Centre>,
+    pub oracle: &'a mut Oracle,
+    pub dice: Dice,
+}
+
+/// A name and what it stands for.
+struct Spot {
+    dir: Ino,
+    name: Name,
+    ino: Ino,
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text).expect("these names keep to the rules")
+}
+
+impl User<'_> {
+    /// Does something; what it says goes into the trace.
+    pub fn act(&mut self, deed: Deed) -> Done {
+        match deed {
+            Deed::MakeDir => self.make_dir(),
+            Deed::Create => self.create(),
+            Deed::Replace => self.replace(),
+            Deed::Append => self.append(),
+            Deed::Overwrite => self.overwrite(),
+            Deed::Truncate => self.truncate(),
+            Deed::Unlink => self.unlink(),
+            Deed::RemoveTree => self.remove_tree(),
+            Deed::Rename => self.rename(RenameMode::Replace),
+            Deed::Exchange => self.rename(RenameMode::Exchange),
+            Deed::Link => self.link(),
+            Deed::Symlink => self.symlink(),
+            Deed::Chmod => self.chmod(),
+            Deed::Xattr => self.xattr(),
+            Deed::SafeSave => self.safe_save(),
+            Deed::BackupSave => self.backup_save(),
+            Deed::Open => self.open(),
+            Deed::Close => self.close(),
+            Deed::Fsync => self.fsync(),
+            Deed::Read => self.read(),
+            Deed::Evict => Ok(format!("evict {:?}", self.life.contents.evict_all()?)),
+        }
+    }
+
+    fn any_name(&mut self) -> Name {
+        name(self.dice.pick(&NAMES).copied().unwrap_or("a"))
+    }
+
+    /// Some folder: the root, or further down.
+    fn any_dir(&mut self) -> Result<Ino, TreeError> {
+        let mut dir = ROOT;
+        for _ in 0..6 {
+            if self.dice.chance(350) {
+                break;
+            }
+            let dirs: Vec<DirEntry> =
+                list(self.life, dir)?.into_iter().filter(|entry| entry.node_type == NodeType::Dir).collect();
+            match self.dice.pick(&dirs) {
+                Some(entry) => dir = entry.ino,
+                None => break,
+            }
+        }
+        Ok(dir)
+    }
+
+    /// Something that is there.
+    fn any_spot(&mut self, fits: impl Fn(NodeType) -> bool) -> Result<Spot, TreeError> {
+        for _ in 0..4 {
+            let dir = self.any_dir()?;
+            let entries: Vec<DirEntry> =
+                list(self.life, dir)?.into_iter().filter(|entry| fits(entry.node_type)).collect();
+            if let Some(entry) = self.dice.pick(&entries) {
+                return Ok(Spot { dir, name: entry.name.clone(), ino: entry.ino });
+            }
+        }
+        Err(TreeError::NotFound)
+    }
+
+    fn any_file(&mut self) -> Result<Spot, TreeError> {
+        self.any_spot(|node_type| node_type == NodeType::File)
+    }
+
+    fn seen(&self, ino: Ino) -> Result<std::collections::BTreeSet<u64>, TreeError> {
+        seen(self.life, &self.centre.server.lock(), ino)
+    }
+
+    fn node(&self, kind: NodeKind, open: Option<bool>) -> NewNode {
+        NewNode { kind, mode: 0o644, uid: 0, gid: 0, open }
+    }
+
+    fn make_dir(&mut self) -> Done {
+        let (dir, name) = (self.any_dir()?, self.any_name());
+        let made = self.life.tree.create(dir, &name, self.node(NodeKind::Dir, None))?;
+        Ok(format!("mkdir {dir:?}/{name} is {:?}", made.ino))
+    }
+
+    fn count(&mut self) -> usize {
+        match self.dice.below(100) {
+            0 => self.dice.between(5_000, 12_000) as usize,
+            1..4 => self.dice.between(1_000, 2_000) as usize,
+            _ => self.dice.between(1, 8) as usize,
+        }
+    }
+
+    /// Writes a new token; it counts once the call has returned.
+    fn write(&mut self, ino: Ino, offset: u64) -> Result<u64, TreeError> {
+        let (token, count) = (self.oracle.token(), self.count());
+        self.life.tree.write(ino, offset, &slots(token, count))?;
+        self.oracle.told(self.who, token);
+        Ok(token)
+    }
+
+    fn create_at(&mut self, dir: Ino, name: &Name) -> Result<(Ino, u64), TreeError> {
+        let ino = self.life.tree.create(dir, name, self.node(NodeKind::File, Some(true)))?.ino;
+        let token = self.write(ino, 0);
+        self.life.tree.closed(ino, true)?;
+        Ok((ino, token?))
+    }
+
+    fn create(&mut self) -> Done {
+        let (dir, name) = (self.any_dir()?, self.any_name());
+        let (ino, token) = self.create_at(dir, &name)?;
+        Ok(format!("create {dir:?}/{name} is {ino:?} with {token}"))
+    }
+
+    /// Changes a file as a program does that has it open meanwhile.
+    fn edit(&mut self, what: &str, change: impl FnOnce(&mut Self, Ino) -> Result<u64, TreeError>) -> Done {
+        let spot = self.any_file()?;
+        let seen = self.seen(spot.ino)?;
+        self.life.tree.opened(spot.ino, true)?;
+        self.oracle.touch(self.who, &seen);
+        let changed = change(self, spot.ino);
+        self.life.tree.closed(spot.ino, true)?;
+        let token = changed?;
+        // What it could see and did not leave there is replaced.
+        let left = self.seen(spot.ino)?;
+        self.oracle.join(&seen, &left);
+        self.oracle.replaced(&seen.difference(&left).copied().collect());
+        Ok(format!("{what} {:?}/{} ({:?}) with {token}", spot.dir, spot.name, spot.ino))
+    }
+
+    fn replace(&mut self) -> Done {
+        self.edit("replace", |user, ino| {
+            user.life.tree.truncate(ino, 0)?;
+            user.write(ino, 0)
+        })
+    }
+
+    fn append(&mut self) -> Done {
+        self.edit("append", |user, ino| {
+            let end = user.life.tree.stat(ino)?.size_bytes.next_multiple_of(SLOT as u64);
+            user.write(ino, end)
+        })
+    }
+
+    fn overwrite(&mut self) -> Done {
+        self.edit("overwrite", |user, ino| {
+            let slots = user.life.tree.stat(ino)?.size_bytes / SLOT as u64;
+            let at = user.dice.below(slots + 1) * SLOT as u64;
+            user.write(ino, at)
+        })
+    }
+
+    fn truncate(&mut self) -> Done {
+        self.edit("truncate", |user, ino| {
+            let slots = user.life.tree.stat(ino)?.size_bytes / SLOT as u64;
+            let kept = user.dice.below(slots + 1);
+            user.life.tree.truncate(ino, kept * SLOT as u64)?;
+            Ok(kept)
+        })
+    }
+
+    fn unlink_at(&mut self, spot: &Spot) -> Result<(), TreeError> {
+        let seen = self.seen(spot.ino)?;
+        let is_last = self.life.tree.stat(spot.ino)?.link_count == 1;
+        self.life.tree.unlink(spot.dir, &spot.name)?;
+        if is_last {
+            self.oracle.removed(self.who, &seen);
+        }
+        Ok(())
+    }
+
+    fn unlink(&mut self) -> Done {
+        let spot = self.any_spot(|node_type| node_type != NodeType::Dir)?;
+        self.unlink_at(&spot)?;
+        Ok(format!("unlink {:?}/{} ({:?})", spot.dir, spot.name, spot.ino))
+    }
+
+    fn remove_tree(&mut self) -> Done {
+        let spot = self.any_spot(|node_type| node_type == NodeType::Dir)?;
+        let count = self.remove_below(spot.ino, 0)?;
+        self.life.tree.rmdir(spot.dir, &spot.name)?;
+        Ok(format!("rm -r {:?}/{} ({:?}), {count} entries", spot.dir, spot.name, spot.ino))
+    }
+
+    fn remove_below(&mut self, dir: Ino, depth: u32) -> Result<u64, TreeError> {
+        let mut count = 0;
+        for DirEntry { name, ino, node_type, .. } in list(self.life, dir)? {
+            if node_type != NodeType::Dir {
+                self.unlink_at(&Spot { dir, name, ino })?;
+            } else if depth < 40 {
+                count += self.remove_below(ino, depth + 1)?;
+                self.life.tree.rmdir(dir, &name)?;
+            }
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    fn rename(&mut self, mode: RenameMode) -> Done {
+        let from = self.any_spot(|_| true)?;
+        let to = if mode == RenameMode::Exchange { Some(self.any_spot(|_| true)?) } else { None };
+        let (to_parent, to_name) = match to {
+            Some(to) => (to.dir, to.name),
+            None => (self.any_dir()?, self.any_name()),
+        };
+        self.rename_spot(&from, to_parent, &to_name, mode)?;
+        Ok(format!("{mode:?} {:?}/{} ({:?}) to {to_parent:?}/{to_name}", from.dir, from.name, from.ino))
+    }
+
+    fn rename_spot(&mut self, from: &Spot, to_parent: Ino, to_name: &Name, mode: RenameMode) -> Result<(), TreeError> {
+        let moved = self.seen(from.ino)?;
+        let displaced = match self.life.tree.lookup(to_parent, to_name) {
+            Ok(stat) if stat.ino != from.ino => Some(stat),
+            _ => None,
+        };
+        let over = displaced.as_ref().map(|stat| self.seen(stat.ino)).transpose()?.unwrap_or_default();
+        let (parent, name) = (from.dir, from.name.clone());
+        let to_name = to_name.clone();
+        self.life.tree.rename(&RenameRequest { parent, name, to_parent, to_name, mode })?;
+        self.oracle.touch(self.who, &moved);
+        if mode == RenameMode::Replace {
+            self.oracle.join(&moved, &over);
+        }
+        match (mode, displaced) {
+            (RenameMode::Exchange, _) => self.oracle.touch(self.who, &over),
+            (_, Some(stat)) if stat.link_count == 1 && stat.kind.is_file() => self.oracle.removed(self.who, &over),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn link(&mut self) -> Done {
+        let spot = self.any_file()?;
+        let (dir, name) = (self.any_dir()?, self.any_name());
+        let seen = self.seen(spot.ino)?;
+        self.life.tree.link(spot.ino, dir, &name)?;
+        self.oracle.touch(self.who, &seen);
+        Ok(format!("link {:?} as {dir:?}/{name}", spot.ino))
+    }
+
+    fn symlink(&mut self) -> Done {
+        let (dir, name) = (self.any_dir()?, self.any_name());
+        let kind = match self.dice.below(3) {
+            0 => NodeKind::Fifo,
+            _ => NodeKind::Symlink { target: format!("target {}", self.dice.below(100)).into_bytes() },
+        };
+        self.life.tree.create(dir, &name, self.node(kind, None))?;
+        Ok(format!("symlink {dir:?}/{name}"))
+    }
+
+    fn set_attrs(&mut self, change: &AttrChange) -> Done {
+        let spot = self.any_spot(|_| true)?;
+        let seen = self.seen(spot.ino)?;
+        self.life.tree.set_attrs(spot.ino, change)?;
+        self.oracle.touch(self.who, &seen);
+        Ok(format!("set attributes of {:?}", spot.ino))
+    }
+
+    fn chmod(&mut self) -> Done {
+        let mode = Some(0o400 + self.dice.below(0o377) as u32);
+        self.set_attrs(&AttrChange { mode, ..AttrChange::default() })
+    }
+
+    fn xattr(&mut self) -> Done {
+        let value = self.dice.chance(700).then(|| ByteString(self.dice.roll().to_le_bytes().to_vec()));
+        let key = format!("user.{}", self.dice.below(3));
+        self.set_attrs(&AttrChange { xattrs: BTreeMap::from([(key, value)]), ..AttrChange::default() })
+    }
+
+    /// A temporary file renamed over the real one.
+    fn safe_save(&mut self) -> Done {
+        let spot = self.any_file()?;
+        let temporary = name(&format!(".{}.tmp", spot.name));
+        let (ino, token) = self.create_at(spot.dir, &temporary)?;
+        if self.dice.chance(500) {
+            self.life.tree.fsync(ino)?;
+            self.oracle.synced(self.who, &std::collections::BTreeSet::from([token]));
+        }
+        let from = Spot { dir: spot.dir, name: temporary, ino };
+        self.rename_spot(&from, spot.dir, &spot.name, RenameMode::Replace)?;
+        Ok(format!("save {:?}/{} ({:?}) by renaming {ino:?} over it, {token}", spot.dir, spot.name, spot.ino))
+    }
+
+    /// The old file renamed away, a new one created under its name, the old one removed.
+    fn backup_save(&mut self) -> Done {
+        let spot = self.any_file()?;
+        let seen = self.seen(spot.ino)?;
+        let backup = name(&format!("{}~", spot.name));
+        self.rename_spot(&spot, spot.dir, &backup, RenameMode::Replace)?;
+        let (ino, token) = self.create_at(spot.dir, &spot.name)?;
+        self.oracle.join(&seen, &std::collections::BTreeSet::from([token]));
+        if self.dice.chance(700) {
+            let old = Spot { name: backup, ..spot };
+            self.unlink_at(&old)?;
+            return Ok(format!("save with backup, {ino:?} with {token}"));
+        }
+        Ok(format!("save and keep the backup, {ino:?} with {token}"))
+    }
+
+    fn open(&mut self) -> Done {
+        let spot = self.any_file()?;
+        let writes = self.dice.chance(500);
+        self.life.tree.opened(spot.ino, writes)?;
+        self.life.handles.push((spot.ino, writes));
+        Ok(format!("open {:?}, to write: {writes}", spot.ino))
+    }
+
+    fn close(&mut self) -> Done {
+        if self.life.handles.is_empty() {
+            return Ok("nothing to close".to_owned());
+        }
+        let at = self.dice.below(self.life.handles.len() as u64) as usize;
+        let (ino, writes) = self.life.handles.remove(at);
+        self.life.tree.closed(ino, writes)?;
+        Ok(format!("close {ino:?}"))
+    }
+
+    fn fsync(&mut self) -> Done {
+        let spot = self.any_file()?;
+        let seen = self.seen(spot.ino)?;
+        self.life.tree.fsync(spot.ino)?;
+        self.oracle.synced(self.who, &seen);
+        Ok(format!("fsync {:?}", spot.ino))
+    }
+
+    /// Brings a file here, in the background.
+    fn read(&mut self) -> Done {
+        let spot = self.any_file()?;
+        let content = self.life.tree.content(spot.ino)?;
+        let hydrator = self.life.hydrator.clone();
+        tokio::spawn(async move {
+            let all = 0..content.size_bytes();
+            // Without a network it fails; the next reader tries again.
+            let _ = hydrator.need(&content, std::slice::from_ref(&all), Priority::Demand).await;
+        });
+        Ok(format!("read {:?}", spot.ino))
+    }
+}

@@ -1,0 +1,273 @@
+//! Owns one run: a world is made, the script happens to it, everything heals, and the end is looked at.
+
+use super::check;
+use super::device::Machine;
+use super::dice::Dice;
+use super::net::{Centre, Line};
+use super::oracle::Oracle;
+use super::script::{Act, Script, Step};
+use super::server::SimServer;
+use super::time::{MachineClock, Time};
+use super::trace::Trace;
+use super::user::User;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tarn::env::{CrashDisk, Fault};
+use tarn::meta::rows::Ticket;
+use tarn::tree::TreeError;
+use tarn_proto::ids::DeviceId;
+use tokio::sync::watch;
+
+/// Healed devices must agree within this.
+const PATIENCE: Duration = Duration::from_secs(3_600);
+
+/// What a run was.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// Hash of everything that happened.
+    pub hash: String,
+    pub events: u64,
+    pub deeds: u64,
+    pub cuts: u64,
+    pub crashes: u64,
+    pub device_time: Duration,
+    pub outcomes: BTreeMap<&'static str, u64>,
+    pub faults: Vec<String>,
+    /// The last events.
+    pub tail: String,
+}
+
+/// What comes next, beside the script.
+#[derive(Debug, Clone)]
+enum Next {
+    Step(Act),
+    /// The power is gone now; what stays is chosen.
+    Off(u64),
+    On,
+}
+
+struct World {
+    time: Time,
+    centre: Arc<Centre>,
+    machines: Vec<Machine>,
+    oracle: Oracle,
+    trace: Trace,
+    due: BTreeMap<(u64, u64), (usize, Next)>,
+    count: u64,
+    report: Report,
+}
+
+/// Runs a script. `keep`: how many of the last events are kept for people.
+pub fn run(script: &Script, dir: &Path, keep: usize) -> Report {
+    let (time, trace) = (Time::default(), Trace::keeping(keep));
+    let world = World::new(script, dir, time.clone(), trace.clone());
+    super::panics::clear();
+    let mut report = time.run(world.run(script));
+    report.faults.extend(super::panics::take());
+    (report.hash, report.events) = trace.hash();
+    report.tail = trace.tail();
+    report
+}
+
+impl World {
+    fn new(script: &Script, dir: &Path, time: Time, trace: Trace) -> Self {
+        let clock = Arc::new(MachineClock { time: time.clone(), skew_secs: 0 });
+        let centre = Centre { server: Mutex::new(SimServer::new()), seq: watch::Sender::new(0), clock };
+        let mut dice = Dice::of(script.seed, 2);
+        let machine = |who: usize| Machine {
+            who,
+            seed: script.seed,
+            id: DeviceId([who as u8 + 1; 16]),
+            dir: dir.join(format!("machine{who}")),
+            disk: CrashDisk::new(),
+            line: watch::Sender::new(Line::Up),
+            oddness: script.oddness,
+            skew_secs: dice.below(200_000) as i64 - 100_000,
+            lives: 0,
+            life: None,
+        };
+        let machines = (0..script.machines).map(machine).collect();
+        let (oracle, due, report) = (Oracle::default(), BTreeMap::new(), Report::default());
+        Self { time, centre: Arc::new(centre), machines, oracle, trace, due, count: 0, report }
+    }
+
+    async fn run(mut self, script: &Script) -> Report {
+        for who in 0..self.machines.len() {
+            self.boot(who);
+        }
+        for Step { at_ms, who, act } in &script.steps {
+            self.plan(*at_ms, *who, Next::Step(act.clone()));
+        }
+        while let Some(((at_ms, _), (who, next))) = self.due.pop_first() {
+            let at = Duration::from_millis(at_ms);
+            self.time.sleep(at.saturating_sub(self.time.now())).await;
+            if who < self.machines.len() {
+                self.happen(who, next).await;
+            }
+            if !self.report.faults.is_empty() {
+                break;
+            }
+        }
+        if self.report.faults.is_empty() {
+            self.heal().await;
+        }
+        self.report.device_time = self.time.now() * self.machines.len() as u32;
+        self.report.outcomes = self.centre.server.lock().outcomes.clone();
+        for machine in &mut self.machines {
+            machine.disk.fail_after(0, Fault::Off);
+            if let Some(life) = machine.life.take() {
+                life.end().await;
+            }
+        }
+        self.report
+    }
+
+    fn plan(&mut self, at_ms: u64, who: usize, next: Next) {
+        self.count += 1;
+        self.due.insert((at_ms, self.count), (who, next));
+    }
+
+    fn boot(&mut self, who: usize) {
+        let booted = self.machines[who].boot(&self.time, &self.centre, &self.trace);
+        self.trace.note(self.time.now(), who, &format!("boot: {booted:?}"));
+        if let Err(error) = booted {
+            self.report.faults.push(format!("machine {who} does not start: {error}"));
+        }
+    }
+
+    async fn happen(&mut self, who: usize, next: Next) {
+        match next {
+            Next::Step(Act::User(deed, roll)) => self.user(who, deed, roll),
+            Next::Step(Act::Cut(is_told)) => {
+                self.report.cuts += 1;
+                self.machines[who].line.send_replace(if is_told { Line::Down } else { Line::Silent });
+            }
+            Next::Step(Act::Heal) => {
+                self.machines[who].line.send_replace(Line::Up);
+                if let Some(life) = self.machines[who].life() {
+                    life.sync.network_changed();
+                }
+            }
+            Next::Step(Act::Kill) => self.kill(who).await,
+            Next::Step(Act::PowerCut(changes, roll)) => {
+                self.machines[who].disk.fail_after(changes, Fault::Off);
+                let soon = self.now_ms() + roll % 2_000;
+                self.plan(soon, who, Next::Off(roll));
+            }
+            Next::Off(roll) => self.power_off(who, roll).await,
+            Next::On => self.boot(who),
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.time.now().as_millis() as u64
+    }
+
+    fn user(&mut self, who: usize, deed: super::script::Deed, roll: u64) {
+        let machine = &mut self.machines[who];
+        let Some(life) = machine.life.as_mut() else { return };
+        let dice = Dice::of(roll, 5);
+        let mut user = User { who, life, centre: &self.centre, oracle: &mut self.oracle, dice };
+        let done = user.act(deed);
+        self.report.deeds += 1;
+        let said = match &done {
+            Ok(said) => said.clone(),
+            Err(error) => format!("{deed:?}: {error}"),
+        };
+        self.trace.note(self.time.now(), who, &said);
+        match done {
+            Err(TreeError::Unlisted(node)) => {
+                let lister = life.lister.clone();
+                tokio::spawn(async move { drop(lister.list(node).await) });
+            }
+            Err(TreeError::Database(detail)) => {
+                self.report.faults.push(format!("machine {who}: {deed:?}: the database: {detail}"));
+            }
+            _ => {}
+        }
+    }
+
+    async fn kill(&mut self, who: usize) {
+        let Some(life) = self.machines[who].life.take() else { return };
+        self.report.crashes += 1;
+        let after = self.machines[who].disk.copy();
+        self.machines[who].disk.fail_after(0, Fault::Off);
+        life.end().await;
+        self.machines[who].disk = after;
+        self.trace.note(self.time.now(), who, "killed");
+        self.boot(who);
+    }
+
+    async fn power_off(&mut self, who: usize, roll: u64) {
+        let Some(life) = self.machines[who].life.take() else { return };
+        self.report.crashes += 1;
+        let mut dice = Dice::of(roll, 9);
+        let share = [0, 500, 900, 1000][dice.below(4) as usize];
+        let after = self.machines[who].disk.power_cut(|| dice.chance(share));
+        life.end().await;
+        self.machines[who].disk = after;
+        self.oracle.power_cut(who);
+        self.trace.note(self.time.now(), who, "power off");
+        let later = self.now_ms() + roll % 60_000;
+        self.plan(later, who, Next::On);
+    }
+
+    /// Everything works again and nobody does anything any more.
+    async fn heal(&mut self) {
+        for who in 0..self.machines.len() {
+            if self.machines[who].life.is_none() {
+                self.boot(who);
+            }
+            let machine = &mut self.machines[who];
+            machine.line.send_replace(Line::Up);
+            let Some(life) = machine.life.as_mut() else { return };
+            *life.remote.oddness.lock() = 0;
+            for (ino, writes) in std::mem::take(&mut life.handles) {
+                // It may be gone.
+                let _ = life.tree.closed(ino, writes);
+            }
+            life.sync.network_changed();
+        }
+        let deadline = self.time.now() + PATIENCE;
+        while !self.agree() {
+            if self.time.now() >= deadline {
+                return self.stuck();
+            }
+            self.time.sleep(Duration::from_secs(5)).await;
+        }
+        let server = self.centre.server.lock();
+        self.report.faults.extend(check::server(&server, &self.oracle));
+        for machine in &self.machines {
+            if let Some(life) = machine.life() {
+                self.report.faults.extend(check::differences(machine.who, life, &server));
+            }
+        }
+    }
+
+    fn agree(&self) -> bool {
+        let cursor = Some(self.centre.server.lock().cursor());
+        let lives = self.machines.iter().filter_map(Machine::life);
+        lives.into_iter().all(|life| life.tree.first_ticket().is_none() && life.tree.cursor() == cursor)
+    }
+
+    fn stuck(&mut self) {
+        let head = self.centre.server.lock().seq();
+        for machine in &self.machines {
+            let Some(life) = machine.life() else { continue };
+            let (first, seq) = (life.tree.first_ticket(), life.tree.cursor().map(|cursor| cursor.seq));
+            if first.is_none() && seq == Some(head) {
+                continue;
+            }
+            let queue: Vec<Ticket> =
+                life.tree.queue(20).map(|items| items.iter().map(|item| item.ticket).collect()).unwrap_or_default();
+            let status = life.sync.status();
+            self.report.faults.push(format!(
+                "machine {} does not come to rest: at {seq:?} of {head}, queue {queue:?}, {:?}",
+                machine.who, status.engine
+            ));
+        }
+    }
+}
