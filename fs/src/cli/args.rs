@@ -2,7 +2,7 @@
 
 use super::units::{parse_duration, parse_hold_deletes, parse_log_level, parse_seconds, parse_size};
 use crate::daemon::HoldDeletes;
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 use clap_complete::Shell;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -37,8 +37,8 @@ pub(super) enum Command {
     Status(Look),
     /// Waits until everything this device did before is durable on the server
     Wait(Wait),
-    /// Lists versions that two devices wrote without knowing of each other
-    Conflicts(Look),
+    /// Lists versions that two devices wrote without knowing of each other, or says which to keep
+    Conflicts(Conflicts),
     /// Sends the deletes that are held because they are unusually many
     Confirm(WholeMount),
     /// Takes the deletes that are held back: the names return
@@ -146,6 +146,34 @@ pub(super) struct Look {
     /// Prints JSON
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("choice").multiple(false).conflicts_with_all(["json", "diff"])))]
+pub(super) struct Conflicts {
+    /// A mount point, or something in a mount; to resolve one, the file or the other version of it
+    pub path: Option<PathBuf>,
+    /// Prints JSON
+    #[arg(long, conflicts_with = "diff")]
+    pub json: bool,
+    /// Shows how the versions differ
+    #[arg(long)]
+    pub diff: bool,
+    /// Keeps the version that this device had under the name
+    #[arg(long, group = "choice")]
+    pub mine: bool,
+    /// Keeps the other version, under the name
+    #[arg(long, group = "choice")]
+    pub theirs: bool,
+    /// Keeps both, as two files
+    #[arg(long, group = "choice")]
+    pub both: bool,
+    /// Keeps what is in FILE, under the name
+    #[arg(long, group = "choice", value_name = "FILE")]
+    pub merged: Option<PathBuf>,
+    /// Names the conflict by its id, as --json tells it
+    #[arg(long, value_name = "ID", requires = "choice", conflicts_with = "path")]
+    pub id: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -8,6 +8,7 @@ mod args;
 mod conflicts;
 mod contents;
 mod devices;
+mod diff;
 mod doctor;
 mod exit;
 mod format;

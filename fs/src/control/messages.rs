@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use tarn_proto::api::Keep;
 use tarn_proto::bytes64;
 
 /// The path of something, as bytes: absolute, or relative to the root of the mount, which is empty.
@@ -106,9 +107,32 @@ pub enum Request {
     Undo,
     /// Open conflicts.
     Conflicts {
-        /// Below this only; all if empty.
+        /// Of this, or below it, only; all if empty.
         path: MountPath,
     },
+    /// Resolves a conflict.
+    Resolve {
+        /// The file, or the sibling that shows the version that did not stay.
+        path: MountPath,
+        /// The conflict's id, if the path does not say which.
+        conflict: Option<String>,
+        /// What is wanted.
+        choice: Choice,
+    },
+}
+
+/// What a person wants of two versions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Choice {
+    /// The version that this device had under the name: its own if it wrote one of them, else the one that stayed.
+    Mine,
+    /// The other one.
+    Theirs,
+    /// Both, as two files.
+    Both,
+    /// What the file holds now, made of both.
+    Merged,
 }
 
 impl Request {
@@ -219,6 +243,21 @@ pub struct ConflictRow {
     pub time: String,
 }
 
+/// How a conflict was resolved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolved {
+    /// The file's path below the mount.
+    pub path: String,
+    /// What was kept.
+    pub keep: Keep,
+    /// The device whose version had not stayed.
+    pub device: String,
+    /// The device that resolved it before, if it was not this one.
+    pub before_by: Option<String>,
+    /// Whether that is what was wanted.
+    pub is_as_wanted: bool,
+}
+
 /// What became of a request on contents.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Work {
@@ -249,6 +288,8 @@ pub enum Reply {
     Done(Work),
     /// To `Conflicts`.
     Conflicts(Vec<ConflictRow>),
+    /// To `Resolve`.
+    Resolved(Resolved),
 }
 
 /// What kind of failure; gives the exit status.

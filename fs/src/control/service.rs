@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use std::time::Duration;
 use tokio::sync::watch;
 
-use super::messages::{ConflictRow, PathStatus, QueueStatus, StatusReply, Work};
+use super::messages::{Choice, ConflictRow, PathStatus, QueueStatus, Resolved, StatusReply, Work};
 
 /// Where long work says how far it has come. Only the newest is kept; cheap to call often.
 #[derive(Debug, Clone)]
@@ -55,6 +55,8 @@ pub trait Service: Send + Sync + 'static {
     async fn undo(&self) -> Result<Work, Failure>;
     /// Open conflicts below a path. Never waits for the network.
     async fn conflicts(&self, path: &MountPath) -> Result<Vec<ConflictRow>, Failure>;
+    /// Resolves a conflict once what was done to its files is on the server.
+    async fn resolve(&self, path: &MountPath, conflict: Option<&str>, choice: Choice) -> Result<Resolved, Failure>;
 }
 
 /// Has a request answered.
@@ -76,5 +78,8 @@ pub(super) async fn dispatch(service: &dyn Service, request: Request, sink: &Pro
         Request::Confirm => service.confirm().await.map(Reply::Done),
         Request::Undo => service.undo().await.map(Reply::Done),
         Request::Conflicts { path } => service.conflicts(&path).await.map(Reply::Conflicts),
+        Request::Resolve { path, conflict, choice } => {
+            service.resolve(&path, conflict.as_deref(), choice).await.map(Reply::Resolved)
+        }
     }
 }

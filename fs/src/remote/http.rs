@@ -11,12 +11,12 @@ use bytes::Bytes;
 use std::sync::Arc;
 use tarn_proto::api::{
     ChildrenResponse, ChunkRange, FetchRequest, MissingRequest, MissingResponse, PullResponse, PushRequest,
-    PushResponse, SpacesResponse, UploadResponse,
+    PushResponse, ResolveRequest, ResolveResponse, SpacesResponse, UploadResponse,
 };
 use tarn_proto::change::Cursor;
 use tarn_proto::chunk::wire::{ChunkKind, FetchDecoder, FetchItem, FetchStatus, upload_head};
 use tarn_proto::error::ErrorCode;
-use tarn_proto::ids::{ChunkId, NodeId, SpaceId};
+use tarn_proto::ids::{ChunkId, ConflictId, NodeId, SpaceId};
 use tokio::sync::mpsc;
 
 /// The server over HTTP, as one signed-in device sees it.
@@ -37,6 +37,18 @@ impl HttpRemote {
     /// Goes on as the device that this token belongs to, sockets that stand excepted.
     pub fn set_token(&self, token: &str) {
         self.client.set_token(token);
+    }
+
+    /// Resolves a conflict, or hears how it was resolved before.
+    ///
+    /// # Errors
+    /// As the server says: `Stale` if the file or its sibling was written since, `AlreadyExists` if a name is wanted.
+    pub async fn resolve(
+        &self,
+        conflict: ConflictId,
+        request: &ResolveRequest,
+    ) -> Result<ResolveResponse, RemoteError> {
+        self.client.post(&format!("conflicts/{conflict}/resolve"), request, limits::ANSWER_BYTES_MAX).await
     }
 
     /// What went over the network.

@@ -74,6 +74,9 @@ impl Service for Fake {
     async fn undo(&self) -> Result<Work, Failure> {
         refused()
     }
+    async fn resolve(&self, _: &MountPath, _: Option<&str>, _: Choice) -> Result<Resolved, Failure> {
+        refused()
+    }
     async fn conflicts(&self, _: &MountPath) -> Result<Vec<ConflictRow>, Failure> {
         Ok(Vec::new())
     }

@@ -86,6 +86,9 @@ impl Service for FakeService {
     async fn undo(&self) -> Result<Work, Failure> {
         Err(Failure::failed("not here"))
     }
+    async fn resolve(&self, _: &MountPath, _: Option<&str>, _: Choice) -> Result<Resolved, Failure> {
+        refused()
+    }
     async fn conflicts(&self, _: &MountPath) -> Result<Vec<ConflictRow>, Failure> {
         refused()
     }

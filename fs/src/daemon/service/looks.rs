@@ -1,17 +1,15 @@
 //! Owns what is told of a mount and of what is in it. Nothing here waits for the network for long.
 
 use super::MountService;
-use crate::control::messages::{CacheStatus, ConflictRow, MountStatus, PathStatus, QueueStatus, StatusReply};
-use crate::control::{Failure, MountPath, rfc3339};
+use crate::control::messages::{CacheStatus, MountStatus, PathStatus, QueueStatus, StatusReply};
+use crate::control::{Failure, MountPath};
 use crate::daemon::parts::Parts;
-use crate::meta::ConflictRecord;
 use crate::sync::SyncStatus;
 use crate::sync::engine::Held;
 use crate::sync::link::LinkState;
 use crate::telemetry::{CounterValues, Rates};
 use crate::tree::HeldDeletes;
 use crate::vfs::{STATE, Stop};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::spawn_blocking;
@@ -74,20 +72,6 @@ impl MountService {
             pinned,
         })
     }
-
-    pub(super) async fn open_conflicts(&self, path: &MountPath) -> Result<Vec<ConflictRow>, Failure> {
-        let parts = Arc::clone(&self.parts);
-        let rows = spawn_blocking(move || {
-            // An answer that was applied a moment ago may still be on its way into the database.
-            parts.journal.drain()?;
-            let mut records = parts.journal.readers().get()?.conflicts()?;
-            records.sort_by_key(|record| (record.state.time, record.seq));
-            Ok::<_, crate::journal::JournalError>(records.iter().map(|record| row(&parts, record)).collect::<Vec<_>>())
-        });
-        let rows = rows.await.map_err(Failure::failed)?.map_err(Failure::failed)?;
-        let below = path.to_path();
-        Ok(rows.into_iter().filter(|row| PathBuf::from(&row.path).starts_with(&below)).collect())
-    }
 }
 
 fn counters(parts: &Parts) -> CounterValues {
@@ -141,21 +125,5 @@ pub(super) fn held_text(held: Held) -> &'static str {
             "this device's state was copied or restored from a backup, and the server refuses to enrol it anew: \
              unmount, `tarn logout`, `tarn login`, mount again"
         }
-    }
-}
-
-fn row(parts: &Parts, record: &ConflictRecord) -> ConflictRow {
-    let state = &record.state;
-    let path_of = |node| {
-        let ino = parts.tree.ino_of(node).ok().flatten()?;
-        let path = parts.tree.path_of(ino).ok().flatten()?;
-        Some(String::from_utf8_lossy(path.strip_prefix(b"/").unwrap_or(&path)).into_owned())
-    };
-    ConflictRow {
-        id: record.conflict.to_string(),
-        path: path_of(state.node).unwrap_or_default(),
-        sibling: state.sibling.and_then(path_of),
-        device: state.device_name.clone(),
-        time: rfc3339(state.time),
     }
 }

@@ -1,12 +1,13 @@
 //! Owns what the command line's requests mean in a mount that stands.
 
+mod conflicts;
 mod contents;
 mod looks;
 mod waiting;
 
 use super::identity::OwnIdentity;
 use super::parts::Parts;
-use crate::control::messages::{ConflictRow, PathStatus, QueueStatus, StatusReply, Work};
+use crate::control::messages::{Choice, ConflictRow, PathStatus, QueueStatus, Resolved, StatusReply, Work};
 use crate::control::{Failure, Hello, MountPath, PROTOCOL, ProgressSink, Service};
 use crate::meta::rows::Ino;
 use async_trait::async_trait;
@@ -81,6 +82,10 @@ impl Service for MountService {
 
     async fn conflicts(&self, path: &MountPath) -> Result<Vec<ConflictRow>, Failure> {
         self.open_conflicts(path).await
+    }
+
+    async fn resolve(&self, path: &MountPath, conflict: Option<&str>, choice: Choice) -> Result<Resolved, Failure> {
+        self.resolve_conflict(path, conflict, choice).await
     }
 
     async fn confirm(&self) -> Result<Work, Failure> {

@@ -4,7 +4,7 @@ use super::MountService;
 use super::looks::{held_deletes_text, held_text};
 use crate::control::messages::{Progress, QueueStatus};
 use crate::control::{Failure, MountPath, ProgressSink};
-use crate::meta::rows::{ROOT, Ticket};
+use crate::meta::rows::{Ino, ROOT, Ticket};
 use crate::sync::WaitOutcome;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,6 +15,9 @@ use tokio::task::spawn_blocking;
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// An attempt that failed because the server is away is followed by the next one after this.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// How long a command that needs the server waits for what it builds on.
+const SENT_WAIT: Duration = Duration::from_secs(30);
 
 /// What is waited for.
 #[derive(Debug)]
@@ -49,8 +52,7 @@ impl MountService {
         let waited = async {
             let goal = self.goal(path).await?;
             tokio::select! {
-                outcome = self.settled(&goal) => outcome,
-                held = self.held(&goal) => Err(held),
+                outcome = self.reached(&goal) => outcome,
                 never = self.report(sink) => never,
             }
         };
@@ -66,8 +68,25 @@ impl MountService {
         if ino == ROOT {
             return Ok(self.parts.tree.last_ticket().map_or(Goal::Nothing, Goal::Upto));
         }
-        let tickets = self.parts.on_tree(&self.shown(path), move |tree| tree.tickets_of(ino)).await?;
+        self.goal_of(&self.shown(path), ino).await
+    }
+
+    async fn goal_of(&self, what: &str, ino: Ino) -> Result<Goal, Failure> {
+        let tickets = self.parts.on_tree(what, move |tree| tree.tickets_of(ino)).await?;
         Ok(Goal::These(tickets))
+    }
+
+    /// Returns when what was done to a file is on the server; not for long if that is away.
+    pub(super) async fn sent(&self, ino: Ino) -> Result<(), Failure> {
+        let goal = self.goal_of("conflicts", ino).await?;
+        tokio::time::timeout(SENT_WAIT, self.reached(&goal)).await.unwrap_or_else(|_| Err(self.late(SENT_WAIT)))
+    }
+
+    async fn reached(&self, goal: &Goal) -> Result<(), Failure> {
+        tokio::select! {
+            outcome = self.settled(goal) => outcome,
+            held = self.held(goal) => Err(held),
+        }
     }
 
     /// Returns once something that is waited for is held until a person decides.

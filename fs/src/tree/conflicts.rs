@@ -1,0 +1,72 @@
+//! Owns what this device can say of a conflict: where the contended files are, what it shows of them, and a name for a
+//! version that has no file of its own. Changes nothing; the server resolves.
+
+use super::Tree;
+use super::error::TreeError;
+use super::load::Session;
+use super::names::conflict_name;
+use crate::meta::rows::Ino;
+use tarn_proto::change::ConflictState;
+use tarn_proto::ids::NodeId;
+use tarn_proto::name::Name;
+use tarn_proto::version::VersionVector;
+
+type Result<T> = std::result::Result<T, TreeError>;
+
+impl Session<'_> {
+    /// The inode of a node that is there, whether or not anybody has looked at it.
+    fn present_ino(&mut self, node: NodeId) -> Result<Option<Ino>> {
+        if let Some(ino) = self.known_ino(node)? {
+            return Ok(Some(ino));
+        }
+        if self.remote_node(node)?.is_none() {
+            return Ok(None);
+        }
+        self.ino_of(node).map(Some)
+    }
+}
+
+impl Tree {
+    /// Where a node is, with its inode; `None` if it has no name here.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn place_of(&self, node: NodeId) -> Result<Option<(Ino, Vec<u8>)>> {
+        self.look(|session| {
+            let Some(ino) = session.present_ino(node)? else { return Ok(None) };
+            match session.path(ino) {
+                Ok(path) => Ok(path.map(|path| (ino, path))),
+                Err(TreeError::NotFound) => Ok(None),
+                Err(error) => Err(error),
+            }
+        })
+    }
+
+    /// What programs here can have seen of a conflict's file and its sibling.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn seen_of_conflict(&self, state: &ConflictState) -> Result<VersionVector> {
+        self.look(|session| {
+            let mut seen = state.theirs.vector.clone();
+            for node in [Some(state.node), state.sibling].into_iter().flatten() {
+                if let Some(ino) = session.present_ino(node)? {
+                    seen = seen.joined(&session.seen_vector(ino)?);
+                }
+            }
+            Ok(seen)
+        })
+    }
+
+    /// A name for the version of a conflict that did not stay; the next one with each try.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn name_beside(&self, state: &ConflictState, tries: u32) -> Result<Option<Name>> {
+        self.look(|session| {
+            let Some(ino) = session.present_ino(state.node)? else { return Ok(None) };
+            let links = session.links(ino)?;
+            Ok(links.first().map(|(_, name)| conflict_name(name, &state.device_name, state.time, tries)))
+        })
+    }
+}
