@@ -1,11 +1,14 @@
 //! Kill -9 at random moments, of either side: what a call returned for is still there.
 
 use crate::converge;
+use std::collections::HashSet;
 use std::fs;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 use tarn_tests::device::Device;
+use tarn_tests::process::Process;
 use tarn_tests::seed::Seed;
 use tarn_tests::server::Server;
 use tarn_tests::wait::within;
@@ -75,8 +78,12 @@ fn all_arrived(server: &Server, a: &Device) {
     }
     let puts = server.put_log().unwrap();
     assert!(!puts.is_empty());
-    for put in puts {
-        assert_eq!(put["again"], serde_json::json!([]), "a chunk was sent again: {put}");
+    let mut acknowledged = HashSet::new();
+    for put in &puts {
+        let ids: Vec<String> = put["ids"].as_array().unwrap().iter().map(ToString::to_string).collect();
+        let again = ids.iter().find(|id| acknowledged.contains(*id));
+        assert!(again.is_none(), "a chunk was sent again: {again:?} of {put}");
+        acknowledged.extend(ids);
     }
     let check = server.check().unwrap();
     assert_eq!(check.code, 0, "{}{}", check.stdout, check.stderr);
@@ -141,4 +148,39 @@ fn what_was_written_stays_local_when_both_sides_are_killed_and_the_server_stays_
     }
     a.wait().unwrap();
     assert_eq!(a.counter("chunks_fetched").unwrap(), 0, "nothing was fetched that was written here");
+}
+
+/// A second descriptor of the daemon's connection to the kernel: as long as it is open, nobody is told that the daemon is gone.
+/// `None` where this is not allowed.
+fn keep_connection(daemon: Process) -> Option<OwnedFd> {
+    let folder = format!("/proc/{}/fd", daemon.pid());
+    let is_connection = |path: &Path| fs::read_link(path).is_ok_and(|to| to == Path::new("/dev/fuse"));
+    let path =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).find(|path| is_connection(path)).unwrap();
+    let number: i32 = path.file_name().unwrap().to_str().unwrap().parse().unwrap();
+    // SAFETY: both calls take integers; each descriptor that they give is owned once, here.
+    unsafe {
+        let process = libc::syscall(libc::SYS_pidfd_open, daemon.pid(), 0);
+        let process = OwnedFd::from_raw_fd(i32::try_from(process).ok().filter(|fd| *fd >= 0)?);
+        let copy = libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), number, 0);
+        Some(OwnedFd::from_raw_fd(i32::try_from(copy).ok().filter(|fd| *fd >= 0)?))
+    }
+}
+
+#[test]
+fn who_waits_in_the_mount_of_a_killed_daemon_is_told_by_the_next_mount() {
+    let server = crate::server();
+    let a = Device::mounted(&server, "a").unwrap();
+    fs::write(a.join("file"), "kept").unwrap();
+    let Some(_connection) = keep_connection(a.daemon().unwrap()) else {
+        return eprintln!("skipped: descriptors of other processes cannot be had here");
+    };
+    a.kill_daemon().unwrap();
+    let (sender, told) = std::sync::mpsc::channel();
+    let path = a.join("unknown");
+    thread::spawn(move || sender.send(fs::read(path).map_err(|e| e.kind())));
+    a.mount().unwrap();
+    let end = told.recv_timeout(Duration::from_secs(20)).expect("the waiting program is told");
+    assert!(end.is_err());
+    assert_eq!(fs::read(a.join("file")).unwrap(), b"kept");
 }

@@ -2,6 +2,7 @@
 //!
 //! All ordinary spaces are one dedup domain. Start at [`Chunks`].
 
+mod arriving;
 mod cache;
 mod check;
 mod content;
@@ -20,6 +21,7 @@ use crate::limits;
 use crate::packs::PackStore;
 use crate::store::Database;
 use crate::store::chunks::{self, ORDINARY};
+use arriving::Arriving;
 use cache::Cache;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -41,15 +43,17 @@ struct Inner {
     env: Env,
     packs: Arc<dyn PackStore>,
     cache: Cache,
-    uploads: Semaphore,
+    uploads: Arc<Semaphore>,
+    arriving: Arc<Arriving>,
     put_log: Option<PutLog>,
 }
 
 impl Chunks {
     /// Joins the index and the packs.
     pub fn new(db: Database, env: Env, packs: Arc<dyn PackStore>, put_log: Option<PutLog>) -> Self {
-        let uploads = Semaphore::new(limits::UPLOADS_AT_ONCE_MAX);
-        Self(Arc::new(Inner { db, env, packs, cache: Cache::default(), uploads, put_log }))
+        let uploads = Arc::new(Semaphore::new(limits::UPLOADS_AT_ONCE_MAX));
+        let arriving = Arc::new(Arriving::default());
+        Self(Arc::new(Inner { db, env, packs, cache: Cache::default(), uploads, arriving, put_log }))
     }
 
     /// Checks that a space is one of the caller's; believed for a few seconds.
@@ -73,6 +77,7 @@ impl Chunks {
         if ids.len() > CHUNKS_PER_CALL_MAX {
             return Err(Failure::refused(ErrorCode::TooLarge, format!("at most {CHUNKS_PER_CALL_MAX} ids")));
         }
+        self.0.arriving.settled(who.user, &ids).await;
         let now_ms = self.0.env.now_ms();
         let reached = chunks::reached(&mut *self.0.db.reader().await?, who.user, ORDINARY, &ids).await?;
         let ending: Vec<ChunkId> =

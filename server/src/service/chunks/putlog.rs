@@ -1,8 +1,8 @@
 //! Owns the put log: one JSON line for each upload that was made durable, written before its answer.
 //!
 //! `{"time_ms", "user", "device", "pack", "accepted", "stored", "ids", "again"}`: `ids` are the chunks
-//! of the body, `again` those that the user reached before, so that a client that resumes as it should
-//! leaves only empty `again` lists. The same goes to the structured log, target `tarn::put`, without
+//! of the body, `again` those that the user reached before; a client that resumes as it should sends no id that an
+//! earlier line has (`again` also counts what was durable when the server ended, before it said so). The same goes to the structured log, target `tarn::put`, without
 //! the file: one line per body at info level, one per chunk at debug level.
 
 use super::Identity;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 use super::*;
+use crate::packs::{PackError, PackId};
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, stream};
 use tarn_proto::api::ChunkRange;
@@ -204,4 +205,63 @@ async fn frames_that_are_not_there_and_too_much_at_once_are_refused() {
     }
     let refused = world.chunks.fetch(ANNA, vec![whole(id); 2_000]).await.err();
     assert_eq!(refused.unwrap().code(), ErrorCode::TooLarge);
+}
+
+/// Packs that are not stored before they are let.
+#[derive(Debug)]
+struct SlowPacks {
+    packs: Arc<dyn PackStore>,
+    begun: tokio::sync::Notify,
+    let_go: Semaphore,
+}
+
+#[async_trait::async_trait]
+impl PackStore for SlowPacks {
+    async fn put(&self, pack: PackId, pieces: Vec<Bytes>) -> Result<(), PackError> {
+        self.begun.notify_one();
+        self.let_go.acquire().await.unwrap().forget();
+        self.packs.put(pack, pieces).await
+    }
+
+    async fn read(&self, pack: PackId, range: std::ops::Range<u64>) -> Result<Bytes, PackError> {
+        self.packs.read(pack, range).await
+    }
+
+    async fn list(&self) -> Result<Vec<(PackId, u64)>, PackError> {
+        self.packs.list().await
+    }
+
+    async fn ping(&self) -> Result<(), PackError> {
+        self.packs.ping().await
+    }
+}
+
+#[tokio::test]
+async fn what_arrived_whole_is_stored_though_its_sender_is_gone_and_is_not_asked_for_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Database::open(&crate::config::default_database(dir.path())).await.unwrap();
+    let packs = crate::packs::open(&crate::config::default_objects(dir.path())).await.unwrap();
+    let slow = Arc::new(SlowPacks { packs, begun: tokio::sync::Notify::new(), let_go: Semaphore::new(0) });
+    let chunks = Chunks::new(db, Env::real(), Arc::clone(&slow) as Arc<dyn PackStore>, None);
+    let mut body = BytesMut::new();
+    let id = item(&mut body, ChunkKind::Data, &plain(1, 50_000));
+    let other = chunk_id(&ContentKey::Ordinary, b"other");
+    let sender = tokio::spawn({
+        let chunks = chunks.clone();
+        async move { chunks.upload(ANNA, stream::iter([Ok::<_, String>(body.freeze())])).await.map(drop) }
+    });
+    slow.begun.notified().await;
+    sender.abort();
+    assert!(sender.await.unwrap_err().is_cancelled());
+    assert_eq!(
+        chunks.missing(ANNA, vec![other]).await.unwrap().missing,
+        [other],
+        "nobody waits for what is not coming"
+    );
+    assert_eq!(chunks.missing(BERT, vec![id]).await.unwrap().missing, [id], "nor for what is another's");
+    let asked = chunks.missing(ANNA, vec![id, other]);
+    tokio::pin!(asked);
+    assert!(futures_util::poll!(asked.as_mut()).is_pending());
+    slow.let_go.add_permits(1);
+    assert_eq!(asked.await.unwrap().missing, [other]);
 }

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::sync::Arc;
 use tarn_proto::api::UploadResponse;
 use tarn_proto::chunk::wire::{ChunkKind, UPLOAD_HEAD_BYTES, UploadDecoder, UploadItem, WireError, upload_head};
 use tarn_proto::chunk::{self, ContentKey, Header};
@@ -54,7 +55,8 @@ impl Verified {
 }
 
 impl Chunks {
-    /// Takes an upload's body, piece by piece as it arrives.
+    /// Takes an upload's body, piece by piece as it arrives. One that arrived whole is stored even if its sender is gone
+    /// meanwhile: it need not be sent again.
     ///
     /// # Errors
     /// A malformed or too long body, a chunk that does not match its id, a manifest node whose
@@ -64,9 +66,17 @@ impl Chunks {
         S: Stream<Item = Result<Bytes, E>> + Unpin,
         E: std::fmt::Display,
     {
-        let _permit = self.0.uploads.acquire().await.map_err(|error| Failure::Internal(error.to_string()))?;
+        let uploads = Arc::clone(&self.0.uploads);
+        let permit = uploads.acquire_owned().await.map_err(|error| Failure::Internal(error.to_string()))?;
         let verified = verify_body(body).await?;
-        self.store(who, verified).await
+        let ids = verified.iter().map(|chunk| chunk.item.id).collect();
+        let (chunks, arrival) = (self.clone(), self.0.arriving.begin(who.user, ids));
+        let stored = tokio::spawn(async move {
+            let stored = chunks.store(who, verified).await;
+            drop((arrival, permit));
+            stored
+        });
+        stored.await.map_err(|error| Failure::Internal(error.to_string()))?
     }
 
     async fn store(&self, who: Identity, verified: Vec<Verified>) -> Result<UploadResponse, Failure> {
