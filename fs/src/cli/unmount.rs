@@ -7,7 +7,7 @@ use super::wait::{late, millis};
 use super::{Context, format};
 use crate::control::messages::QueueStatus;
 use crate::control::{ClientError, Reply, Request};
-use crate::daemon::{Marker, Place};
+use crate::daemon::{Marker, Place, release_killed};
 use crate::env::mounts::{self, FS_TYPE, Pulse};
 use crate::journal::StateLock;
 use anyhow::{Context as _, Result, bail};
@@ -49,12 +49,14 @@ fn without_daemon(context: &Context, args: &Unmount, place: &Place, error: anyho
     if entry.fs_type != FS_TYPE {
         bail!("{dir} is not a Tarn mount but {}", entry.fs_type);
     }
+    let marker = Marker::load(&context.env, &context.home);
+    marker.iter().for_each(release_killed);
     if mounts::pulse(&place.path) == Pulse::Dead {
         Place::clear_dead(&place.path)?;
         println!("{dir} was a dead mount point and is cleaned up");
         return Ok(());
     }
-    let is_own = Marker::load(&context.env, &context.home).is_some_and(|marker| marker.mount.to_path() == place.path);
+    let is_own = marker.is_some_and(|marker| marker.mount.to_path() == place.path);
     if is_own && args.now { by_force(context, place) } else { Err(error) }
 }
 

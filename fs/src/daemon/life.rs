@@ -6,7 +6,8 @@
 use super::ending::Ending;
 use super::{Credentials, Home, Marker, MountOptions, Place};
 use crate::control::{Client, Server, Service, socket};
-use crate::env::{Env, mounts};
+use crate::env::Env;
+use crate::env::mounts::{self, Pulse};
 use crate::journal::{LockError, StateLock};
 use anyhow::{Context, Result, bail};
 use std::future::Future;
@@ -80,12 +81,23 @@ fn signed_in(env: &Env, home: &Home) -> Result<Credentials> {
 
 fn ground(env: &Env, home: &Home, credentials: Credentials, options: MountOptions) -> Result<Ground> {
     if let Some(marker) = Marker::load(env, home) {
+        release_killed(&marker);
         // Where the last daemon of this state was killed; what it left there is of use to nobody.
         Place::clear_dead(&marker.mount.to_path())?;
     }
     let dir = Place::prepare(env, home, &options.dir)?;
     let options = MountOptions { dir, ..options };
     Ok(Ground { env: env.clone(), home: home.clone(), credentials, options })
+}
+
+/// Programs that wait in the mount of a daemon that was killed, and the daemon itself if it cannot end, are told.
+pub fn release_killed(marker: &Marker) {
+    let Some(entry) = marker.left_behind() else { return };
+    if mounts::pulse(&entry.mount_point) == Pulse::Silent
+        && let Err(error) = mounts::abort(&entry)
+    {
+        tracing::warn!(%error, mount = %entry.mount_point.display(), "the mount of a killed daemon could not be ended");
+    }
 }
 
 /// Takes the lock of the state. A daemon that ends is waited for, one that serves is not.
@@ -104,6 +116,7 @@ async fn take_lock(env: &Env, home: &Home) -> Result<StateLock> {
                 mount.display()
             );
         }
+        marker.iter().for_each(release_killed);
         if env.clock.monotonic() >= deadline {
             let pid = marker.map(|marker| format!(" (pid {})", marker.pid)).unwrap_or_default();
             let dir = home.dir().display();

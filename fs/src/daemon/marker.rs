@@ -4,6 +4,7 @@
 use super::{Home, disk_file};
 use crate::control::MountPath;
 use crate::env::Env;
+use crate::env::mounts::{self, FS_TYPE, MountEntry};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::Path;
@@ -17,12 +18,31 @@ pub struct Marker {
     pub mount: MountPath,
     /// Where it listens.
     pub socket: MountPath,
+    /// The connection between the mount and the daemon ([`MountEntry::device`]).
+    #[serde(default)]
+    pub connection: Option<u32>,
 }
 
 impl Marker {
     /// Of this process, mounted and listening there.
     pub fn of_this_process(mount: &Path, socket: &Path) -> Self {
-        Self { pid: std::process::id(), mount: MountPath::new(mount), socket: MountPath::new(socket) }
+        let connection = mounts::mounted_at(mount).ok().flatten().map(|entry| entry.device);
+        Self { pid: std::process::id(), mount: MountPath::new(mount), socket: MountPath::new(socket), connection }
+    }
+
+    /// The mount of a daemon that was killed, if it still stands and is nobody else's by now.
+    pub fn left_behind(&self) -> Option<MountEntry> {
+        let entry = mounts::mounted_at(&self.mount.to_path()).ok()??;
+        let is_its = entry.fs_type == FS_TYPE && Some(entry.device) == self.connection;
+        (is_its && !self.daemon_runs()).then_some(entry)
+    }
+
+    /// A process that was killed and still has a thread in the kernel does not run any more.
+    fn daemon_runs(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        // The program's name may hold blanks and parentheses.
+        let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
+        state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
     }
 
     /// What the last daemon of this home said; `None` if it ended in order, or said something unreadable.

@@ -24,7 +24,7 @@ pub use credentials::{Credentials, CredentialsError};
 pub use ending::{Ending, StandingMount};
 pub use holders::{Holder, holders};
 pub use home::{Home, HomeError};
-pub use life::{Ground, Standing, run};
+pub use life::{Ground, Standing, release_killed, run};
 pub use log_file::open_log;
 pub use marker::Marker;
 pub use options::{HoldDeletes, MountOptions};

@@ -20,6 +20,8 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct MountEntry {
     /// Names this mount for as long as it stands; may be used again later.
     pub id: u64,
+    /// Names the connection to its daemon, if it is a FUSE mount: the file system's device number.
+    pub device: u32,
     /// Where it is.
     pub mount_point: PathBuf,
     /// The file system's type.
@@ -88,6 +90,28 @@ pub fn unmount(path: &Path, lazily: bool) -> io::Result<()> {
     }
 }
 
+/// Ends the connection of a FUSE mount: every call that waits in it fails, and its daemon, should there be one, cannot answer
+/// any more. The way out when a daemon was killed and a thread of it waits in the kernel for an answer that it owed itself:
+/// the process then never ends, and nobody else would ever be told.
+///
+/// # Errors
+/// What the system says; not being allowed to, above all.
+pub fn abort(entry: &MountEntry) -> io::Result<()> {
+    let control = format!("/sys/fs/fuse/connections/{}/abort", entry.device);
+    #[expect(clippy::disallowed_methods, reason = "a switch of the kernel's, not a file")]
+    match std::fs::write(control, "1") {
+        // Not everywhere is the kernel's folder of connections mounted. This ends the connection first, and
+        // may then find that the mount is in use.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            match rustix::mount::unmount(&entry.mount_point, UnmountFlags::FORCE | UnmountFlags::NOFOLLOW) {
+                Err(rustix::io::Errno::BUSY) | Ok(()) => Ok(()),
+                Err(e) => Err(e.into()),
+            }
+        }
+        other => other,
+    }
+}
+
 fn unmount_by_helper(path: &Path, lazily: bool) -> io::Result<()> {
     let lazy: &[&str] = if lazily { &["-z"] } else { &[] };
     let mut command = Command::new("fusermount3");
@@ -109,11 +133,13 @@ fn parse(text: &[u8]) -> Vec<MountEntry> {
 fn parse_line(line: &[u8]) -> Option<MountEntry> {
     let mut fields = line.split(|byte| *byte == b' ');
     let id = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
-    let mount_point = PathBuf::from(OsString::from_vec(unescape(fields.nth(3)?)));
+    let (_, minor) = std::str::from_utf8(fields.nth(1)?).ok()?.split_once(':')?;
+    let device = minor.parse().ok()?;
+    let mount_point = PathBuf::from(OsString::from_vec(unescape(fields.nth(1)?)));
     fields.find(|field| *field == b"-")?;
     let text = |field: &[u8]| String::from_utf8_lossy(&unescape(field)).into_owned();
     let fs_type = text(fields.next()?);
-    Some(MountEntry { id, mount_point, fs_type, source: text(fields.next()?) })
+    Some(MountEntry { id, device, mount_point, fs_type, source: text(fields.next()?) })
 }
 
 /// The kernel writes blanks, tabs, line breaks and backslashes as a backslash and three octal digits.
@@ -139,12 +165,12 @@ mod tests {
 
     #[test]
     fn lines_are_read_with_octal_escapes_and_optional_fields() {
-        let text = b"36 35 98:0 / /mnt/a\\040b\\134c\\011 rw master:1 shared:7 - fuse.tarn host:alice rw\n\
+        let text = b"36 30 0:35 / /mnt/a\\040b\\134c\\011 rw master:1 shared:7 - fuse.tarn host:alice rw\n\
                      37 35 0:3 / /plain rw - tmpfs none rw\nnonsense\n";
         let entries = parse(text);
         assert_eq!(entries.len(), 2);
         assert_eq!(entries[0].mount_point, Path::new("/mnt/a b\\c\t"));
-        assert_eq!((entries[0].id, entries[0].fs_type.as_str()), (36, FS_TYPE));
+        assert_eq!((entries[0].id, entries[0].device, entries[0].fs_type.as_str()), (36, 35, FS_TYPE));
         assert_eq!(entries[0].source, "host:alice");
         assert_eq!(entries[1].mount_point, Path::new("/plain"));
     }
