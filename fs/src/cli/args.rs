@@ -52,7 +52,7 @@ pub(super) enum Command {
     /// Lets contents be dropped again when space is needed
     Unpin(Paths),
     /// Looks for what usually goes wrong, and says what to do
-    Doctor,
+    Doctor(Doctor),
     /// Prints completions for a shell
     Completions(Completions),
     /// Prints the manual page
@@ -206,6 +206,13 @@ pub(super) struct Evict {
     /// Drops everything that is clean and not pinned
     #[arg(long)]
     pub all: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Doctor {
+    /// Makes a damaged local database anew: keeps what is not uploaded yet, the rest comes from the server again
+    #[arg(long)]
+    pub rebuild: bool,
 }
 
 #[derive(Debug, Args)]

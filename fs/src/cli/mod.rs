@@ -75,7 +75,7 @@ async fn run_in(context: &Context, command: Command) -> Result<()> {
         Command::Evict(args) => contents::evict(context, &args).await,
         Command::Pin(args) => contents::pin(context, &args.paths).await,
         Command::Unpin(args) => contents::unpin(context, &args.paths).await,
-        Command::Doctor => doctor::run(context).await,
+        Command::Doctor(args) => doctor::run(context, &args).await,
         Command::Mount(_) | Command::Completions(_) | Command::Man => Ok(()),
     }
 }

@@ -17,6 +17,7 @@
 //! A row that becomes part of a logged unit of work is taken while the content is held ([`Hold`]) until the
 //! unit is appended: else an eviction in between would make it claim bytes that are gone.
 
+mod aside;
 mod budget;
 mod evict;
 mod fill;
@@ -35,6 +36,7 @@ mod tests;
 mod upload;
 mod write;
 
+pub use aside::set_aside;
 pub use budget::Reservation;
 pub use fill::Filled;
 pub use local::{Guard, Hold, LocalContent, LocalState, Read};

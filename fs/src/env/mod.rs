@@ -1,11 +1,13 @@
 //! Owns the outside world: clock, randomness, disk, waiting and blocking work come from here and nowhere else, so that the
 //! same code runs under the mount and under the simulation.
 
+mod copy;
 mod crash;
 pub mod mounts;
 mod real;
 mod tasks;
 
+pub use copy::{copy_file, remove_if_there};
 pub use crash::{CrashDisk, Fault};
 pub use real::{RealClock, RealDisk, RealRng};
 pub use tasks::{BrokenOff, Elapsed, RealTasks, Tasks};

@@ -10,10 +10,11 @@ use super::{JournalOptions, queue};
 use crate::env::Env;
 use crate::log::{Log, LogScan, Lsn};
 use crate::meta::rows::{ContentNo, RowChange};
-use crate::meta::{FILE_NAME, Marks, Readers, Writer};
+use crate::meta::{FILE_NAME, Marks, Readers, Writer, finish_rebuild};
 use std::path::Path;
 
-const LOG_DIR: &str = "log";
+/// The log's folder in the state folder.
+pub const LOG_DIR: &str = "log";
 
 /// A journal whose log was not replayed yet: readers see the database as it was last materialised.
 #[derive(Debug)]
@@ -54,8 +55,9 @@ impl Journal {
     /// # Errors
     /// A damaged or too new database or log, or what the file system says.
     pub fn prepare(env: &Env, dir: &Path, options: JournalOptions) -> Result<Prepared, JournalError> {
-        let made = env.disk.create_dir_all(dir);
-        made.map_err(|source| JournalError::Dir { path: dir.to_owned(), source })?;
+        let fail = |source| JournalError::Dir { path: dir.to_owned(), source };
+        env.disk.create_dir_all(dir).map_err(fail)?;
+        finish_rebuild(env.disk.as_ref(), dir).map_err(fail)?;
         let (writer, readers) = Writer::open(&dir.join(FILE_NAME), options.check)?;
         writer.limit_wal(options.wal_bytes)?;
         let scan = Log::scan(env, &dir.join(LOG_DIR), options.log)?;

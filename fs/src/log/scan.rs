@@ -72,6 +72,11 @@ impl LogScan {
         self.segments.push(segment);
     }
 
+    /// The first record that is there, if there is a segment.
+    pub fn first(&self) -> Option<Lsn> {
+        self.segments.first().map(|segment| Lsn(segment.first))
+    }
+
     /// The records from `from` on, in order, up to the last one that is whole.
     pub fn replay(&self, from: Lsn) -> Replay<'_> {
         let start = self.segments.iter().rposition(|segment| segment.first <= from.0);

@@ -10,8 +10,7 @@ pub enum MetaError {
     /// The file is not a sound database.
     #[error(
         "the local database {path} is damaged ({detail}); everything that was uploaded is safe on the server. \
-         To rebuild: unmount, move the folder that holds this file aside, mount again; then copy what was not \
-         uploaded yet from the folder moved aside"
+         To rebuild it without losing what was not: `tarn unmount --now`, then `tarn doctor --rebuild`, then mount again"
     )]
     Damaged {
         /// The database file.

@@ -14,17 +14,19 @@ mod read_remote;
 mod readers;
 mod remote;
 pub mod rows;
+mod salvage;
 mod schema;
 mod work;
 mod writer;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use error::MetaError;
 pub use read_listing::ChildRow;
 pub use read_remote::{ConflictRecord, RemoteEntry, RemoteNode};
 pub use readers::{Reader, Readers};
+pub use salvage::{Salvaged, finish_rebuild, salvage};
 pub use schema::{Check, FILE_NAME};
 pub use work::{RemoteWork, Staged};
 pub use writer::{Marks, Unit, Writer};

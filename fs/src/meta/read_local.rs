@@ -36,6 +36,14 @@ impl Reader {
         self.all(sql, [], |row| Ok((ino_at(row, 0)?, blob("inode", row, 1)?)))
     }
 
+    /// All inodes (for a rebuild).
+    ///
+    /// # Errors
+    /// What the database says; a malformed row.
+    pub fn inodes_all(&self) -> Result<Vec<(Ino, InodeRow)>> {
+        self.all("select ino, row from inode", [], |row| Ok((ino_at(row, 0)?, blob("inode", row, 1)?)))
+    }
+
     /// The inodes that a person pinned. Reads all inodes: for work in the background.
     ///
     /// # Errors

@@ -2,6 +2,8 @@
 //! wrong on the disk is an error, never a panic.
 #![allow(clippy::unwrap_used)]
 
+pub(crate) mod damage;
+
 use super::rows::*;
 use super::*;
 use std::path::{Path, PathBuf};
@@ -307,7 +309,7 @@ fn a_damaged_database_is_named_and_the_way_out_with_it() {
     tamper(&path, |bytes| bytes[4096 * 20..4096 * 24].fill(0xa5));
     let error = Writer::open(&path, Check::Pages).unwrap_err();
     assert!(matches!(&error, MetaError::Damaged { path: named, .. } if *named == path), "{error}");
-    assert!(error.to_string().contains("To rebuild:") && error.to_string().contains("state.db"));
+    assert!(error.to_string().contains("tarn doctor --rebuild") && error.to_string().contains("state.db"));
     let (writer, readers) = Writer::open(&path, Check::Quick).unwrap();
     let error = readers.get().unwrap().queue_all().unwrap_err();
     assert!(matches!(&error, MetaError::Damaged { path: named, .. } if *named == path), "{error}");

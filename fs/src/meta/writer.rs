@@ -38,6 +38,13 @@ impl Marks {
         *mark = number.max(*mark);
     }
 
+    /// Raises each mark to the other's, if that is higher.
+    fn raise_to(&mut self, mut other: Self) {
+        for ((_, mark), (_, other)) in self.named().into_iter().zip(other.named()) {
+            *mark = (*other).max(*mark);
+        }
+    }
+
     fn named(&mut self) -> [(&'static str, &mut u64); 4] {
         [
             ("ino", &mut self.ino),
@@ -105,6 +112,21 @@ impl Writer {
         let tx = Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate);
         let tx = tx.map_err(|e| MetaError::from(e).at(path))?;
         Ok(Unit { tx, path, marks: self.marks, writer_marks: &mut self.marks })
+    }
+
+    /// Raises the marks: numbers were used that no row bears. Durable with the next unit.
+    pub(super) fn raise(&mut self, marks: Marks) {
+        self.marks.raise_to(marks);
+    }
+
+    /// Closes the database; all of it is in the one file then.
+    pub(super) fn close(self) -> Result<()> {
+        let done = self.db.query_row("pragma wal_checkpoint(truncate)", [], |row| row.get::<_, i64>(0));
+        let closed = |e: rusqlite::Error| MetaError::from(e).at(&self.path);
+        if done.map_err(closed)? != 0 {
+            return Err(MetaError::Io(std::io::Error::other("the new database is in use")));
+        }
+        self.db.close().map_err(|(_, e)| MetaError::from(e).at(&self.path))
     }
 
     fn load_marks(&self) -> Result<Marks> {

@@ -39,6 +39,28 @@ pub struct Opened {
     pub recovered: Recovered,
 }
 
+/// Journal and contents, without a tree on them.
+pub(super) struct Ground {
+    pub journal: Arc<Journal>,
+    pub contents: Arc<Contents>,
+    pub recovered: Recovered,
+}
+
+impl Ground {
+    pub fn open(env: &Env, dir: &Path, journal: JournalOptions, contents: Options) -> Result<Self, OpenError> {
+        let prepared = Journal::prepare(env, dir, journal)?;
+        let contents = Contents::open(env.disk.clone(), dir, contents)?;
+        let port = Arc::new(ContentPort { readers: prepared.readers(), journal: OnceLock::new() });
+        contents.attach(port.clone(), port.clone());
+        let (journal, recovered) = prepared.recover(Box::new(TreeSink::new(contents.clone())))?;
+        contents.replayed_all()?;
+        let journal = Arc::new(journal);
+        // It is set here for the first time, and here alone.
+        let _ = port.journal.set(Arc::downgrade(&journal));
+        Ok(Self { journal, contents, recovered })
+    }
+}
+
 impl Tree {
     /// Opens a state folder, whose [`crate::journal::StateLock`] the caller holds: recovers what an earlier run left, and
     /// gives the tree with what it stands on.
@@ -52,15 +74,7 @@ impl Tree {
         contents: Options,
         identity: Identity,
     ) -> Result<Opened, OpenError> {
-        let prepared = Journal::prepare(env, dir, journal)?;
-        let contents = Contents::open(env.disk.clone(), dir, contents)?;
-        let port = Arc::new(ContentPort { readers: prepared.readers(), journal: OnceLock::new() });
-        contents.attach(port.clone(), port.clone());
-        let (journal, recovered) = prepared.recover(Box::new(TreeSink::new(contents.clone())))?;
-        contents.replayed_all()?;
-        let journal = Arc::new(journal);
-        // It is set here for the first time, and here alone.
-        let _ = port.journal.set(Arc::downgrade(&journal));
+        let Ground { journal, contents, recovered } = Ground::open(env, dir, journal, contents)?;
         let parts = Parts {
             env: env.clone(),
             journal: journal.clone(),

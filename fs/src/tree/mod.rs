@@ -24,6 +24,7 @@ mod ops;
 mod pending;
 mod pins;
 mod reading;
+mod rebuild;
 mod release;
 mod rename;
 mod rescue;
@@ -45,6 +46,7 @@ pub use core::Identity;
 pub use error::TreeError;
 pub use names::is_tool_owned;
 pub use notify::{Invalidation, Notifier};
+pub use rebuild::{Mended, Rebuilt};
 pub use send::Prepared;
 pub use siblings::Ahead;
 pub use types::{

@@ -9,5 +9,6 @@ mod fixture;
 mod mass_delete;
 mod others;
 mod own;
+mod rebuild;
 mod remote;
 mod siblings;

@@ -24,10 +24,10 @@ mod budget;
 mod conflicts;
 mod contract;
 mod crash;
-
 mod hydration;
 mod mass_delete;
 mod offline;
+mod rebuild;
 mod rolled_back;
 mod two_devices;
 

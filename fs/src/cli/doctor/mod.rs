@@ -1,10 +1,13 @@
-//! Owns `tarn doctor`: looks for what usually goes wrong, changes nothing, and says what to do.
+//! Owns `tarn doctor`: looks for what usually goes wrong, changes nothing, and says what to do. Only `--rebuild` changes
+//! something: it makes a damaged database anew.
 
 mod local;
+mod rebuild;
 mod remote;
 mod system;
 
 use super::Context;
+use super::args::Doctor;
 use crate::daemon::Credentials;
 use anyhow::{Result, bail};
 use std::fmt;
@@ -52,7 +55,10 @@ impl fmt::Display for Finding {
     }
 }
 
-pub(super) async fn run(context: &Context) -> Result<()> {
+pub(super) async fn run(context: &Context, args: &Doctor) -> Result<()> {
+    if args.rebuild {
+        return rebuild::run(context);
+    }
     let mut bad = 0;
     let mut tell = |findings: Vec<Finding>| {
         bad += findings.iter().filter(|finding| finding.verdict == Verdict::Bad).count();

@@ -220,7 +220,7 @@ fn a_damaged_database_is_refused_with_its_path_and_a_way_out() {
     std::fs::write(dir.path().join(FILE_NAME), vec![b'x'; 9000]).unwrap();
     let error = Journal::prepare(&env(&disk), dir.path(), options(Materialise::Manual)).unwrap_err();
     assert!(matches!(error, JournalError::Meta(MetaError::Damaged { .. })));
-    assert!(error.to_string().contains("To rebuild:"));
+    assert!(error.to_string().contains("tarn doctor --rebuild"));
 }
 
 #[test]

@@ -79,6 +79,28 @@ impl Device {
         Self { dir, tree, journal, _lock: lock, seq }
     }
 
+    /// Ends the daemon, has something done to its folder, and starts it again, as a device that has pulled nothing if
+    /// that is what it finds.
+    pub fn closed(self, change: impl FnOnce(&std::path::Path)) -> Self {
+        let Self { dir, tree, journal, _lock, seq } = self;
+        drop((tree, journal));
+        change(dir.path());
+        drop(_lock);
+        let (tree, journal, lock) = assemble(dir.path());
+        Self { dir, tree, journal, _lock: lock, seq }
+    }
+
+    /// A full pull of what the server has been told.
+    pub fn pull_all(&mut self) {
+        self.tree.begin_load().unwrap();
+        let rows = ENTRIES.with_borrow(|entries| entries.values().cloned().collect::<Vec<_>>());
+        let nodes = NODES.with_borrow(|nodes| nodes.clone());
+        let nodes = nodes.into_iter().map(|(node, state)| node_row(node, state));
+        let changes = nodes.chain(rows).map(|row| Change { seq: self.seq, row }).collect();
+        self.tree.load_page(changes).unwrap();
+        self.tree.finish_load(cursor(self.seq)).unwrap();
+    }
+
     /// The same device, whose database lags behind its log as long as nobody waits for it.
     pub fn lagging(self) -> Self {
         let Self { dir, tree, journal, _lock, seq } = self;
@@ -187,6 +209,7 @@ impl Device {
     pub fn apply(&mut self, op: &Operation) -> Answer {
         self.seq += 1;
         let rows = applied_rows(op);
+        keep_entries(&rows);
         let changes = rows.into_iter().map(|row| Change { seq: self.seq, row }).collect();
         Answer { counter: op.counter, outcome: Outcome::Applied, changes }
     }
@@ -250,6 +273,18 @@ pub fn entry_row(parent: NodeId, text: &str, node: Option<NodeId>) -> Row {
 
 thread_local! {
     static NODES: std::cell::RefCell<BTreeMap<NodeId, NodeState>> = const { std::cell::RefCell::new(BTreeMap::new()) };
+    static ENTRIES: std::cell::RefCell<BTreeMap<(NodeId, Name), Row>> =
+        const { std::cell::RefCell::new(BTreeMap::new()) };
+}
+
+fn keep_entries(rows: &[Row]) {
+    ENTRIES.with_borrow_mut(|entries| {
+        for row in rows {
+            if let Row::Entry { parent, name, .. } = row {
+                entries.insert((*parent, name.clone()), row.clone());
+            }
+        }
+    });
 }
 
 /// The rows that an operation changes on a server on which nothing else happens.

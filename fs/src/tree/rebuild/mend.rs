@@ -1,0 +1,213 @@
+//! Owns rows that name what is not there any more, after rows of this device's own could not be read. Operations
+//! that cannot be carried out are dropped; files whose bytes nothing would upload are copied out for the person.
+
+use crate::content::{LocalContent, Read};
+use crate::env::{Disk, OpenMode};
+use crate::meta::rows::{ContentNo, ContentRow, EntryRow, Ino, InodeRow, LocalOp, QueuedOp, ROOT, RowChange, Ticket};
+use crate::tree::assemble::{Ground, OpenError};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tarn_proto::name::Name;
+
+/// Read and written at once.
+const PIECE_BYTES: usize = 1 << 20;
+/// Of a name, so much is used for the copy's.
+const NAME_BYTES_MAX: usize = 200;
+
+/// What hung in the air.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mended {
+    /// Copies of files that nothing would have uploaded.
+    pub files: Vec<PathBuf>,
+    /// Queued operations that could not be carried out any more.
+    pub dropped_count: usize,
+    /// Names of files made here whose bytes were not found.
+    pub lost: Vec<String>,
+}
+
+/// All rows of this device's own.
+struct Rows {
+    inodes: BTreeMap<Ino, InodeRow>,
+    entries: Vec<(Ino, Name, EntryRow)>,
+    contents: BTreeMap<ContentNo, ContentRow>,
+    queue: Vec<(Ticket, QueuedOp)>,
+}
+
+impl Rows {
+    fn load(ground: &Ground) -> Result<Self, OpenError> {
+        ground.journal.drain()?;
+        let database = |e: crate::meta::MetaError| OpenError::Journal(e.into());
+        let reader = ground.journal.readers().get().map_err(database)?;
+        Ok(Self {
+            inodes: reader.inodes_all().map_err(database)?.into_iter().collect(),
+            entries: reader.local_entries_all().map_err(database)?,
+            contents: reader.contents_all().map_err(database)?.into_iter().collect(),
+            queue: reader.queue_all().map_err(database)?,
+        })
+    }
+
+    fn name_of(&self, ino: Ino) -> Option<&Name> {
+        let queued = self.queue.iter().find_map(|(_, queued)| match &queued.op {
+            LocalOp::Create { ino: of, name, .. } | LocalOp::Write { ino: of, name, .. } if *of == ino => Some(name),
+            _ => None,
+        });
+        self.entries.iter().find(|(_, _, row)| row.ino == Some(ino)).map(|(_, name, _)| name).or(queued)
+    }
+}
+
+/// Drops what cannot be carried out, and copies out into `to` what nothing would upload.
+pub(super) fn mend(ground: &Ground, disk: &dyn Disk, to: &Path) -> Result<Mended, OpenError> {
+    let rows = Rows::load(ground)?;
+    let air = Air::find(&rows);
+    let mut mended = Mended { dropped_count: air.dropped.len(), lost: air.lost.clone(), files: Vec::new() };
+    let mut changes: Vec<RowChange> = Vec::new();
+    for (&no, row) in &rows.contents {
+        let is_named = rows.inodes.get(&row.ino).is_some_and(|inode| inode.content == Some(no));
+        let is_kept = is_named && !air.gone.contains(&row.ino);
+        if row.is_dirty && !(is_kept && air.sent.contains(&row.ino)) {
+            let content = ground.contents.get(no).map_err(io::Error::other)?;
+            mended.files.push(copy_out(disk, &content, to, rows.name_of(row.ino))?);
+        }
+        if !is_kept {
+            changes.push(RowChange::Content(no, None));
+        }
+    }
+    changes.extend(air.changes(&rows));
+    if !changes.is_empty() {
+        ground.journal.commit(changes, Vec::new())?;
+    }
+    ground.journal.drain()?;
+    Ok(mended)
+}
+
+/// What hangs in the air.
+struct Air {
+    dropped: HashSet<Ticket>,
+    /// Inodes without a row, or that will never be on the server.
+    gone: HashSet<Ino>,
+    /// Files whose content an operation takes to the server.
+    sent: HashSet<Ino>,
+    lost: Vec<String>,
+}
+
+impl Air {
+    fn find(rows: &Rows) -> Self {
+        let mut air = Self { dropped: HashSet::new(), gone: HashSet::new(), sent: HashSet::new(), lost: Vec::new() };
+        // A folder that is not made takes what was made in it along, and operations come in that order.
+        for (ticket, queued) in &rows.queue {
+            let has_content = air.has_content(rows, &queued.op);
+            let is_possible = has_content && named(&queued.op).all(|ino| ino == ROOT || air.is_there(rows, ino));
+            match &queued.op {
+                LocalOp::Create { ino, .. } | LocalOp::Write { ino, .. } if is_possible => {
+                    air.sent.insert(*ino);
+                }
+                _ if is_possible => {}
+                op => air.drop_op(rows, *ticket, op, has_content),
+            }
+        }
+        air
+    }
+
+    fn is_there(&self, rows: &Rows, ino: Ino) -> bool {
+        rows.inodes.contains_key(&ino) && !self.gone.contains(&ino)
+    }
+
+    /// Whether the bytes that an operation takes to the server are known of.
+    fn has_content(&self, rows: &Rows, op: &LocalOp) -> bool {
+        let (LocalOp::Create { ino, .. } | LocalOp::Write { ino, .. }) = op else { return true };
+        let content = rows.inodes.get(ino).and_then(|inode| inode.content);
+        content.is_none_or(|no| rows.contents.contains_key(&no))
+    }
+
+    fn drop_op(&mut self, rows: &Rows, ticket: Ticket, op: &LocalOp, has_content: bool) {
+        self.dropped.insert(ticket);
+        if let LocalOp::Create { ino, name, .. } | LocalOp::Write { ino, name, .. } = op
+            && (!has_content || !rows.inodes.contains_key(ino))
+        {
+            self.lost.push(name.to_string());
+        }
+        if let LocalOp::Create { ino, .. } = op {
+            self.gone.insert(*ino);
+        }
+    }
+
+    fn changes(&self, rows: &Rows) -> Vec<RowChange> {
+        let mut changes: Vec<RowChange> = self.dropped.iter().map(|ticket| RowChange::Queue(*ticket, None)).collect();
+        let left: HashMap<Ticket, ()> =
+            rows.queue.iter().filter(|(t, _)| !self.dropped.contains(t)).map(|(t, _)| (*t, ())).collect();
+        for (parent, name, row) in &rows.entries {
+            let is_there = row.ino.is_none_or(|ino| self.is_there(rows, ino));
+            let is_reached = *parent == ROOT || self.is_there(rows, *parent);
+            // A row that waits for an operation which is not there would wait for ever.
+            if !is_there || !is_reached || !left.contains_key(&row.ticket) {
+                changes.push(RowChange::Entry(*parent, name.clone(), None));
+            }
+        }
+        for (&ino, row) in &rows.inodes {
+            let mended = self.mended_inode(rows, ino, row, |ticket| left.contains_key(&ticket));
+            if mended.as_ref() != Some(row) {
+                changes.push(RowChange::Inode(ino, mended));
+            }
+        }
+        changes
+    }
+
+    fn mended_inode(
+        &self,
+        rows: &Rows,
+        ino: Ino,
+        row: &InodeRow,
+        is_queued: impl Fn(Ticket) -> bool,
+    ) -> Option<InodeRow> {
+        if self.gone.contains(&ino) && ino != ROOT {
+            return None;
+        }
+        let content = row.content.filter(|no| rows.contents.get(no).is_some_and(|content| content.ino == ino));
+        let local = row.local.clone().filter(|local| is_queued(local.ticket));
+        Some(InodeRow { content, local, ..row.clone() })
+    }
+}
+
+/// The inodes that must be there for an operation to be carried out.
+fn named(op: &LocalOp) -> impl Iterator<Item = Ino> {
+    let (ino, parent, other) = match op {
+        LocalOp::Create { ino, parent, .. }
+        | LocalOp::Write { ino, parent, .. }
+        | LocalOp::Link { ino, parent, .. } => (*ino, Some(*parent), None),
+        LocalOp::SetAttr { ino, .. } => (*ino, None, None),
+        LocalOp::Unlink { parent, .. } => (*parent, None, None),
+        LocalOp::Rename { ino, parent, to_parent, .. } => (*ino, Some(*parent), Some(*to_parent)),
+    };
+    [Some(ino), parent, other].into_iter().flatten()
+}
+
+/// Copies what is there of a content; what is not is a hole, and the name says so.
+fn copy_out(disk: &dyn Disk, content: &Arc<LocalContent>, to: &Path, name: Option<&Name>) -> io::Result<PathBuf> {
+    let part = if content.is_complete() { "" } else { "incomplete " };
+    let shown: String = name.map_or_else(|| "file".to_owned(), ToString::to_string);
+    let mut end = shown.len().min(NAME_BYTES_MAX);
+    while !shown.is_char_boundary(end) {
+        end -= 1;
+    }
+    disk.create_dir_all(to)?;
+    let path = to.join(format!("{} {part}{}", content.no().0, &shown[..end]));
+    let file = disk.open(&path, OpenMode::Create)?;
+    let size_bytes = content.size_bytes();
+    file.set_len(size_bytes)?;
+    for range in content.local_ranges().iter() {
+        let mut at = range.start;
+        while at < range.end.min(size_bytes) {
+            let len = PIECE_BYTES.min((range.end.min(size_bytes) - at) as usize);
+            match content.read(at, len)? {
+                Read::Bytes(bytes) if !bytes.is_empty() => file.write_at(&bytes, at)?,
+                _ => {}
+            }
+            at += len as u64;
+        }
+    }
+    file.sync_data()?;
+    disk.sync_dir(to)?;
+    Ok(path)
+}

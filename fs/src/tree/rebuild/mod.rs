@@ -1,0 +1,113 @@
+//! Owns making a damaged state folder usable again: the database anew from what can be read of it, the log on top,
+//! and what hangs in the air set aside where a person finds it. Nothing that was not uploaded is thrown away.
+
+mod mend;
+
+use super::Tree;
+use super::assemble::{Ground, OpenError};
+use crate::content::{self, Options};
+use crate::env::{Env, OpenMode};
+use crate::journal::{JournalError, JournalOptions, Record};
+use crate::log::{Log, Lsn};
+use crate::meta::rows::{ContentNo, RowChange};
+use crate::meta::{self, Salvaged};
+use mend::mend;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+pub use mend::Mended;
+
+/// What became of a state folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rebuilt {
+    /// Where the damaged database is now, and all that could not be put back.
+    pub aside: PathBuf,
+    /// What was taken over.
+    pub salvaged: Salvaged,
+    /// What hung in the air, if rows of this device's own could not be read.
+    pub mended: Mended,
+}
+
+/// Says that rows may hang in the air since the exchange of this folder's database.
+const UNMENDED: &str = "unmended";
+/// Folders of earlier rebuilds are kept; so many are enough to notice that the disk is failing.
+const ASIDE_MAX: u32 = 1000;
+
+impl Tree {
+    /// Makes the database of a state folder anew. The caller holds its [`crate::journal::StateLock`]. What the server
+    /// knows is left out: the next mount pulls it.
+    ///
+    /// # Errors
+    /// No database, one of a newer Tarn, a damaged log, or what the disk says. Can be tried again.
+    pub fn rebuild(env: &Env, dir: &Path) -> Result<Rebuilt, OpenError> {
+        let journal = JournalOptions::default();
+        let scan = Log::scan(env, &dir.join(crate::journal::LOG_DIR), journal.log).map_err(JournalError::from)?;
+        let first = scan.first().unwrap_or(Lsn(1));
+        let mut named = logged_contents(&scan, first)?;
+        let aside = free_name(env, dir)?;
+        let salvaged = meta::salvage(env.disk.as_ref(), dir, &aside, first.0.saturating_sub(1), |salvaged| {
+            if salvaged.unreadable.is_empty() {
+                return Ok(());
+            }
+            named.extend(&salvaged.contents);
+            content::set_aside(env.disk.as_ref(), dir, &named, &aside)?;
+            env.disk.open(&aside.join(UNMENDED), OpenMode::Create)?;
+            env.disk.sync_dir(&aside)
+        });
+        let salvaged = salvaged.map_err(JournalError::from)?;
+        let unmended = unmended(env, dir)?;
+        let mut mended = Mended::default();
+        if !unmended.is_empty() {
+            let ground = Ground::open(env, dir, journal, Options::default())?;
+            mended = mend(&ground, env.disk.as_ref(), &aside.join("files"))?;
+        }
+        unmended.iter().try_for_each(|mark| env.disk.remove(mark))?;
+        Ok(Rebuilt { aside, salvaged, mended })
+    }
+}
+
+/// Contents whose rows the log holds.
+fn logged_contents(scan: &crate::log::LogScan, first: Lsn) -> Result<HashSet<ContentNo>, OpenError> {
+    let mut named = HashSet::new();
+    for record in scan.replay(first) {
+        let (lsn, payload) = record.map_err(JournalError::from)?;
+        let record = Record::decode(&payload).map_err(|detail| JournalError::Record { lsn: lsn.0, detail })?;
+        let rows = match record {
+            Record::Work { rows, .. } => rows,
+            Record::Remote(work) => work.rows,
+            Record::Write { .. } | Record::Resize { .. } => continue,
+        };
+        named.extend(rows.into_iter().filter_map(|row| match row {
+            RowChange::Content(no, Some(_)) => Some(no),
+            _ => None,
+        }));
+    }
+    Ok(named)
+}
+
+/// The marks of this rebuild and of earlier ones that were cut short.
+fn unmended(env: &Env, dir: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let asides = env.disk.read_dir(dir)?.into_iter();
+    let marks = asides.filter(|path| is_aside(path)).map(|path| path.join(UNMENDED));
+    let mut found = Vec::new();
+    for mark in marks {
+        match env.disk.open(&mark, OpenMode::Existing) {
+            Ok(_) => found.push(mark),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(found)
+}
+
+fn is_aside(path: &Path) -> bool {
+    path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("damaged-"))
+}
+
+fn free_name(env: &Env, dir: &Path) -> std::io::Result<PathBuf> {
+    let taken: HashSet<PathBuf> = env.disk.read_dir(dir)?.into_iter().collect();
+    let free = (1..=ASIDE_MAX).map(|n| dir.join(format!("damaged-{n}"))).find(|path| !taken.contains(path));
+    free.ok_or_else(|| {
+        std::io::Error::other(format!("{} holds {ASIDE_MAX} damaged databases; remove some", dir.display()))
+    })
+}

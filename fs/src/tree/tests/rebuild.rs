@@ -1,0 +1,109 @@
+//! Claims about a state folder whose database was damaged: made anew, it has all that was not sent yet, or says what not
+//! and where its bytes are.
+
+use super::fixture::*;
+use crate::meta::FILE_NAME;
+use crate::meta::tests::damage::{damage_table, leaf_in_the_middle, overwrite, overwrite_page};
+use crate::tree::Rebuilt;
+use std::path::Path;
+
+const COUNT: usize = 250;
+
+fn bytes_of(n: usize) -> Vec<u8> {
+    // Small ones are in the slab, every tenth has a file of its own.
+    (0..if n.is_multiple_of(10) { 100_000 } else { 100 }).map(|at| (at * 7 + n) as u8).collect()
+}
+
+/// A device with a folder that the server has and many files in it that it has not.
+fn busy() -> Device {
+    let mut device = Device::new();
+    let dir = device.folder(TOP, "dir").ino;
+    device.written(dir, "sent", b"sent");
+    device.push();
+    for n in 0..COUNT {
+        device.written(dir, &format!("file {n}"), &bytes_of(n));
+    }
+    device.journal.drain().unwrap();
+    device
+}
+
+fn rebuilt(device: Device, damage: impl FnOnce(&Path)) -> (Device, Rebuilt) {
+    let mut report = None;
+    let device = device.closed(|dir| {
+        damage(&dir.join(FILE_NAME));
+        report = Some(crate::tree::Tree::rebuild(&crate::env::Env::real(), dir).unwrap());
+    });
+    (device, report.unwrap())
+}
+
+/// What a file has in the tree, if it is there and local.
+fn bytes_in_tree(device: &Device, n: usize) -> Option<Vec<u8>> {
+    let dir = device.lookup(TOP, "dir").ok()?.ino;
+    let ino = device.lookup(dir, &format!("file {n}")).ok()?.ino;
+    device.tree.content(ino).ok().map(|_| device.read(ino))
+}
+
+#[test]
+fn damage_to_the_servers_rows_loses_nothing_that_was_not_sent() {
+    let device = busy();
+    let (node, queued) = (device.tree.stat(device.at("/dir")).unwrap().ino, device.tree.queue(10_000).unwrap().len());
+    let (mut device, report) = rebuilt(device, |path| damage_table(path, "remote_entry"));
+    assert_eq!(report.salvaged.queued_count, queued);
+    assert_eq!(report.mended, crate::tree::Mended::default());
+    device.pull_all();
+    assert_eq!(device.at("/dir"), node, "inode numbers stay");
+    for n in 0..COUNT {
+        assert!(bytes_in_tree(&device, n).unwrap() == bytes_of(n), "file {n}");
+    }
+    assert_eq!(device.push().len(), queued);
+}
+
+#[test]
+fn what_cannot_be_put_back_is_copied_out_or_named() {
+    for table in ["content", "inode", "queue", "local_entry"] {
+        let (mut device, report) = rebuilt(busy(), |path| overwrite_page(path, leaf_in_the_middle(path, table)));
+        assert_eq!(report.salvaged.unreadable, [table]);
+        let copies: Vec<Vec<u8>> = report.mended.files.iter().map(|path| std::fs::read(path).unwrap()).collect();
+        device.pull_all();
+        let sent: Vec<String> = device.push().iter().map(|op| format!("{:?}", op.kind)).collect();
+        let mut lost = 0;
+        for n in 0..COUNT {
+            let is_in_tree = bytes_in_tree(&device, n).is_some_and(|bytes| bytes == bytes_of(n));
+            let is_sent = sent.iter().any(|op| op.contains(&format!("\"file {n}\"")));
+            let is_kept = is_in_tree && is_sent;
+            lost += usize::from(!is_kept);
+            let is_named = report.mended.lost.contains(&format!("file {n}"));
+            assert!(is_kept || copies.contains(&bytes_of(n)) || is_named, "{table}: file {n} is gone");
+            assert!(!(is_kept && is_named), "{table}: file {n} is there");
+        }
+        // A name that is not there is made again by the operation that takes it to the server.
+        let is_as_expected = if table == "local_entry" { lost == 0 } else { (1..COUNT).contains(&lost) };
+        assert!(is_as_expected, "{table}: {lost}");
+        assert!(device.tree.queue(10_000).unwrap().is_empty(), "{table}: nothing is stuck");
+    }
+}
+
+#[test]
+fn without_a_database_the_log_brings_back_what_it_still_has() {
+    let (mut device, report) = rebuilt(busy(), overwrite);
+    assert!(report.salvaged.unreadable.contains(&"mark") && report.salvaged.contents.is_empty());
+    device.pull_all();
+    for n in 0..COUNT {
+        assert!(bytes_in_tree(&device, n).unwrap() == bytes_of(n), "file {n}");
+    }
+}
+
+#[test]
+fn large_files_that_no_row_names_any_more_are_set_aside() {
+    let (_device, report) = rebuilt(busy(), |path| {
+        overwrite(path);
+        std::fs::remove_dir_all(path.with_file_name("log")).unwrap();
+    });
+    let aside = std::fs::read_dir(report.aside.join("contents")).unwrap();
+    let found: Vec<Vec<u8>> = aside.map(|entry| std::fs::read(entry.unwrap().path()).unwrap()).collect();
+    let large = (0..COUNT).step_by(10);
+    for n in large {
+        assert!(found.contains(&bytes_of(n)), "file {n}");
+    }
+    assert!(report.aside.join("slab").exists());
+}
