@@ -223,8 +223,10 @@ impl Session<'_> {
                 ino
             }
         };
-        let mut pending = self.state.pending.places_of(child.node).filter(|(_, other)| other != name);
-        let elsewhere = pending.next().is_some() || self.state.overlay.of_ino(ino).next().is_some();
+        let folder = self.inode(parent)?.node;
+        let is_other = |(other, other_name): &(NodeId, Name)| Some(*other) != folder || other_name != name;
+        let elsewhere =
+            self.state.pending.places_of(child.node).any(is_other) || self.state.overlay.of_ino(ino).next().is_some();
         let alone = child.link_count == 1 && !elsewhere;
         if alone && let Some(inode) = self.state.inodes.get_mut(&ino) {
             inode.links = Some(vec![(parent, name.clone())]);

@@ -8,7 +8,7 @@ use super::names::date;
 use super::versions::staged_row;
 use crate::content::{Acknowledged, LocalContent};
 use crate::meta::RemoteWork;
-use crate::meta::rows::{BaseVersion, Ino, InodeRow, LocalOp, ROOT, RowChange, Ticket};
+use crate::meta::rows::{BaseVersion, Ino, InodeRow, LocalNode, LocalOp, ROOT, RowChange, Ticket};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tarn_proto::api::{Answer, Outcome};
@@ -87,22 +87,25 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Forgets an inode's local attributes if this was the last operation that needed them.
+    /// Forgets an inode's local attributes if this was the last operation that needed them. While the node is gone they
+    /// go on with the next operation, which may bring it back.
     fn drop_local(&mut self, ino: Ino, ticket: Ticket, answer: &Answer, all: &mut Settling) -> Result<()> {
         let inode = match self.inode(ino) {
             Err(TreeError::NotFound) => return Ok(()),
             other => other?,
         };
         let (row, node) = (inode.row(), inode.node);
-        let done = row.local.as_ref().is_some_and(|local| local.ticket == ticket);
-        let Some(node) = node.filter(|_| done) else { return Ok(()) };
+        let row = staged_row(&all.work, ino).unwrap_or(row);
+        let Some(local) = row.local.clone().filter(|local| local.ticket == ticket) else { return Ok(()) };
+        let Some(node) = node else { return Ok(()) };
         if self.exists_after(&answer.changes, node)? {
-            let row = staged_row(&all.work, ino).unwrap_or(row);
             all.set_inode(ino, InodeRow { local: None, ..row });
             // A folder's times go on changing with its names; a file's are those that were sent.
             if let Some(inode) = self.state.inodes.get_mut(&ino).filter(|inode| inode.dir.is_none()) {
                 inode.times = None;
             }
+        } else if let Some((next, _)) = self.state.queue.of_ino(ino).find(|(other, _)| *other > ticket) {
+            all.set_inode(ino, InodeRow { local: Some(LocalNode { ticket: next, ..local }), ..row });
         }
         Ok(())
     }
@@ -156,7 +159,7 @@ impl Session<'_> {
     }
 
     /// The content did not stay: its bytes move to the inode that shows the sibling, and the file shows
-    /// what stayed. With later writes under way they stay dirty where they are.
+    /// what stayed. With later writes under way they stay where they are.
     fn give_to_sibling(
         &mut self,
         ino: Ino,
@@ -173,7 +176,7 @@ impl Session<'_> {
         let Some(record) = record else { return Ok(()) };
         let base = BaseVersion { content: record.theirs.content.clone(), vector: record.theirs.vector.clone() };
         self.acknowledge_content(ino, &content, prepared, base, all)?;
-        if content.is_dirty() {
+        if content.is_dirty() || self.is_content_queued(ino, all) {
             return Ok(());
         }
         let opens = self.inode(ino)?.opens;
@@ -191,6 +194,13 @@ impl Session<'_> {
             all.work.rows.push(RowChange::Content(content.no(), None));
         }
         Ok(())
+    }
+
+    /// Whether more of a file's content is to be sent: perhaps it is on its way already, with what it was made from.
+    fn is_content_queued(&self, ino: Ino, all: &Settling) -> bool {
+        let is_settled = |ticket| all.work.rows.contains(&RowChange::Queue(ticket, None));
+        let mut ops = self.state.queue.of_ino(ino).filter(|(_, queued)| queued.op.op.content_of() == Some(ino));
+        ops.any(|(ticket, _)| !is_settled(ticket))
     }
 
     /// A folder made here is fully known; a folder that turned out to be another's is that one from now on.

@@ -308,6 +308,7 @@ impl User<'_> {
     fn safe_save(&mut self) -> Done {
         let spot = self.any_file()?;
         let temporary = name(&format!(".{}.tmp", spot.name));
+        let links = self.life.tree.stat(spot.ino)?.link_count;
         let (ino, token) = self.create_at(spot.dir, &temporary)?;
         if self.dice.chance(500) {
             self.life.tree.fsync(ino)?;
@@ -315,7 +316,10 @@ impl User<'_> {
         }
         let from = Spot { dir: spot.dir, name: temporary, ino };
         self.rename_spot(&from, spot.dir, &spot.name, RenameMode::Replace)?;
-        Ok(format!("save {:?}/{} ({:?}) by renaming {ino:?} over it, {token}", spot.dir, spot.name, spot.ino))
+        Ok(format!(
+            "save {:?}/{} ({:?}, {links} links) by renaming {ino:?} over it, {token}",
+            spot.dir, spot.name, spot.ino
+        ))
     }
 
     /// The old file renamed away, a new one created under its name, the old one removed.

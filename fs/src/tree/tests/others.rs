@@ -167,3 +167,34 @@ fn an_open_file_that_is_removed_keeps_its_attributes() {
     let stat = device.tree.stat(ino).unwrap();
     assert_eq!((stat.attrs.mode, stat.link_count), (0o644, 0));
 }
+
+#[test]
+fn bytes_that_were_never_sent_are_sent_when_another_name_of_the_removed_file_comes() {
+    let mut device = Device::new();
+    let ino = device.written(TOP, "f", b"sent");
+    let OpKind::Create { node, .. } = device.push()[0].kind else { panic!() };
+    device.write(ino, 0, b"late");
+    device.tree.unlink(TOP, &name("f")).unwrap();
+    let frozen = device.freeze();
+    // Others have made a link that this device has not heard of.
+    answer(&mut device, &frozen[0], Outcome::Applied, vec![entry_row(root(), "f", None)]);
+    device.pull(vec![entry_row(root(), "link", Some(node))]);
+    assert_eq!(device.read(device.at("/link")), b"late");
+    assert_eq!(device.tree.queue_totals().operations, 1);
+}
+
+#[test]
+fn attributes_of_a_file_that_a_later_operation_brings_back_are_what_the_server_has() {
+    let mut device = Device::new();
+    device.pull(vec![node_row(N, file()), entry_row(root(), "f", Some(N))]);
+    let change = AttrChange { mode: Some(0o600), ..AttrChange::default() };
+    device.tree.set_attrs(device.at("/f"), &change).unwrap();
+    let (name, to_name) = (name("f"), name("g"));
+    let request = RenameRequest { parent: TOP, name, to_parent: TOP, to_name, mode: RenameMode::Replace };
+    device.tree.rename(&request).unwrap();
+    let frozen = device.freeze();
+    // Others had removed it: the change of attributes comes too late, the rename wins.
+    answer(&mut device, &frozen[0], Outcome::Merged, vec![gone(N), entry_row(root(), "f", None)]);
+    answer(&mut device, &frozen[1], Outcome::Merged, vec![node_row(N, file()), entry_row(root(), "g", Some(N))]);
+    assert_eq!(device.lookup(TOP, "g").unwrap().attrs.mode, 0o644);
+}

@@ -238,6 +238,21 @@ fn a_name_in_a_folder_that_is_not_loaded_counts_as_a_link() {
 }
 
 #[test]
+fn a_new_link_of_the_same_name_in_another_folder_counts() {
+    let mut device = Device::new();
+    device.pull(vec![
+        node_row(N, theirs(b"1", 1)),
+        node_row(D, folder_state()),
+        entry_row(root(), "d", Some(D)),
+        entry_row(D, "f", Some(N)),
+    ]);
+    let (dir, _) = (device.at("/d"), device.at("/d/f"));
+    let mut device = device.lagging();
+    device.pull(vec![entry_row(root(), "f", Some(N))]);
+    assert_eq!(device.lookup(dir, "f").unwrap().link_count, 2);
+}
+
+#[test]
 fn links_in_folders_that_were_not_listed_are_counted_once_the_pull_is_complete() {
     let device = Device::unloaded();
     let child = ChildEntry { name: name("f"), entry_seq: 5, node: N, node_seq: 5, state: theirs(b"x", 1) };
@@ -256,4 +271,52 @@ fn links_in_folders_that_were_not_listed_are_counted_once_the_pull_is_complete()
     device.tree.load_page(changes).unwrap();
     device.tree.finish_load(cursor(9)).unwrap();
     assert_eq!(device.lookup(TOP, "f").unwrap().link_count, 2);
+}
+
+#[test]
+fn a_write_that_was_prepared_before_a_conflict_has_not_seen_what_stayed() {
+    let mut device = Device::new();
+    let ino = device.written(TOP, "f", b"old");
+    let ops = device.push();
+    let tarn_proto::op::OpKind::Create { node, .. } = ops[0].kind else { panic!() };
+    device.write(ino, 0, b"mine");
+    let request = crate::tree::RenameRequest {
+        parent: TOP,
+        name: name("f"),
+        to_parent: TOP,
+        to_name: name("g"),
+        mode: tarn_proto::op::RenameMode::Replace,
+    };
+    let first = device.tree.queue(10).unwrap()[0].ticket;
+    device.tree.prepare(first).unwrap().unwrap();
+    device.tree.rename(&request).unwrap();
+    device.write(ino, 0, b"more");
+    device.tree.unprepare(first);
+    let tickets: Vec<_> = device.tree.queue(10).unwrap().iter().map(|item| item.ticket).collect();
+    let content = device.content_of(b"more");
+    for ticket in [tickets[0], tickets[2]] {
+        device.tree.prepare(ticket).unwrap().unwrap();
+    }
+    let (_, first) = device.tree.freeze(vec![(tickets[0], Some(content.clone()))]).unwrap().remove(0);
+    let conflict = tarn_proto::ids::ConflictId([14; 16]);
+    let base = VersionVector::default().with(ME, ops[0].counter);
+    let file = |vector| tarn_proto::node::FileVersion { content: content.clone(), vector, author: ME };
+    let stayed = remote_file(b"theirs", base.clone().with(OTHER, 9), OTHER);
+    let state = tarn_proto::change::ConflictState {
+        node,
+        device: ME,
+        device_name: "laptop".to_owned(),
+        time: tarn_proto::node::Timestamp::default(),
+        theirs: file(base.with(ME, first.counter)),
+        stayed: stayed.file.as_ref().unwrap().content.version,
+        sibling: None,
+    };
+    device.seq += 1;
+    let rows = [node_row(node, stayed), tarn_proto::change::Row::Conflict { conflict, state: Some(Box::new(state)) }];
+    let changes = rows.into_iter().map(|row| Change { seq: device.seq, row }).collect();
+    let answer = Answer { counter: first.counter, outcome: Outcome::Conflicted { conflict }, changes };
+    device.tree.settle(&[(tickets[0], answer)], cursor(device.seq - 1), cursor(device.seq)).unwrap();
+    let frozen = device.tree.freeze(vec![(tickets[1], None), (tickets[2], Some(content))]).unwrap();
+    let tarn_proto::op::OpKind::Write { base, .. } = &frozen[1].1.kind else { panic!("{frozen:?}") };
+    assert_eq!(base.get(OTHER), 0, "its bytes were made without what stayed");
 }
