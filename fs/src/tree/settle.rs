@@ -309,15 +309,26 @@ impl LocalOp {
     }
 }
 
+fn has_alias(answer: &Answer) -> bool {
+    answer.changes.iter().any(|change| matches!(change.row, Row::Alias { .. }))
+}
+
 impl Tree {
-    /// Applies the answers to one push, in order, as one unit of work; unsettled ones stay queued. The
-    /// cursor moves on if nothing of others came between.
+    /// Applies the answers to one push, in order, as one unit of work (one more for each folder that turned out to be
+    /// another); unsettled ones stay queued. The cursor moves on if nothing of others came between.
     ///
     /// # Errors
     /// What the disk and the database say; the answers can be applied again then.
     pub fn settle(&self, answers: &[(Ticket, Answer)], before: Cursor, after: Cursor) -> Result<()> {
         self.sync_answered(answers)?;
-        self.settle_all(answers, before, after)?;
+        let mut rest = answers;
+        // What is queued in a folder that turns out to be another one is about that one from then on.
+        while let Some(alias) = rest.iter().position(|(_, answer)| has_alias(answer)).filter(|at| at + 1 < rest.len()) {
+            let (first, others) = rest.split_at(alias + 1);
+            self.settle_all(first, None)?;
+            rest = others;
+        }
+        self.settle_all(rest, Some((before, after)))?;
         // One that is larger than the budget is over it only now.
         if let Err(error) = self.core.contents.trim() {
             tracing::warn!(%error, "what was sent could not be dropped to keep within the budget; it is tried again");
@@ -325,7 +336,7 @@ impl Tree {
         Ok(())
     }
 
-    fn settle_all(&self, answers: &[(Ticket, Answer)], before: Cursor, after: Cursor) -> Result<()> {
+    fn settle_all(&self, answers: &[(Ticket, Answer)], cursors: Option<(Cursor, Cursor)>) -> Result<()> {
         self.edit(|session| {
             let mut all = Settling::default();
             let settled = answers.iter().filter(|(_, answer)| answer.outcome.is_settled());
@@ -334,16 +345,12 @@ impl Tree {
                 session.settle_one(*ticket, answer, &mut all)?;
                 answered = answered.max(answer.counter);
             }
-            let contiguous = session.state.cursor == Some(before);
-            if contiguous {
-                all.work.cursor = Some((self.identity().space, after));
-            }
+            let moved = cursors.filter(|(before, _)| session.state.cursor == Some(*before)).map(|(_, after)| after);
+            all.work.cursor = moved.map(|after| (self.identity().space, after));
             all.work.kv.push((ANSWERED.to_owned(), Some(ByteString(answered.to_be_bytes().to_vec()))));
             session.absorb(all.work, all.names)?;
             session.state.counters.answered = answered;
-            if contiguous {
-                session.state.cursor = Some(after);
-            }
+            session.state.cursor = moved.or(session.state.cursor);
             for ino in all.dirty {
                 match session.requeue_dirty(ino) {
                     Ok(()) | Err(TreeError::NotFound) => {}

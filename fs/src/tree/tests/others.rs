@@ -198,3 +198,47 @@ fn attributes_of_a_file_that_a_later_operation_brings_back_are_what_the_server_h
     answer(&mut device, &frozen[1], Outcome::Merged, vec![node_row(N, file()), entry_row(root(), "g", Some(N))]);
     assert_eq!(device.lookup(TOP, "g").unwrap().attrs.mode, 0o644);
 }
+
+#[test]
+fn folders_that_turn_out_to_be_others_are_those_also_when_answered_together() {
+    const C: NodeId = NodeId([31; 16]);
+    const E: NodeId = NodeId([32; 16]);
+    let (mut device, dir) = with_folder();
+    device.pull(vec![node_row(N, file()), entry_row(root(), "f", Some(N))]);
+    let ino = device.at("/f");
+    let c = device.folder(dir, "c").ino;
+    device.folder(c, "e");
+    device.pull(vec![
+        node_row(C, folder()),
+        node_row(E, folder()),
+        entry_row(D, "c", Some(C)),
+        entry_row(C, "e", Some(E)),
+        entry_row(root(), "f", None),
+        entry_row(C, "main", Some(N)),
+    ]);
+    // Its folder has an inode by now.
+    assert_eq!(device.tree.stat(ino).unwrap().link_count, 1);
+    let frozen = device.freeze();
+    let made: Vec<NodeId> = frozen.iter().filter_map(|(_, op)| created(op)).collect();
+    let rows = [
+        [Row::Alias { node: made[0], target: C }, node_row(C, folder()), entry_row(D, "c", Some(C))],
+        [Row::Alias { node: made[1], target: E }, node_row(E, folder()), entry_row(C, "e", Some(E))],
+    ];
+    let answers: Vec<(Ticket, Answer)> = (frozen.iter().zip(rows))
+        .map(|((ticket, op), rows)| {
+            let changes = rows.into_iter().map(|row| Change { seq: device.seq, row }).collect();
+            (*ticket, Answer { counter: op.counter, outcome: Outcome::Merged, changes })
+        })
+        .collect();
+    device.tree.settle(&answers, cursor(device.seq), cursor(device.seq)).unwrap();
+    assert_eq!(device.list(device.at("/d/c")), ["e", "main"]);
+    device.pull(vec![entry_row(C, "e", None), gone(E)]);
+    assert_eq!(device.list(device.at("/d/c")), ["main"]);
+}
+
+fn created(op: &Operation) -> Option<NodeId> {
+    match op.kind {
+        OpKind::Create { node, .. } => Some(node),
+        _ => None,
+    }
+}
