@@ -249,6 +249,9 @@ message! {
         /// The name of the file that is made for [`Keep::Both`] if there is no sibling.
         #[serde(default)]
         alt_name: Option<Name>,
+        /// For [`Keep::Merged`]: the file's next content, if it does not hold it already. Its chunks are sent before.
+        #[serde(default)]
+        content: Option<crate::node::Content>,
     }
     /// Answer: how the conflict was resolved, by whoever came first.
     ResolveResponse {
@@ -300,7 +303,7 @@ pub enum Keep {
     Theirs,
     /// Both files.
     Both,
-    /// The file as it is, which holds by now what is wanted of both; the sibling goes.
+    /// What was made of both: the content that comes with the request, or what the file holds by now; the sibling goes.
     Merged,
 }
 

@@ -113,6 +113,9 @@ pub(super) struct Mount {
     /// Refuses every change
     #[arg(long)]
     pub read_only: bool,
+    /// Leaves texts that two devices changed to you, even if their changes do not touch each other
+    #[arg(long)]
+    pub no_merge: bool,
     /// How long a read waits for the network before it fails
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "30s")]
     pub read_timeout: Duration,

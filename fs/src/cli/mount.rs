@@ -59,6 +59,7 @@ fn options(args: &Mount) -> MountOptions {
         allow_other: args.allow_other,
         posix: args.posix,
         read_only: args.read_only,
+        merges_texts: !args.no_merge,
         read_timeout: args.read_timeout,
         hold_deletes: args.hold_deletes,
     }
@@ -128,7 +129,12 @@ fn detach() -> io::Result<()> {
 fn arguments(args: &Mount) -> Vec<OsString> {
     let text = |text: &str| OsString::from(text);
     let mut all = vec![text("mount"), text("--foreground"), text("--report")];
-    let flags = [(args.allow_other, "--allow-other"), (args.posix, "--posix"), (args.read_only, "--read-only")];
+    let flags = [
+        (args.allow_other, "--allow-other"),
+        (args.posix, "--posix"),
+        (args.read_only, "--read-only"),
+        (args.no_merge, "--no-merge"),
+    ];
     all.extend(flags.iter().filter(|(is, _)| *is).map(|(_, flag)| text(flag)));
     let values = [
         ("--cache-size", args.cache_size.to_string()),
@@ -161,7 +167,7 @@ mod tests {
         for line in [
             "mount /m",
             "mount --cache-size 256MiB --posix --read-timeout 500ms --hold-deletes off -- -odd",
-            "mount /m --allow-other --read-only --hold-deletes 5,50 --log-level info,tarn::sync=debug",
+            "mount /m --allow-other --read-only --no-merge --hold-deletes 5,50 --log-level info,tarn::sync=debug",
         ] {
             let given = parsed(line.split(' ').map(OsString::from));
             let handed_on = parsed(arguments(&given));

@@ -13,11 +13,13 @@ mod identity;
 mod life;
 mod log_file;
 mod marker;
+mod merging;
 mod options;
 mod parts;
 mod pins;
 mod place;
 mod service;
+mod text_merge;
 mod wire;
 
 pub use credentials::{Credentials, CredentialsError};

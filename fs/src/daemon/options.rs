@@ -18,6 +18,8 @@ pub struct MountOptions {
     pub posix: bool,
     /// Nothing may be changed.
     pub read_only: bool,
+    /// Texts that two devices changed in different places are merged.
+    pub merges_texts: bool,
     /// How long a read waits for the network.
     pub read_timeout: Duration,
     /// From which size on deletes are held.
@@ -33,6 +35,7 @@ impl MountOptions {
             allow_other: false,
             posix: false,
             read_only: false,
+            merges_texts: true,
             read_timeout: limits::READ_TIMEOUT_DEFAULT,
             hold_deletes: HoldDeletes::default(),
         }

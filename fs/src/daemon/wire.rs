@@ -4,6 +4,7 @@ use super::ending::{Ending, StandingMount};
 use super::housekeeping;
 use super::identity::OwnIdentity;
 use super::life::{Ground, Standing};
+use super::merging;
 use super::parts::{MountLister, Parts};
 use super::service::MountService;
 
@@ -57,6 +58,9 @@ pub async fn build(ground: &Ground) -> Result<Standing> {
     let parts = Arc::new(Parts { sync, vfs, hydrator, notifier, ending: Arc::clone(&ending), tree, contents, journal });
     housekeeping::start(&ground.env, &parts, &ground.home.state_dir());
     let mount = ground.options.dir.clone();
+    if ground.options.merges_texts && !ground.options.read_only {
+        merging::start(&ground.env, &parts, &identity);
+    }
     let service = Arc::new(MountService { parts: Arc::clone(&parts), identity, mount });
     Ok(Standing { service, ending, stop: Box::pin(stop(parts)) })
 }

@@ -26,6 +26,8 @@ const PIECE_BYTES: usize = 64 << 10;
 const SLOWEST_BYTES_PER_SEC: u64 = 8 << 10;
 /// Idle connections kept.
 const IDLE_CONNECTIONS_MAX: usize = 8;
+/// Media type of a file's bytes.
+const MEDIA_BYTES: &str = "application/octet-stream";
 /// zstd level of request bodies.
 const COMPRESS_LEVEL: i32 = 1;
 
@@ -89,6 +91,24 @@ impl HttpClient {
         }
         let request = self.client.get(url).header(ACCEPT, MEDIA_BINARY).header(ACCEPT_ENCODING, "zstd");
         message(&self.exchange(request, limits::IDLE_TIMEOUT, bytes_max).await?)
+    }
+
+    /// A call whose answer is bytes as they are.
+    pub async fn get_bytes(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        bytes_max: usize,
+    ) -> Result<Vec<u8>, RemoteError> {
+        let mut url = self.address.call(path);
+        url.query_pairs_mut().extend_pairs(query);
+        let request = self.client.get(url).header(ACCEPT_ENCODING, "identity");
+        let (head, response) = self.start(request, limits::IDLE_TIMEOUT).await?;
+        let mut stream = BodyStream { response, counters: Arc::clone(&self.counters) };
+        if head.is_success() && head.media == MEDIA_BYTES {
+            return stream.read(bytes_max).await;
+        }
+        Err(refusal(&head, &stream.read(limits::PROBLEM_BYTES_MAX).await?))
     }
 
     /// A call with a message.

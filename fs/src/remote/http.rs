@@ -11,12 +11,12 @@ use bytes::Bytes;
 use std::sync::Arc;
 use tarn_proto::api::{
     ChildrenResponse, ChunkRange, FetchRequest, MissingRequest, MissingResponse, PullResponse, PushRequest,
-    PushResponse, ResolveRequest, ResolveResponse, SpacesResponse, UploadResponse,
+    PushResponse, ResolveRequest, ResolveResponse, SpacesResponse, UploadResponse, VersionsResponse,
 };
 use tarn_proto::change::Cursor;
 use tarn_proto::chunk::wire::{ChunkKind, FetchDecoder, FetchItem, FetchStatus, upload_head};
 use tarn_proto::error::ErrorCode;
-use tarn_proto::ids::{ChunkId, ConflictId, NodeId, SpaceId};
+use tarn_proto::ids::{ChunkId, ConflictId, NodeId, SpaceId, VersionId};
 use tokio::sync::mpsc;
 
 /// The server over HTTP, as one signed-in device sees it.
@@ -49,6 +49,23 @@ impl HttpRemote {
         request: &ResolveRequest,
     ) -> Result<ResolveResponse, RemoteError> {
         self.client.post(&format!("conflicts/{conflict}/resolve"), request, limits::ANSWER_BYTES_MAX).await
+    }
+
+    /// A file's history, newest first.
+    ///
+    /// # Errors
+    /// As the server says.
+    pub async fn versions(&self, node: NodeId) -> Result<VersionsResponse, RemoteError> {
+        self.client.get(&format!("files/{node}/versions"), &[], limits::ROWS_ANSWER_BYTES_MAX).await
+    }
+
+    /// The bytes of one version of a file, at most `bytes_max` of them.
+    ///
+    /// # Errors
+    /// As the server says; there are more.
+    pub async fn content(&self, node: NodeId, version: VersionId, bytes_max: usize) -> Result<Vec<u8>, RemoteError> {
+        let version = version.to_string();
+        self.client.get_bytes(&format!("files/{node}/content"), &[("version", &version)], bytes_max).await
     }
 
     /// What went over the network.

@@ -32,6 +32,7 @@ impl Session<'_> {
         let looks: Vec<(Ino, Looks)> = changed.iter().map(|&ino| (ino, self.looks(ino))).collect();
         let position = self.core.journal.submit_remote(work.clone())?;
         self.state.pending.add(&work.changes, position);
+        self.note_conflicts(&work.changes);
         self.note_new_links(&work.changes)?;
         self.apply_rows(std::mem::take(&mut work.rows), position)?;
         self.apply_nodes(&work.changes)?;

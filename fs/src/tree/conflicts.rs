@@ -6,7 +6,8 @@ use super::error::TreeError;
 use super::load::Session;
 use super::names::conflict_name;
 use crate::meta::rows::Ino;
-use tarn_proto::change::ConflictState;
+use std::sync::atomic::Ordering;
+use tarn_proto::change::{Change, ConflictState, Row};
 use tarn_proto::ids::NodeId;
 use tarn_proto::name::Name;
 use tarn_proto::version::VersionVector;
@@ -14,6 +15,12 @@ use tarn_proto::version::VersionVector;
 type Result<T> = std::result::Result<T, TreeError>;
 
 impl Session<'_> {
+    /// Counts what is news of conflicts.
+    pub(super) fn note_conflicts(&self, changes: &[Change]) {
+        let count = changes.iter().filter(|change| matches!(change.row, Row::Conflict { .. })).count();
+        self.core.conflict_news.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
     /// The inode of a node that is there, whether or not anybody has looked at it.
     fn present_ino(&mut self, node: NodeId) -> Result<Option<Ino>> {
         if let Some(ino) = self.known_ino(node)? {
@@ -27,6 +34,11 @@ impl Session<'_> {
 }
 
 impl Tree {
+    /// Grows whenever a conflict is heard of.
+    pub fn conflict_news(&self) -> u64 {
+        self.core.conflict_news.load(Ordering::Relaxed)
+    }
+
     /// Where a node is, with its inode; `None` if it has no name here.
     ///
     /// # Errors

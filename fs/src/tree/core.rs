@@ -10,6 +10,7 @@ use crate::meta::rows::ContentNo;
 use crate::meta::{MetaError, Reader, Readers};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use tarn_proto::ids::{DeviceId, SpaceId};
 
 /// Who this device is.
@@ -30,6 +31,8 @@ pub(super) struct Core {
     pub journal: Arc<Journal>,
     pub readers: Readers,
     pub contents: Arc<Contents>,
+    /// How many rows about conflicts have come.
+    pub conflict_news: AtomicU64,
     /// The highest content number of earlier runs.
     pub last_content: ContentNo,
 }

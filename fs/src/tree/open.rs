@@ -14,6 +14,7 @@ use crate::journal::Journal;
 use crate::meta::rows::{ContentNo, Ino, InodeRow, ROOT, RowChange};
 use crate::meta::{Marks, Reader};
 use parking_lot::{Mutex, RwLock};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use tarn_proto::ids::{DeviceId, NodeId};
 use tokio::sync::Notify;
@@ -44,7 +45,14 @@ impl Tree {
         let Parts { env, journal, marks, contents, identity } = parts;
         let readers = journal.readers();
         let state = initial_state(&env, &readers.get()?, marks, &identity)?;
-        let core = Core { env, journal, readers, contents, last_content: ContentNo(marks.content) };
+        let core = Core {
+            env,
+            journal,
+            readers,
+            contents,
+            conflict_news: AtomicU64::new(0),
+            last_content: ContentNo(marks.content),
+        };
         let tree = Arc::new(Self {
             core,
             identity: RwLock::new(identity),

@@ -7,7 +7,7 @@ use super::place::{alt_place, live_place};
 use super::row::{ConflictRow, NodeSlot};
 use super::unlink::remove_entry;
 use super::write::come_back;
-use super::{Author, Decision, Halt, Missing, Rule, Snapshot, refuse, stopped};
+use super::{Author, Decision, Halt, Missing, Rule, Snapshot, refuse, stopped, validate};
 use tarn_proto::api::{Keep, Outcome};
 use tarn_proto::error::ErrorCode;
 use tarn_proto::ids::{ConflictId, NodeId, VersionId};
@@ -29,6 +29,8 @@ pub struct Resolve {
     pub seen: VersionVector,
     /// The name of a file that is made.
     pub alt_name: Option<Name>,
+    /// What was made of both.
+    pub content: Option<Content>,
     /// The id of a version that is made.
     pub version: VersionId,
     /// The counter in its vector: the server writes in its own name.
@@ -92,12 +94,17 @@ fn settle_present(
 ) -> Rule<()> {
     let theirs = sibling.as_ref().map_or(&open.state.theirs, |(_, _, file)| file).clone();
     match asked.keep {
-        Keep::Stayed | Keep::Merged => {}
+        Keep::Stayed => {}
+        Keep::Merged => {
+            if let Some(content) = &asked.content {
+                validate::content(content)?;
+                let vector = stayed.vector.joined(&theirs.vector).joined(&open.state.theirs.vector);
+                put_content(draft, node, made(draft, asked, state, content.clone(), vector))?;
+            }
+        }
         Keep::Theirs => {
             let vector = stayed.vector.joined(&theirs.vector).joined(&open.state.theirs.vector);
-            let (state, file) = made(draft, asked, state, theirs.content, vector);
-            draft.put_version(node, file);
-            draft.put_node(node, state, true)?;
+            put_content(draft, node, made(draft, asked, state, theirs.content, vector))?;
         }
         Keep::Both if sibling.is_some() => return Ok(()),
         Keep::Both => return show_beside(draft, asked, (node, state), theirs),
@@ -106,6 +113,11 @@ fn settle_present(
         Some((sibling, ..)) => drop_sibling(draft, sibling),
         None => Ok(()),
     }
+}
+
+fn put_content(draft: &mut Draft<'_>, node: NodeId, (state, file): (NodeState, FileVersion)) -> Rule<()> {
+    draft.put_version(node, file);
+    draft.put_node(node, state, true)
 }
 
 /// A version that the server makes of a content, and the file's state with it.

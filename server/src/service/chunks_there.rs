@@ -36,12 +36,24 @@ fn content(op: &Operation) -> Option<&Content> {
 /// # Errors
 /// The database fails.
 pub(super) async fn ask(db: &Database, user: UserId, ops: &[Operation]) -> Result<Chunks, Failure> {
+    judge(db, user, ops.iter().filter_map(|op| content(op).map(|content| (op.counter, content))).collect()).await
+}
+
+/// Refuses a content that cannot be taken now, or ever.
+///
+/// # Errors
+/// Chunks are missing, or not as long as said; or the database fails.
+pub(super) async fn check(db: &Database, user: UserId, content: &Content) -> Result<(), Failure> {
+    match judge(db, user, vec![(0, content)]).await?.0.remove(&0) {
+        None => Ok(()),
+        Some(Outcome::Refused { code, detail }) => Err(Failure::refused(code, detail)),
+        Some(_) => Err(Failure::refused(ErrorCode::MissingChunks, "send the chunks of the content first")),
+    }
+}
+
+async fn judge(db: &Database, user: UserId, mut contents: Vec<(u64, &Content)>) -> Result<Chunks, Failure> {
     // What is malformed is the rules' to refuse.
-    let contents: Vec<(u64, &Content)> = ops
-        .iter()
-        .filter_map(|op| content(op).map(|content| (op.counter, content)))
-        .filter(|(_, content)| check_content(content).is_ok())
-        .collect();
+    contents.retain(|(_, content)| check_content(content).is_ok());
     let ids: HashSet<ChunkId> =
         contents.iter().flat_map(|(_, content)| content.manifest.entries.iter().map(|entry| entry.id)).collect();
     if ids.is_empty() {

@@ -3,7 +3,7 @@
 use super::push::ask;
 use super::spaces::{lock_own, own};
 use super::versions::server_device;
-use super::{Failure, Identity};
+use super::{Failure, Identity, chunks_there};
 use crate::env::Env;
 use crate::rules::{self, Author, Decision, Resolve, Snapshot};
 use crate::store::batch::Batch;
@@ -51,6 +51,9 @@ pub async fn resolve(
     conflict: ConflictId,
     request: &ResolveRequest,
 ) -> Result<Resolved, Failure> {
+    if let Some(content) = &request.content {
+        chunks_there::check(db, identity.user, content).await?;
+    }
     let version = VersionId(env.random());
     db.retry(|| try_resolve(db, env, identity, conflict, (request, version))).await
 }
@@ -102,6 +105,7 @@ async fn try_resolve(
         keep: request.keep,
         seen: request.seen.clone(),
         alt_name: request.alt_name.clone(),
+        content: request.content.clone(),
         version,
         counter: seq,
     };

@@ -7,14 +7,17 @@ use crate::server::{Device, Server, code, json};
 use tarn_proto::api::*;
 use tarn_proto::change::{Cursor, Row};
 use tarn_proto::error::ErrorCode;
-use tarn_proto::ids::{ConflictId, JournalHash};
+use tarn_proto::ids::{ChunkId, ConflictId, ContentId, JournalHash};
+use tarn_proto::manifest::{Manifest, ManifestEntry};
 use tarn_proto::name::Name;
+use tarn_proto::node::Content;
 use tarn_proto::op::OpKind;
 use tarn_proto::version::VersionVector;
 
 each_database!(
     a_conflict_is_resolved_from_any_device_once,
     two_devices_that_resolve_at_once_are_told_the_same,
+    what_was_made_of_both_is_one_version_that_has_seen_both,
     a_resolution_that_is_sent_again_gets_its_first_answer,
     other_users_conflicts_do_not_exist,
     what_was_written_since_is_not_resolved_away,
@@ -47,7 +50,7 @@ async fn seen(device: &Device<'_>, info: &ConflictInfo) -> VersionVector {
 }
 
 async fn ask(device: &Device<'_>, conflict: ConflictId, keep: Keep, seen: VersionVector) -> reqwest::Response {
-    let request = ResolveRequest { keep, seen, alt_name: None };
+    let request = ResolveRequest { keep, seen, alt_name: None, content: None };
     device.post(&format!("/conflicts/{conflict}/resolve"), &request).await
 }
 
@@ -83,6 +86,25 @@ async fn a_conflict_is_resolved_from_any_device_once(place: Place) {
     let afresh = Cursor { seq: 0, hash: JournalHash([0; 32]), ..before };
     let pulled: PullResponse = json(tablet.get(&pull(afresh)).await).await;
     assert!(!pulled.changes.iter().any(|change| matches!(change.row, Row::Conflict { .. })));
+}
+
+async fn what_was_made_of_both_is_one_version_that_has_seen_both(place: Place) {
+    let server = Server::start(place).await;
+    let (laptop, phone) = (server.device("anna", "laptop").await, server.device("anna", "phone").await);
+    let open = contend(&laptop, &phone).await;
+    let all = seen(&phone, &open).await;
+    let path = format!("/conflicts/{}/resolve", open.conflict);
+    let unsent = Content { size: 4, content_id: ContentId([5; 32]), ..send(&phone, 9, b"four").await };
+    let entry = ManifestEntry { id: ChunkId([8; 32]), length: 4, stored: 4 };
+    let unsent = Content { manifest: Manifest { level: 0, entries: vec![entry] }, ..unsent };
+    let request = |content| ResolveRequest { keep: Keep::Merged, seen: all.clone(), alt_name: None, content };
+    assert_eq!(code(phone.post(&path, &request(Some(unsent))).await).await, ErrorCode::MissingChunks);
+    let merged = send(&phone, 10, b"by 2 and 3").await;
+    json::<ResolveResponse>(phone.post(&path, &request(Some(merged))).await).await;
+    assert_eq!((text(&laptop).await.as_str(), conflicts(&laptop).await.len()), ("by 2 and 3", 0));
+    let history = format!("/files/{FILE}/versions");
+    let newest = json::<VersionsResponse>(phone.get(&history).await).await.versions.remove(0);
+    assert!(newest.vector.has_seen(&all) && newest.author == phone.login.device);
 }
 
 async fn two_devices_that_resolve_at_once_are_told_the_same(place: Place) {

@@ -13,17 +13,22 @@ const NAME: &str = "plan.txt";
 
 /// Two devices that wrote the same file without the server: what `a` wrote stayed, because it was there first.
 fn contend(server: &Server, a: &Device, b: &Device) {
-    fs::write(a.join(NAME), "one\ntwo\n").unwrap();
+    write_apart(server, a, b, NAME, ["one\ntwo\n", "one\ntwo by a\n", "one\ntwo by b\n"]);
+    assert_eq!(text(a, NAME), "one\ntwo by a\n");
+}
+
+/// Both write a file that both had, `a` first, and neither knows of the other.
+fn write_apart(server: &Server, a: &Device, b: &Device, name: &str, [base, one, other]: [&str; 3]) {
+    fs::write(a.join(name), base).unwrap();
     converge(a, b);
     server.kill();
-    fs::write(a.join(NAME), "one\ntwo by a\n").unwrap();
-    fs::write(b.join(NAME), "one\ntwo by b\n").unwrap();
+    fs::write(a.join(name), one).unwrap();
+    fs::write(b.join(name), other).unwrap();
     unmount_now(b);
     server.restart().unwrap();
     a.wait().unwrap();
     b.mount().unwrap();
     converge(a, b);
-    assert_eq!(text(a, NAME), "one\ntwo by a\n");
 }
 
 fn unmount_now(device: &Device) {
@@ -133,6 +138,47 @@ fn what_a_person_merged_replaces_both() {
     for device in [&a, &b] {
         within(crate::CONVERGENCE, || text(device, NAME) == "one\ntwo by a and b\n");
     }
+}
+
+const BASE: &str = "one\ntwo\nthree\nfour\nfive\n";
+const TOP: &str = "ONE\ntwo\nthree\nfour\nfive\n";
+const BOTTOM: &str = "one\ntwo\nthree\nfour\nFIVE\nsix";
+
+#[test]
+fn changes_of_one_text_in_different_places_are_merged() {
+    let server = crate::server();
+    let [a, b, c] = ["a", "b", "c"].map(|name| Device::mounted(&server, name).unwrap());
+    write_apart(&server, &a, &b, "notes.md", [BASE, TOP, BOTTOM]);
+    for device in [&a, &b, &c] {
+        let is_merged = || {
+            let here = fs::read_to_string(device.join("notes.md"));
+            here.is_ok_and(|text| text == "ONE\ntwo\nthree\nfour\nFIVE\nsix")
+        };
+        within(crate::CONVERGENCE, is_merged);
+    }
+    settled(&[&a, &b, &c], &["notes.md"]);
+    // It has seen both: what is written on top of it is no conflict.
+    fs::write(b.join("notes.md"), "b\n").unwrap();
+    converge(&a, &b);
+    fs::write(a.join("notes.md"), "a\n").unwrap();
+    converge(&a, &b);
+    settled(&[&a, &b, &c], &["notes.md"]);
+}
+
+#[test]
+fn what_is_no_plain_text_or_not_wanted_is_not_merged() {
+    let server = crate::server();
+    let a = Device::mounted(&server, "a").unwrap();
+    let b = Device::new(&server, "b").unwrap().with_mount_args(&["--no-merge"]);
+    b.mount().unwrap();
+    write_apart(&server, &a, &b, "notes.md", [BASE, TOP, BOTTOM]);
+    write_apart(&server, &b, &a, "table.csv", [BASE, TOP, BOTTOM]);
+    within(crate::CONVERGENCE, || listed(&a).len() == 2);
+    // The one who might merge has looked at both: this one comes after them, and is merged.
+    write_apart(&server, &b, &a, "later.md", [BASE, TOP, BOTTOM]);
+    within(crate::CONVERGENCE, || text(&b, "later.md") == "ONE\ntwo\nthree\nfour\nFIVE\nsix");
+    within(crate::CONVERGENCE, || listed(&a).len() == 2 && listed(&b).len() == 2);
+    assert_eq!((text(&a, "notes.md").as_str(), text(&a, "table.csv").as_str()), (TOP, TOP));
 }
 
 #[test]

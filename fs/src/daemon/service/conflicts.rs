@@ -162,7 +162,7 @@ impl MountService {
             .parts
             .on_tree("conflicts", move |tree| Ok((tree.seen_of_conflict(&state)?, tree.name_beside(&state, tries)?)));
         let (seen, alt_name) = looked.await?;
-        Ok(ResolveRequest { keep, seen, alt_name })
+        Ok(ResolveRequest { keep, seen, alt_name, content: None })
     }
 
     /// Returns once this device knows that a conflict is resolved. What it does not hear in time it hears later.

@@ -168,6 +168,7 @@ impl State {
             keep,
             seen: seen.clone(),
             alt_name: alt.map(name),
+            content: None,
             version: VersionId(self.fresh()),
             counter: self.seq + 1,
         };
