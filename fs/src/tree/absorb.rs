@@ -69,7 +69,7 @@ impl Session<'_> {
     /// A file that had lost its last name here, and with it the operation that would have sent its bytes, has a name
     /// again: they are sent after all.
     fn note_new_place(&mut self, ino: Ino) -> Result<()> {
-        if !self.state.inodes.get(&ino).is_some_and(|inode| inode.content_no.is_some()) {
+        if self.state.inodes.get(&ino).is_none_or(|inode| inode.content_no.is_none()) {
             return Ok(());
         }
         match self.local_content(ino)? {
