@@ -226,6 +226,28 @@ message! {
         /// The history.
         versions: Vec<VersionInfo>,
     }
+    /// GET /files/{node}/receipts: who has a file's present version.
+    ReceiptsResponse {
+        /// The present version.
+        version: VersionId,
+        /// The journal's seq that brought it.
+        seq: u64,
+        /// The account's devices, without those that were revoked.
+        devices: Vec<DeviceReceipt>,
+    }
+    /// What a device said last.
+    DeviceReceipt {
+        /// Which device.
+        device: DeviceId,
+        /// What people call it.
+        name: String,
+        /// Whether it wrote the version or has applied it.
+        has_version: bool,
+        /// Up to which seq it has applied the space; a version of a file with a lower `seq` it has seen, too.
+        seq: Option<u64>,
+        /// When it said so, by the server's clock.
+        time: Option<Timestamp>,
+    }
     /// GET /conflicts.
     ConflictsResponse {
         /// Open conflicts, oldest first.

@@ -67,6 +67,7 @@ fn table() -> OpenApiRouter<Arc<Services>> {
         .routes(routes!(chunks::fetch))
         .routes(routes!(chunks::get_chunk))
         .routes(routes!(files::list_versions))
+        .routes(routes!(files::list_receipts))
         .routes(routes!(files::restore_version))
         .routes(routes!(files::get_content))
         .routes(routes!(conflicts::list_conflicts))

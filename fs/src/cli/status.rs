@@ -3,7 +3,7 @@
 use super::args::Look;
 use super::target::Mounted;
 use super::{Context, format};
-use crate::control::messages::{MountStatus, PathStatus, StatusReply};
+use crate::control::messages::{DeviceStatus, MountStatus, PathStatus, StatusReply};
 use crate::control::{Reply, Request};
 use anyhow::{Result, bail};
 use serde::Serialize;
@@ -69,9 +69,17 @@ fn describe_mount(mount: &Path, reply: &StatusReply) -> String {
 }
 
 fn describe_path(status: &PathStatus) -> String {
-    let PathStatus { path, state, size_bytes, local_bytes, pinned } = status;
+    let PathStatus { path, state, size_bytes, local_bytes, pinned, devices } = status;
     let pinned = if *pinned { ", pinned" } else { "" };
-    format!("{path}: {state}, {}, {} here{pinned}", format::bytes(*size_bytes), format::bytes(*local_bytes))
+    let mut text =
+        format!("{path}: {state}, {}, {} here{pinned}", format::bytes(*size_bytes), format::bytes(*local_bytes));
+    for DeviceStatus { name, has_version, heard } in devices.iter().flatten() {
+        let has = if *has_version { "knows this version" } else { "does not know this version yet" };
+        let heard = heard.as_ref().map_or_else(|| "never heard of".to_owned(), |at| format!("heard of {at}"));
+        // Writing to a String cannot fail.
+        let _infallible = write!(text, "\n  {name}: {has}, {heard}");
+    }
+    text
 }
 
 #[cfg(test)]

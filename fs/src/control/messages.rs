@@ -226,6 +226,20 @@ pub struct PathStatus {
     pub local_bytes: u64,
     /// Whether it, or a folder above, is pinned.
     pub pinned: bool,
+    /// For a file that the server has: which devices know its version. Null if the server does not say so at once.
+    #[serde(default)]
+    pub devices: Option<Vec<DeviceStatus>>,
+}
+
+/// One device in `tarn status PATH --json`: stable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceStatus {
+    /// What people call it.
+    pub name: String,
+    /// Whether it knows the version that the server has.
+    pub has_version: bool,
+    /// When it last said how far it is, RFC 3339 in UTC; null if it never did.
+    pub heard: Option<String>,
 }
 
 /// One row of `tarn conflicts --json`: stable.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 use tarn_proto::api::{
     ChildrenResponse, ChunkRange, FetchRequest, MissingRequest, MissingResponse, PullResponse, PushRequest,
-    PushResponse, ResolveRequest, ResolveResponse, SpacesResponse, UploadResponse, VersionsResponse,
+    PushResponse, ReceiptsResponse, ResolveRequest, ResolveResponse, SpacesResponse, UploadResponse, VersionsResponse,
 };
 use tarn_proto::change::Cursor;
 use tarn_proto::chunk::wire::{ChunkKind, FetchDecoder, FetchItem, FetchStatus, upload_head};
@@ -57,6 +57,14 @@ impl HttpRemote {
     /// As the server says.
     pub async fn versions(&self, node: NodeId) -> Result<VersionsResponse, RemoteError> {
         self.client.get(&format!("files/{node}/versions"), &[], limits::ROWS_ANSWER_BYTES_MAX).await
+    }
+
+    /// Which devices have a file's present version.
+    ///
+    /// # Errors
+    /// As the server says.
+    pub async fn receipts(&self, node: NodeId) -> Result<ReceiptsResponse, RemoteError> {
+        self.client.get(&format!("files/{node}/receipts"), &[], limits::ANSWER_BYTES_MAX).await
     }
 
     /// The bytes of one version of a file, at most `bytes_max` of them.

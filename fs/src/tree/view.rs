@@ -168,6 +168,18 @@ impl Tree {
         self.look(|session| session.known_ino(node))
     }
 
+    /// The node of a file that the server has; `None` for anything else.
+    ///
+    /// # Errors
+    /// `NotFound` for an inode that is gone.
+    pub fn published_file(&self, ino: Ino) -> Result<Option<NodeId>> {
+        self.look(|session| {
+            let inode = session.inode(ino)?;
+            let is_file = inode.remote.as_ref().is_some_and(|remote| remote.file.is_some());
+            Ok(inode.node.filter(|_| is_file))
+        })
+    }
+
     /// The inode at a path below the root.
     ///
     /// # Errors

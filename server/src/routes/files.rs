@@ -3,12 +3,12 @@
 use super::Called;
 use super::range::{Asked, asked};
 use crate::middleware::{Accept, PathOf, QueryOf};
-use crate::service::{Failure, Identity, versions};
+use crate::service::{Failure, Identity, receipts, versions};
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use tarn_proto::api::{Answer, VersionsResponse};
+use tarn_proto::api::{Answer, ReceiptsResponse, VersionsResponse};
 use tarn_proto::error::Problem;
 use tarn_proto::ids::{NodeId, VersionId};
 
@@ -23,6 +23,19 @@ pub async fn list_versions(
     accept: Accept,
 ) -> Result<Response, Failure> {
     Ok(accept.reply(&versions::versions(&services.db, who, node).await?))
+}
+
+/// Says which of the user's devices have a file's present version.
+#[utoipa::path(get, path = "/files/{node}/receipts", tag = "files", security(("token" = [])),
+    params(("node" = NodeId, Path, description = "which file")),
+    responses((status = 200, body = ReceiptsResponse), (status = "default", body = Problem)))]
+pub async fn list_receipts(
+    services: Called,
+    who: Identity,
+    PathOf(node): PathOf<NodeId>,
+    accept: Accept,
+) -> Result<Response, Failure> {
+    Ok(accept.reply(&receipts::of_file(&services.db, who, node).await?))
 }
 
 /// Makes an old content the present one, as a new version.

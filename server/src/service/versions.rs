@@ -34,7 +34,7 @@ pub struct Found {
     pub file: FileVersion,
 }
 
-fn no_file() -> Failure {
+pub(super) fn no_file() -> Failure {
     Failure::not_found("file")
 }
 
@@ -43,7 +43,7 @@ fn no_version() -> Failure {
 }
 
 /// The newest row of a file of the caller's, which may be gone.
-async fn find(conn: &mut Conn, identity: Identity, node: NodeId) -> Result<NodeInterval, Failure> {
+pub(super) async fn find(conn: &mut Conn, identity: Identity, node: NodeId) -> Result<NodeInterval, Failure> {
     let mut rows = nodes::present(conn, &[node]).await?;
     if rows.is_empty() {
         rows = nodes::gone(conn, &[node]).await?;
@@ -75,7 +75,7 @@ pub async fn versions(db: &Database, identity: Identity, node: NodeId) -> Result
     Ok(VersionsResponse { versions: stored.into_iter().map(info).collect() })
 }
 
-fn time_of(ms: i64) -> Timestamp {
+pub(super) fn time_of(ms: i64) -> Timestamp {
     let nanos = u32::try_from(ms.rem_euclid(1_000)).unwrap_or(0) * 1_000_000;
     Timestamp { secs: ms.div_euclid(1_000), nanos }
 }

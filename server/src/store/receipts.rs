@@ -1,7 +1,8 @@
 //! Owns the rows of receipts: how far each device says it has applied each space.
 
-use super::{Conn, StoreError};
+use super::{Conn, StoreError, sql};
 use sqlx::Row as _;
+use sqlx::any::AnyRow;
 use tarn_proto::api::Receipt;
 use tarn_proto::change::Cursor;
 use tarn_proto::ids::{DeviceId, EpochId, JournalHash, SpaceId};
@@ -26,6 +27,37 @@ pub async fn record(conn: &mut Conn, device: DeviceId, receipt: &Receipt, now_ms
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// A receipt as it is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredReceipt {
+    /// Whose.
+    pub device: DeviceId,
+    /// In which history of the space.
+    pub epoch: EpochId,
+    /// How far.
+    pub seq: u64,
+    /// When, by the server's clock.
+    pub time_ms: i64,
+}
+
+/// What devices last said of a space.
+///
+/// # Errors
+/// The database fails.
+pub async fn of_space(conn: &mut Conn, space: SpaceId) -> Result<Vec<StoredReceipt>, StoreError> {
+    let query = "SELECT device_id, epoch, seq, time_ms FROM receipts WHERE space_id = $1";
+    let rows = sqlx::query(query).bind(space.as_bytes()).fetch_all(conn).await?;
+    let read = |row: &AnyRow| {
+        Ok(StoredReceipt {
+            device: sql::id(row, "device_id", DeviceId::from_slice)?,
+            epoch: sql::id(row, "epoch", EpochId::from_slice)?,
+            seq: sql::count(row, "seq")?,
+            time_ms: row.try_get("time_ms")?,
+        })
+    };
+    rows.iter().map(read).collect()
 }
 
 /// What a device last said of a space.

@@ -24,6 +24,7 @@ each_database!(
     a_push_is_noticed_by_the_other_devices_only,
     a_push_that_names_unsent_chunks_is_told_which,
     other_users_files_do_not_exist,
+    it_is_known_which_devices_have_a_version,
 );
 
 pub const FILE: NodeId = NodeId([42; 16]);
@@ -141,6 +142,34 @@ async fn history_is_served_and_restored(place: Place) {
     assert_eq!(versions().await.len(), 3);
     let space = laptop.login.home;
     assert_eq!(notify::next(&mut socket).await, Some(Notice::Changed { space, seq: cursor(&laptop).await.seq }));
+}
+
+async fn it_is_known_which_devices_have_a_version(place: Place) {
+    let server = Server::start(place).await;
+    let (laptop, phone) = (server.device("anna", "laptop").await, server.device("anna", "phone").await);
+    let (old, stranger) = (server.device("anna", "old").await, server.device("bert", "pc").await);
+    create(&laptop, send(&laptop, 1, b"one").await).await;
+    let receipts = format!("/files/{FILE}/receipts");
+    let who = async || {
+        let told = json::<ReceiptsResponse>(laptop.get(&receipts).await).await;
+        told.devices.into_iter().filter(|device| device.has_version).map(|device| device.name).collect::<Vec<_>>()
+    };
+    assert_eq!(who().await, ["laptop"], "its author has it");
+    let mut socket = notify::open(&phone).await;
+    notify::tell(&mut socket, &phone, cursor(&phone).await).await;
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while who().await != ["laptop", "phone"] {
+        assert!(std::time::Instant::now() < deadline, "the receipt is not there");
+    }
+    let base = tarn_proto::version::VersionVector::default().with(laptop.login.device, 1);
+    let (content, place) = (send(&laptop, 2, b"two").await, file_at(&laptop));
+    push(&laptop, 2, OpKind::Write { node: FILE, place, base, content, attrs: Default::default() }).await;
+    assert_eq!(who().await, ["laptop"], "the phone has the version before");
+    old.call(Method::DELETE, &format!("/devices/{}", old.login.device)).send().await.unwrap();
+    let told = json::<ReceiptsResponse>(laptop.get(&receipts).await).await;
+    assert_eq!((told.devices.len(), told.version), (2, VersionId([2; 16])));
+    assert!(told.devices[1].seq < Some(told.seq) && told.devices[1].time.is_some());
+    assert_eq!(code(stranger.get(&receipts).await).await, ErrorCode::NotFound);
 }
 
 /// On PostgreSQL the other device is connected to another process's server.

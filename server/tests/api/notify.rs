@@ -23,7 +23,7 @@ each_database!(
     nonsense_closes_the_socket,
 );
 
-type Socket = WebSocketStream<MaybeTlsStream<tokio::net::TcpStream>>;
+pub type Socket = WebSocketStream<MaybeTlsStream<tokio::net::TcpStream>>;
 
 pub async fn open(device: &Device<'_>) -> Socket {
     let url = format!("{}/api/v1/notify", device.server.url().replace("http://", "ws://"));
@@ -42,6 +42,12 @@ pub async fn next(socket: &mut Socket) -> Option<Notice> {
             Some(Ok(_)) => {}
         }
     }
+}
+
+/// Says how far a device has come.
+pub async fn tell(socket: &mut Socket, device: &Device<'_>, cursor: Cursor) {
+    let receipt = NotifyMessage::Receipt(Receipt { space: device.login.home, cursor });
+    socket.send(Message::text(serde_json::to_string(&receipt).unwrap())).await.unwrap();
 }
 
 async fn a_socket_is_told_where_its_spaces_stand(place: Place) {

@@ -58,6 +58,7 @@ async fn every_call_is_described(place: Place) {
         "post /api/v1/spaces/{space}/chunks/fetch",
         "get /api/v1/spaces/{space}/chunks/{chunk}",
         "get /api/v1/files/{node}/versions",
+        "get /api/v1/files/{node}/receipts",
         "post /api/v1/files/{node}/versions/{version}/restore",
         "get /api/v1/files/{node}/content",
         "get /api/v1/conflicts",

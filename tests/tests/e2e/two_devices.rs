@@ -130,3 +130,30 @@ fn changes_of_one_folder_on_both_sides_without_the_server_all_take_place() {
     assert_eq!(tree, expected);
     assert_eq!(fs::read_to_string(a.join("archive/edited")).unwrap(), "by b", "a write wins over a delete");
 }
+
+#[test]
+fn a_files_status_says_which_devices_know_its_version() {
+    let server = crate::server();
+    let a = Device::mounted(&server, "a").unwrap();
+    let b = Device::mounted(&server, "b").unwrap();
+    fs::write(a.join("note"), "hello").unwrap();
+    converge(&a, &b);
+    let path = a.join("note").to_string_lossy().into_owned();
+    let known_by = || {
+        let status = a.tarn(&["status", &path, "--json"]).unwrap().ok().unwrap();
+        let status: Value = serde_json::from_str(&status.stdout).unwrap();
+        let devices = status["devices"].as_array().cloned().unwrap_or_default();
+        let known = devices.iter().filter(|device| device["has_version"] == true);
+        known.map(|device| device["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    eventually(Duration::from_secs(30), "both know it", || known_by() == ["a", "b"]);
+    b.unmount().unwrap();
+    fs::write(a.join("note"), "hello again").unwrap();
+    a.wait().unwrap();
+    assert_eq!(known_by(), ["a"]);
+    let shown = a.tarn(&["status", &path]).unwrap().ok().unwrap().stdout;
+    assert!(shown.contains("b: does not know this version yet, heard of "), "{shown}");
+    server.kill();
+    let shown = a.tarn(&["status", &path, "--json"]).unwrap().ok().unwrap().stdout;
+    assert!(shown.contains("\"devices\":null"), "{shown}");
+}

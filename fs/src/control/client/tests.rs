@@ -42,7 +42,7 @@ impl Service for Fake {
     }
     async fn look(&self, path: &MountPath) -> Result<PathStatus, Failure> {
         let path = path.to_string();
-        Ok(PathStatus { path, state: "dirty".into(), size_bytes: 3, local_bytes: 4096, pinned: false })
+        Ok(PathStatus { path, state: "dirty".into(), size_bytes: 3, local_bytes: 4096, pinned: false, devices: None })
     }
     async fn wait(&self, _: &MountPath, timeout: Option<Duration>, sink: &ProgressSink) -> Result<(), Failure> {
         let _guard = OnDrop(Arc::clone(&self.given_up), Arc::clone(&self.dropped));

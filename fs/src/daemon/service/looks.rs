@@ -1,9 +1,10 @@
 //! Owns what is told of a mount and of what is in it. Nothing here waits for the network for long.
 
 use super::MountService;
-use crate::control::messages::{CacheStatus, MountStatus, PathStatus, QueueStatus, StatusReply};
-use crate::control::{Failure, MountPath};
+use crate::control::messages::{CacheStatus, DeviceStatus, MountStatus, PathStatus, QueueStatus, StatusReply};
+use crate::control::{Failure, MountPath, rfc3339};
 use crate::daemon::parts::Parts;
+use crate::meta::rows::Ino;
 use crate::sync::SyncStatus;
 use crate::sync::engine::Held;
 use crate::sync::link::LinkState;
@@ -12,8 +13,11 @@ use crate::tree::HeldDeletes;
 use crate::vfs::{STATE, Stop};
 use std::sync::Arc;
 use std::time::Duration;
+use tarn_proto::api::DeviceReceipt;
 use tokio::task::spawn_blocking;
 
+/// Who has a file is told if the server answers within this.
+const RECEIPTS_WAIT: Duration = Duration::from_millis(800);
 /// A folder on the way that must be listed first gets this long.
 const LISTING_WAIT: Duration = Duration::from_millis(800);
 
@@ -70,7 +74,20 @@ impl MountService {
             size_bytes: stat.size_bytes,
             local_bytes: stat.allocated_bytes,
             pinned,
+            devices: tokio::time::timeout(RECEIPTS_WAIT, self.receipts(ino)).await.ok().flatten(),
         })
+    }
+
+    /// Which devices know the version of a file that the server has; `None` if it does not say.
+    async fn receipts(&self, ino: Ino) -> Option<Vec<DeviceStatus>> {
+        let node = self.parts.on_tree("receipts", move |tree| tree.published_file(ino)).await.ok()??;
+        let told = self.identity.remote.receipts(node).await.ok()?;
+        let status = |device: DeviceReceipt| DeviceStatus {
+            name: device.name,
+            has_version: device.has_version,
+            heard: device.time.map(rfc3339),
+        };
+        Some(told.devices.into_iter().map(status).collect())
     }
 }
 
