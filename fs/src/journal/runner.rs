@@ -120,8 +120,9 @@ impl Shared {
         if let Err(e) = self.log.truncate_before(upto.next()) {
             tracing::warn!(error = %e, "a segment of the local log could not be freed");
         }
-        self.materialised.send_if_modified(|old| std::mem::replace(old, upto) != upto);
+        // Whoever waits for the batch finds it well.
         self.health.send_if_modified(|health| std::mem::replace(health, Health::Good) != Health::Good);
+        self.materialised.send_if_modified(|old| std::mem::replace(old, upto) != upto);
         self.queue.lock().settle(&batch);
         self.progress.notify_all();
         for done in batch.into_iter().filter_map(|pending| pending.done) {
