@@ -55,3 +55,25 @@ fn a_mass_delete_waits_for_a_person() {
     converge(&a, &b);
     assert!(names(&a) <= FILES - 38);
 }
+
+#[test]
+fn without_any_option_more_than_a_thousand_files_are_held() {
+    let server = crate::server();
+    let a = Device::mounted(&server, "a").unwrap();
+    for n in 0..1_300 {
+        fs::write(a.join(&format!("file {n}")), "x").unwrap();
+    }
+    a.wait().unwrap();
+    let b = Device::mounted(&server, "b").unwrap();
+    converge(&a, &b);
+    for n in 0..1_200 {
+        fs::remove_file(b.join(&format!("file {n}"))).unwrap();
+    }
+    let waited = b.tarn(&["wait"]).unwrap();
+    assert_eq!((waited.code, waited.stderr.contains("tarn confirm")), (1, true), "{waited:?}");
+    // A tenth of the limit may have gone before it was seen that there would be so many.
+    assert!(names(&a) >= 1_200, "{}", names(&a));
+    b.tarn(&["undo"]).unwrap().ok().unwrap();
+    converge(&a, &b);
+    assert!(names(&b) >= 1_200, "{}", names(&b));
+}
