@@ -1,6 +1,7 @@
 //! Owns the server of a simulation: the production rules and the production chain of the journal over rows in memory.
 //! It does what `service::push` and `service::pull` do, and checks on the way what must always hold of a journal.
 
+use super::plant::Plant;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tarn::remote::{FetchedFrames, RemoteError, UploadItem};
@@ -20,7 +21,7 @@ use tarn_server::store::batch::Batch;
 
 pub const SPACE: SpaceId = SpaceId([0x5A; 16]);
 /// Rows in a page: few, so that pages are always met.
-const PAGE_ROWS: usize = 40;
+const PAGE_ROWS: usize = 6;
 
 /// Which row.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,6 +55,7 @@ pub struct SimServer {
     names: BTreeMap<DeviceId, String>,
     pages: BTreeMap<String, (Cursor, Vec<Change>)>,
     next_page: u64,
+    plant: Option<Plant>,
     /// What was found wrong on the way.
     pub faults: Vec<String>,
     /// How every operation ended, for the table of what was met.
@@ -77,7 +79,7 @@ fn content_of(op: &Operation) -> Option<&Content> {
 }
 
 impl SimServer {
-    pub fn new() -> Self {
+    pub fn new(plant: Option<Plant>) -> Self {
         let nobody = DeviceId([0; 16]);
         let attrs = Attrs { mode: 0o755, ..Attrs::default() };
         let state = NodeState { kind: NodeKind::Dir, attrs, file: None };
@@ -93,6 +95,7 @@ impl SimServer {
             names: BTreeMap::new(),
             pages: BTreeMap::new(),
             next_page: 0,
+            plant,
             faults: Vec::new(),
             outcomes: BTreeMap::new(),
         }
@@ -176,6 +179,9 @@ impl SimServer {
 
     /// The answer to an operation whose content is not all there.
     fn lacking(&self, op: &Operation) -> Option<Outcome> {
+        if self.plant == Some(Plant::ChunkNotKept) {
+            return None;
+        }
         let content = content_of(op)?;
         let lookup = |id: &ChunkId| self.plain(*id).map_or(Lookup::Missing, Lookup::Bytes);
         match survey(&content.manifest, content.size, lookup) {
@@ -229,7 +235,10 @@ impl SimServer {
     }
 
     fn page_of(&mut self, upto: Cursor, mut changes: Vec<Change>) -> PullResponse {
-        let rest = changes.split_off(changes.len().min(PAGE_ROWS));
+        let mut rest = changes.split_off(changes.len().min(PAGE_ROWS));
+        if self.plant == Some(Plant::CursorBeforePages) {
+            rest.clear();
+        }
         let next = (!rest.is_empty()).then(|| {
             self.next_page += 1;
             let token = self.next_page.to_string();
@@ -243,7 +252,7 @@ impl SimServer {
         let newer = self.rows.values().filter(|change| change.seq > seq);
         let (gone, present): (Vec<&Change>, Vec<&Change>) = newer.partition(|change| is_gone(&change.row));
         // A device that starts afresh has nothing that could be gone.
-        let gone = gone.into_iter().filter(|_| seq > 0);
+        let gone = gone.into_iter().filter(|_| seq > 0 && self.plant != Some(Plant::TombstoneSkipped));
         present.into_iter().chain(gone).cloned().collect()
     }
 
@@ -301,6 +310,9 @@ impl SimServer {
         for item in items {
             decode(&ContentKey::Ordinary, item.id, &item.stored)
                 .map_err(|error| refused(ErrorCode::BadChunk, &error.to_string()))?;
+            if self.plant == Some(Plant::ChunkNotKept) && item.id.0[0] < 32 {
+                continue;
+            }
             stored += u64::from(self.chunks.insert(item.id, item.stored).is_none());
         }
         Ok(stored)

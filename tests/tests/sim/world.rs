@@ -5,6 +5,7 @@ use super::device::Machine;
 use super::dice::Dice;
 use super::net::{Centre, Line};
 use super::oracle::Oracle;
+use super::plant::Plant;
 use super::script::{Act, Script, Step};
 use super::server::SimServer;
 use super::time::{MachineClock, Time};
@@ -61,9 +62,9 @@ struct World {
 }
 
 /// Runs a script. `keep`: how many of the last events are kept for people.
-pub fn run(script: &Script, dir: &Path, keep: usize) -> Report {
+pub fn run(script: &Script, dir: &Path, keep: usize, plant: Option<Plant>) -> Report {
     let (time, trace) = (Time::default(), Trace::keeping(keep));
-    let world = World::new(script, dir, time.clone(), trace.clone());
+    let world = World::new(script, dir, plant, (time.clone(), trace.clone()));
     super::panics::clear();
     let mut report = time.run(world.run(script));
     report.faults.extend(super::panics::take());
@@ -73,9 +74,9 @@ pub fn run(script: &Script, dir: &Path, keep: usize) -> Report {
 }
 
 impl World {
-    fn new(script: &Script, dir: &Path, time: Time, trace: Trace) -> Self {
+    fn new(script: &Script, dir: &Path, plant: Option<Plant>, (time, trace): (Time, Trace)) -> Self {
         let clock = Arc::new(MachineClock { time: time.clone(), skew_secs: 0 });
-        let centre = Centre { server: Mutex::new(SimServer::new()), seq: watch::Sender::new(0), clock };
+        let centre = Centre { server: Mutex::new(SimServer::new(plant)), seq: watch::Sender::new(0), clock };
         let mut dice = Dice::of(script.seed, 2);
         let machine = |who: usize| Machine {
             who,
