@@ -114,6 +114,8 @@ struct Reading {
     discard: bool,
     /// Whether the last read came back full: there is more behind.
     was_full: bool,
+    /// Answers were applied since: what waited for them may go.
+    is_freed: bool,
     /// Whether it was ever asked for.
     is_ever: bool,
     at: Duration,
@@ -385,8 +387,8 @@ impl Engine {
         self.hold_if_signed_out(error);
     }
 
-    /// The queue is read when it changed: at once when it was quiet, else less often the longer it is, for reading
-    /// costs programs the tree's lock.
+    /// The queue is read when it changed: at once when it was quiet, or when all that went is settled and other
+    /// operations waited for that; else less often the longer it is, for reading costs programs the tree's lock.
     fn pump_reading(&mut self, now: Duration, actions: &mut Vec<Action>) -> Option<Duration> {
         if self.reading.is_running || !self.reading.is_stale {
             return None;
@@ -396,8 +398,9 @@ impl Engine {
         if is_busy && untouched >= limits::QUEUE_WINDOW / 2 {
             return None; // there is enough to do; what is under way wakes us
         }
+        let is_wanted = self.reading.is_freed && !is_busy && self.settling_count == 0;
         let spacing = READ_SPACING + READ_SPACING_PER_ITEM * self.items.len() as u32;
-        let due = self.reading.at + spacing;
+        let due = if is_wanted { now } else { self.reading.at + spacing };
         if now < due && self.reading.is_ever {
             return Some(due);
         }

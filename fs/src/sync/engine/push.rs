@@ -5,6 +5,7 @@ use super::super::plan::{Plan, Stage};
 use super::{Engine, Held, code_of};
 use crate::limits;
 use crate::meta::rows::Ticket;
+use crate::tree::Readiness;
 use std::collections::HashSet;
 use std::time::Duration;
 use tarn_proto::api::{Answer, Outcome};
@@ -129,7 +130,8 @@ impl Engine {
                 self.sent.retain(|ticket, _| !done.contains(ticket));
                 self.pull.have_seq = self.pull.have_seq.max(standing.seq);
                 self.pull.is_wanted |= standing.gap;
-                self.reading.is_stale |= self.reading.was_full;
+                self.reading.is_freed = self.items.iter().any(|item| item.readiness == Readiness::InFlight);
+                self.reading.is_stale |= self.reading.was_full || self.reading.is_freed;
                 self.rest_if_quiet();
             }
             // The server keeps the answers until it hears that they were applied: ask again.

@@ -155,6 +155,15 @@ fn changes_in_a_stream_gather_unless_somebody_waits() {
 }
 
 #[test]
+fn what_waits_for_an_answer_is_looked_at_as_soon_as_that_is_applied() {
+    let later = |ticket| QueueItem { readiness: Readiness::InFlight, ..folder(ticket) };
+    let (mut engine, _) = online(std::iter::once(folder(1)).chain((2..=2_000).map(later)).collect());
+    engine.handle(answered(vec![answer(1, Outcome::Applied)]), MS);
+    let actions = engine.handle(settled(&[1]), 2 * MS);
+    assert!(actions.contains(&Action::ReadQueue { max: limits::QUEUE_WINDOW }), "{actions:?}");
+}
+
+#[test]
 fn a_failure_closes_the_gate_until_somebody_waits() {
     let (mut engine, _) = online(vec![folder(1)]);
     let actions = engine.handle(Event::PushFailed { error: unreachable() }, MS);
