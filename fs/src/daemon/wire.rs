@@ -109,8 +109,8 @@ fn file_system(
     sync: &SyncHandle,
     notifier: &KernelNotifier,
 ) -> Vfs {
-    let (tree, state_dir) = (Arc::clone(&opened.tree), ground.home.state_dir());
-    let tree = LiveTree::new(tree, hydrator.clone(), Handle::current(), state_dir);
+    let (tree, place) = (Arc::clone(&opened.tree), (ground.home.state_dir(), ground.options.cache_bytes));
+    let tree = LiveTree::new(tree, hydrator.clone(), Handle::current(), place);
     let ports = Ports {
         tree: Arc::new(tree),
         lister: Arc::new(MountLister(sync.lister())),

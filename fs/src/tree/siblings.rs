@@ -95,6 +95,17 @@ impl Session<'_> {
 }
 
 impl Tree {
+    /// Whether a file is one of the next few behind another in their folder's listing.
+    ///
+    /// # Errors
+    /// `NotFound`; `Unlisted` if the folder is not known; what the disk says.
+    pub fn is_next_behind(&self, before: Ino, ino: Ino, few: usize) -> Result<bool> {
+        self.look(|session| {
+            let Some(place) = session.place_of(before)? else { return Ok(false) };
+            Ok(session.following(place, NodeType::File, few)?.contains(&ino))
+        })
+    }
+
     /// Small files that follow `ino` in the order of listings and are not here.
     ///
     /// # Errors

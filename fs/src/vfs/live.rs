@@ -27,10 +27,11 @@ pub struct LiveTree {
 }
 
 impl LiveTree {
-    /// The tree with who brings what its contents lack. Prefetches run on `runtime`; `state_dir` is a folder of the
-    /// disk that everything local lies on.
-    pub fn new(tree: Arc<Tree>, hydrator: Hydrator, runtime: Handle, state_dir: PathBuf) -> Self {
-        let means = Means { tree: tree.clone(), hydrator, runtime };
+    /// The tree with who brings what its contents lack. Prefetches run on `runtime`; `place` is a folder of the
+    /// disk that everything local lies on, and the budget of what lies there.
+    pub fn new(tree: Arc<Tree>, hydrator: Hydrator, runtime: Handle, place: (PathBuf, u64)) -> Self {
+        let (state_dir, cache_bytes) = place;
+        let means = Means { tree: tree.clone(), hydrator, runtime, cache_bytes };
         Self { tree, means, walks: Walks::default(), state_dir }
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::content::LocalContent;
 use crate::hydrate::Hydrator;
+use crate::limits::{READ_AHEAD_BYTES_MIN, READ_AHEAD_SHARE};
 use crate::meta::rows::Ino;
 use crate::tree::{Ahead, Tree};
 use parking_lot::Mutex;
@@ -15,10 +16,14 @@ const FILE_BYTES_MAX: u64 = 256 << 10;
 /// Files of the first and of the widest window.
 const FILES_MIN: usize = 32;
 const FILES_MAX: usize = 512;
-/// Bytes of one window.
+/// Bytes of one window, where the cache is not small.
 const BYTES_MAX: u64 = 8 << 20;
-/// Files missed one after another in one folder before anything is fetched ahead.
+/// A smaller cache keeps what was read rather than what may be wanted.
+const CACHE_BYTES_MIN: u64 = 256 << 20;
+/// Files missed one after another in the order of their folder's listing before anything is fetched ahead.
 const MISSES_MIN: u32 = 2;
+/// Whoever reads in the order of the listing leaves out fewer files than this.
+const STRIDE_MAX: usize = 8;
 /// From this window on it is a walk through many folders.
 const BEYOND_FROM: usize = 64;
 
@@ -26,6 +31,8 @@ const BEYOND_FROM: usize = 64;
 #[derive(Debug, Default)]
 struct Walk {
     folder: Option<Ino>,
+    /// The file missed last.
+    missed: Option<Ino>,
     miss_count: u32,
     files: usize,
     /// Up to where files were fetched ahead.
@@ -50,23 +57,29 @@ pub(super) struct Means {
     pub tree: Arc<Tree>,
     pub hydrator: Hydrator,
     pub runtime: Handle,
+    /// Budget of the cache: what is fetched ahead stays small beside it.
+    pub cache_bytes: u64,
 }
 
 impl Walks {
     /// A program waits for a file that is not here.
     pub fn missed(&self, means: &Means, content: &LocalContent) {
-        if content.size_bytes() > FILE_BYTES_MAX {
+        if content.size_bytes() > FILE_BYTES_MAX || means.cache_bytes < CACHE_BYTES_MIN {
             return;
         }
         let ino = content.ino();
         let Ok(Some(folder)) = means.tree.parent_of(ino) else { return };
+        let before = self.0.walk.lock().missed.replace(ino);
+        let is_next = |before| means.tree.is_next_behind(before, ino, STRIDE_MAX).unwrap_or(false);
+        let goes_on = before.is_some_and(is_next);
         let mut walk = self.0.walk.lock();
         if walk.folder == Some(folder) {
-            walk.miss_count += 1;
+            walk.miss_count = if goes_on { walk.miss_count + 1 } else { 1 };
         } else {
             let was_walk = walk.files >= BEYOND_FROM;
             // Another folder than was foreseen: begin again, but believe in it sooner.
-            *walk = Walk { folder: Some(folder), miss_count: u32::from(was_walk) + 1, ..Walk::default() };
+            let miss_count = u32::from(was_walk) + 1;
+            *walk = Walk { folder: Some(folder), missed: Some(ino), miss_count, ..Walk::default() };
         }
         let is_walk = walk.miss_count >= MISSES_MIN && !walk.is_looking;
         walk.is_looking |= is_walk;
@@ -101,7 +114,8 @@ impl Walks {
                 walk.files
             };
             let beyond = files_max >= BEYOND_FROM;
-            let ahead = Ahead { files_max, bytes_max: BYTES_MAX, file_bytes_max: FILE_BYTES_MAX, beyond };
+            let bytes_max = (means.cache_bytes / READ_AHEAD_SHARE).clamp(READ_AHEAD_BYTES_MIN, BYTES_MAX);
+            let ahead = Ahead { files_max, bytes_max, file_bytes_max: FILE_BYTES_MAX, beyond };
             let files = means.tree.absent_behind(from, ahead).unwrap_or_default();
             // The next window is asked for when a quarter of this one has been read.
             let mark = files.get(files.len() / 4).map(|content| content.ino());

@@ -49,8 +49,8 @@ impl Live {
         opened.tree.finish_load(start).unwrap();
         let hydrator =
             Hydrator::new(env.clone(), Arc::new(Away), SPACE, runtime.handle().clone(), HydrateOptions::default());
-        let state_dir = state.path().into();
-        let tree = LiveTree::new(opened.tree.clone(), hydrator, runtime.handle().clone(), state_dir);
+        let place = (state.path().into(), u64::MAX);
+        let tree = LiveTree::new(opened.tree.clone(), hydrator, runtime.handle().clone(), place);
         let notifier = Arc::new(KernelNotifier::default());
         opened.tree.set_notifier(notifier.clone());
         let (tree, lister, clock) = (Arc::new(tree), Arc::new(Away), env.clock.clone());

@@ -61,3 +61,11 @@ fn what_is_written_here_is_not_looked_for_elsewhere() {
     let found = behind(&device, "/d0/f0", Ahead { beyond: false, ..MANY });
     assert_eq!(found, ["/d0/f1", "/d0/f4"]);
 }
+
+#[test]
+fn the_next_few_of_a_listing_are_told_from_others() {
+    let device = folders();
+    let next = |before, ino| device.tree.is_next_behind(device.at(before), device.at(ino), 2).unwrap();
+    assert!(next("/d0/f0", "/d0/f1") && next("/d0/f0", "/d0/f2"));
+    assert!(!next("/d0/f0", "/d0/f3") && !next("/d0/f1", "/d0/f0") && !next("/d0/f0", "/d1/f0"));
+}
