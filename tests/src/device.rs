@@ -1,6 +1,6 @@
 //! A device: its own `TARN_HOME`, signed in to a server, with a mount. Ends its daemon and its mount when dropped.
 
-use crate::mounts::{is_mounted, unmount_lazily};
+use crate::mounts::{is_mounted, unmount_by_force, unmount_lazily};
 use crate::process::Process;
 use crate::programs::{self, Finished, program};
 use crate::server::{PASSWORD, Server, USER};
@@ -258,6 +258,7 @@ impl Drop for Device {
         unmount_lazily(&self.mount);
         for process in processes {
             if !process.ends_within(Duration::from_secs(3)) {
+                unmount_by_force(&self.mount);
                 process.kill();
             }
         }

@@ -22,6 +22,14 @@ fn unescape(dir: &str) -> String {
         .fold(dir.to_string(), |text, (from, to)| text.replace(from, to))
 }
 
+/// Takes a mount away whose daemon was killed a moment ago: whoever waits for it gets an error, now.
+pub fn unmount_by_force(path: &Path) {
+    if let Ok(path) = CString::new(path.as_os_str().as_bytes()) {
+        // SAFETY: the path is a NUL-terminated string that outlives the call.
+        unsafe { libc::umount2(path.as_ptr(), libc::MNT_FORCE | libc::MNT_DETACH) };
+    }
+}
+
 /// Takes a mount away at once, whatever state its daemon is in.
 pub fn unmount_lazily(path: &Path) {
     if !is_mounted(path) {

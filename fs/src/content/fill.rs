@@ -32,7 +32,12 @@ impl LocalContent {
     pub fn fill(&self, version: VersionId, offset: u64, data: &[u8]) -> io::Result<Filled> {
         let range = offset..offset + data.len() as u64;
         let around = blocks_around(&range);
-        let Some(_reserved) = self.shared.reserve(around.end - around.start)? else { return Ok(Filled::Full) };
+        let _reserved = if self.is_small_and_dirty() {
+            None
+        } else {
+            let Some(reserved) = self.shared.reserve(around.end - around.start)? else { return Ok(Filled::Full) };
+            Some(reserved)
+        };
         let mut guard = self.state.write();
         let state = &mut *guard;
         let is_current = state.base.as_ref().is_some_and(|base| base.content.version == version);
@@ -56,6 +61,12 @@ impl LocalContent {
         extents.for_each(|extent| self.shared.recency.touch((self.no, extent)));
         self.shared.unrecorded.lock().insert(self.no);
         Ok(Filled::Done)
+    }
+
+    /// Whether what is missing of it takes nothing of the budget: it is uploaded whole, and must be so even without room.
+    fn is_small_and_dirty(&self) -> bool {
+        let state = self.state.read();
+        state.is_dirty && !matches!(state.body, Body::File(_)) && state.size_bytes <= SMALL_CONTENT_BYTES_MAX
     }
 
     fn place_gaps(&self, state: &mut State, offset: u64, data: &[u8], gaps: &[Range<u64>]) -> io::Result<()> {

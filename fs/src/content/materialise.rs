@@ -103,6 +103,8 @@ impl Contents {
         let Copied { content, generation, slot, present } = copied;
         let mut guard = content.state.write();
         let state = &mut *guard;
+        // What was fetched while the slot was written is not in it.
+        let is_same = state.generation == generation && state.present == present;
         let home = Home { slot, present, durable: true, verified: AtomicBool::new(true) };
         if !matches!(state.body, Body::Memory(_)) {
             // It moved on to a backing file or another version, and logged that: this slot is old already.
@@ -110,7 +112,7 @@ impl Contents {
             return None;
         }
         let old = state.home.replace(home).map(|old| old.slot);
-        if state.generation == generation {
+        if is_same {
             state.body = Body::Slab;
             if !state.is_dirty {
                 self.shared.budget.recount(0, state.charge());

@@ -124,11 +124,10 @@ async fn bring(parts: &Weak<Parts>, file: Ino) -> Result<(), BringError> {
     let (hydrator, notifier) = (standing.hydrator.clone(), Arc::clone(&standing.notifier));
     // Whatever it waits for, the mount may end meanwhile.
     drop(standing);
-    hydrator.need(&content, &missing, Priority::Prefetch).await?;
+    let is_whole = hydrator.need_on_disk(&content, &missing, Priority::Prefetch).await?;
     // How much of it is here is among its attributes.
     notifier.invalidate(vec![Invalidation::Attributes(file)]);
     // Another version that came meanwhile is noted, and looked at next.
-    let is_whole = missing.into_iter().all(|range| content.missing(range).is_empty());
     if is_whole { Ok(()) } else { Err(BringError::NoRoom) }
 }
 

@@ -156,6 +156,48 @@ impl Hydrator {
         Ok(())
     }
 
+    /// Brings ranges of a content to the disk: what is in memory alone, because there was no room when it came, is
+    /// tried again. Whether all of it is there.
+    ///
+    /// # Errors
+    /// See [`HydrateError`].
+    pub async fn need_on_disk(
+        &self,
+        content: &Arc<LocalContent>,
+        ranges: &[Range<u64>],
+        priority: Priority,
+    ) -> Result<bool, HydrateError> {
+        self.need(content, ranges, priority).await?;
+        let gaps = |content: &LocalContent, ranges: &[Range<u64>]| -> Vec<Range<u64>> {
+            ranges.iter().flat_map(|range| content.missing(range.clone())).collect()
+        };
+        let missing = gaps(content, ranges);
+        if missing.is_empty() {
+            return Ok(true);
+        }
+        let (this, filling) = (self.clone(), content.clone());
+        let moved = self.shared.env.blocking(move || this.move_to_disk(&filling, &missing)).await;
+        moved.map_err(|_| HydrateError::Unreachable)??;
+        Ok(gaps(content, ranges).is_empty())
+    }
+
+    fn move_to_disk(&self, content: &LocalContent, missing: &[Range<u64>]) -> io::Result<()> {
+        let Some(base) = content.base() else { return Ok(()) };
+        let frame_bytes = FRAME_BYTES as u64;
+        for gap in missing {
+            let mut at = gap.start;
+            while at < gap.end {
+                let end = gap.end.min((at / frame_bytes + 1) * frame_bytes);
+                if let Read::Bytes(bytes) = self.read_through(content, at, (end - at) as usize)? {
+                    // Whether it found room is seen by what is missing afterwards.
+                    content.fill(base.content.version, at, &bytes)?;
+                }
+                at = end;
+            }
+        }
+        Ok(())
+    }
+
     async fn need_range(
         &self,
         content: &Arc<LocalContent>,
