@@ -7,6 +7,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests live in the real world")]
 
 pub mod blocks;
+pub mod crash;
 pub mod device;
 pub mod diff;
 pub mod mounts;

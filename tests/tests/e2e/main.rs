@@ -24,6 +24,7 @@ mod budget;
 mod conflicts;
 mod contract;
 mod crash;
+mod crash_check;
 mod hydration;
 mod mass_delete;
 mod offline;

@@ -1,0 +1,21 @@
+"""The checker of tests/src/crash, for longer than the default tests have."""
+import os
+import subprocess
+from pathlib import Path
+
+from torture_house import BIN, Failed
+
+
+def crash(house, args):
+    """Every call that returned is there after each of the kills, with contents dropped and fetched meanwhile."""
+    env = {**os.environ, "TARN_BIN_DIR": str(BIN), "TMPDIR": str(house.place), "TARN_CRASH_KILLS": str(args.kills),
+           "TARN_CRASH_SEED": str(args.seed), "TARN_CRASH_EVICTS": "1"}
+    command = ["cargo", "test", "--quiet", "--locked", "-p", "tarn-tests", "--test", "e2e", "--",
+               "every_call_that_returned_survives", "--nocapture"]
+    done = subprocess.run(command, cwd=Path(__file__).resolve().parent.parent, env=env, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    lines = [line for line in done.stdout.splitlines() if " INFO " not in line]
+    figures = next((line for line in lines if line.startswith("Figures")), None)
+    if done.returncode or figures is None:
+        raise Failed("\n".join(lines[-30:]))
+    return f"seed {args.seed}: {figures}"

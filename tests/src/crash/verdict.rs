@@ -1,0 +1,171 @@
+//! What may be found after a crash. Does no I/O.
+
+use super::model::{Call, FileId, Found, Node, State, Tree};
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// What memory and disk take at once.
+const PAGE_BYTES: usize = 4096;
+/// Bytes of larger files are written in place; those of smaller ones are in the log, in order.
+const SMALL_BYTES_MAX: usize = 64 << 10;
+
+/// After a kill of the daemon: everything that returned, and of the call that did not any part or nothing.
+///
+/// # Errors
+/// What is found instead.
+pub fn after_kill(state: &State, in_flight: Option<&Call>, found: &Tree) -> Result<(), String> {
+    let Err(first) = same(state, found, &exactly) else { return Ok(()) };
+    if in_flight.is_some_and(|call| same(&with(state, call), found, &exactly).is_ok() || is_part(state, call, found)) {
+        return Ok(());
+    }
+    Err(first)
+}
+
+/// After a power cut: a state that existed, no older than what was synced. Of a large file each page is as it was at
+/// some moment since the file's own last fsync.
+///
+/// # Errors
+/// In what the newest such state differs.
+pub fn after_cut(
+    base: &State,
+    calls: &[Call],
+    synced: usize,
+    in_flight: Option<&Call>,
+    found: &Tree,
+) -> Result<(), String> {
+    let versions = versions(base, calls, in_flight);
+    let (mut state, mut last) = (base.clone(), None);
+    let all = calls.iter().chain(in_flight);
+    for (number, next) in all.map(Some).chain([None]).enumerate() {
+        if number >= synced {
+            let may_be = |id: FileId, wanted: &[u8], bytes: &[u8]| match versions.get(&id) {
+                Some(all) if wanted.len().max(bytes.len()) > SMALL_BYTES_MAX => is_mixed(all, bytes),
+                _ => wanted == bytes,
+            };
+            match same(&state, found, &may_be) {
+                Ok(()) => return Ok(()),
+                Err(_) if next.is_some_and(|call| is_part(&state, call, found)) => return Ok(()),
+                Err(what) => last = Some(format!("after {number} calls: {what}")),
+            }
+        }
+        next.into_iter().for_each(|call| state.apply(call));
+    }
+    Err(last.unwrap_or_else(|| "nothing to compare with".into()))
+}
+
+/// All that a file's bytes were since its own last fsync, the newest last.
+fn versions(base: &State, calls: &[Call], in_flight: Option<&Call>) -> BTreeMap<FileId, Vec<Vec<u8>>> {
+    let mut state = base.clone();
+    let mut versions: BTreeMap<FileId, Vec<Vec<u8>>> =
+        base.files.iter().map(|(id, bytes)| (*id, vec![bytes.clone()])).collect();
+    for call in calls.iter().chain(in_flight) {
+        state.apply(call);
+        if let Call::Write(path, ..) | Call::Map(path, ..) | Call::Truncate(path, _) | Call::Create(path) = call
+            && let Some(id) = state.file_id(path)
+        {
+            versions.entry(id).or_default().extend(state.files.get(&id).cloned());
+        }
+        if let Call::Fsync(path) = call
+            && let Some(all) = state.file_id(path).and_then(|id| versions.get_mut(&id))
+        {
+            all.drain(..all.len().saturating_sub(1));
+        }
+    }
+    versions
+}
+
+fn is_mixed(versions: &[Vec<u8>], bytes: &[u8]) -> bool {
+    let page = |of: &[u8], range: &Range<usize>| -> Vec<u8> {
+        let mut page = of.get(range.start..range.end.min(of.len())).unwrap_or_default().to_vec();
+        page.resize(range.len(), 0);
+        page
+    };
+    versions.iter().any(|version| version.len() == bytes.len())
+        && pages(0..bytes.len()).all(|range| {
+            let own = page(bytes, &range);
+            versions.iter().any(|version| page(version, &range) == own)
+        })
+}
+
+fn pages(range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let first = range.start / PAGE_BYTES;
+    (first..range.end.div_ceil(PAGE_BYTES))
+        .map(move |page| (page * PAGE_BYTES).max(range.start)..((page + 1) * PAGE_BYTES).min(range.end))
+}
+
+fn with(state: &State, call: &Call) -> State {
+    let mut state = state.clone();
+    state.apply(call);
+    state
+}
+
+/// Whether a call that writes bytes did so in part: a write from its start, a map page by page.
+fn is_part(state: &State, call: &Call, found: &Tree) -> bool {
+    let (Call::Write(path, offset, data) | Call::Map(path, offset, data)) = call else { return false };
+    let (Some(old), Some(Found::File(bytes))) = (state.bytes(path), found.get(path)) else { return false };
+    let is_part = if matches!(call, Call::Map(..)) {
+        bytes.len() == old.len()
+            && pages(*offset..offset + data.len()).all(|page| {
+                let new = &data[page.start - offset..page.end - offset];
+                bytes[page.clone()] == old[page.clone()] || bytes[page] == *new
+            })
+    } else {
+        let there = bytes.get(*offset..).unwrap_or_default();
+        let written = there.iter().zip(data).take_while(|(one, other)| one == other).count();
+        let part = Call::Write(path.clone(), *offset, data[..written].to_vec());
+        with(state, &part).bytes(path) == Some(bytes)
+    };
+    let mut in_part = state.clone();
+    if let Some(own) = state.file_id(path).and_then(|id| in_part.files.get_mut(&id)) {
+        own.clone_from(bytes);
+    }
+    is_part && same(&in_part, found, &exactly).is_ok()
+}
+
+fn exactly(_: FileId, wanted: &[u8], bytes: &[u8]) -> bool {
+    wanted == bytes
+}
+
+type MayBe<'a> = &'a dyn Fn(FileId, &[u8], &[u8]) -> bool;
+
+/// Whether names, kinds, targets and bytes are those of a state.
+fn same(state: &State, found: &Tree, may_be: MayBe<'_>) -> Result<(), String> {
+    if let Some(path) = found.keys().find(|path| !state.names.contains_key(*path)) {
+        return Err(format!("{path} is there and should not be"));
+    }
+    for (path, node) in &state.names {
+        let Some(found) = found.get(path) else { return Err(format!("{path} is lost")) };
+        let is_same = match (node, found) {
+            (Node::Dir, Found::Dir) => true,
+            (Node::Symlink(target), Found::Symlink(found)) => target == found,
+            (Node::File(id), Found::File(bytes)) => {
+                let wanted = state.files.get(id).map(Vec::as_slice).unwrap_or_default();
+                if !may_be(*id, wanted, bytes) {
+                    return Err(format!("{path}: {}", differing(wanted, bytes)));
+                }
+                true
+            }
+            _ => false,
+        };
+        if !is_same {
+            return Err(format!("{path} is of another kind"));
+        }
+    }
+    Ok(())
+}
+
+/// In what bytes differ, in few words.
+pub fn differing(wanted: &[u8], found: &[u8]) -> String {
+    let common = wanted.iter().zip(found).take_while(|(one, other)| one == other).count();
+    let zeros = found.get(common..).unwrap_or_default().iter().take_while(|byte| **byte == 0).count();
+    let length = format!("{} bytes instead of {}", found.len(), wanted.len());
+    if common == found.len().min(wanted.len()) {
+        return length;
+    }
+    let differing = wanted.iter().zip(found).filter(|(one, other)| one != other).count();
+    format!("{length}, {differing} of them differ, the first at {common}, where {zeros} zeros are")
+}
+
+#[cfg(test)]
+#[path = "verdict_tests.rs"]
+mod tests;
