@@ -89,3 +89,6 @@ pub const BODIES_PER_UPLOAD_MAX: usize = 3;
 pub const UPLOAD_BODY_BYTES: usize = 8 << 20;
 /// Encoded chunks in memory.
 pub const UPLOAD_MEMORY_BYTES_MAX: usize = 64 << 20;
+
+/// What was fetched on a guess and not read yet may be this part of the budget when room is made: one in so many.
+pub const GUESSED_SHARE: u64 = 256;

@@ -109,31 +109,97 @@ impl Budget {
     }
 }
 
-/// In which order pieces were used.
+/// In which order pieces were used. What was fetched on a guess and not used yet is kept apart.
 #[derive(Debug)]
-pub(super) struct Recency(Mutex<LruCache<Piece, ()>>);
+pub(super) struct Recency(Mutex<Orders>);
+
+#[derive(Debug)]
+struct Orders {
+    used: LruCache<Piece, ()>,
+    /// With their bytes.
+    guessed: LruCache<Piece, u64>,
+    guessed_bytes: u64,
+}
+
+impl Orders {
+    fn take_guess(&mut self, piece: &Piece) {
+        self.guessed_bytes -= self.guessed.pop(piece).unwrap_or(0);
+    }
+
+    fn pop_guess(&mut self) -> Option<Piece> {
+        let (piece, bytes) = self.guessed.pop_lru()?;
+        self.guessed_bytes -= bytes;
+        Some(piece)
+    }
+}
 
 impl Recency {
     pub(super) fn new() -> Self {
-        Self(Mutex::new(LruCache::unbounded()))
+        Self(Mutex::new(Orders { used: LruCache::unbounded(), guessed: LruCache::unbounded(), guessed_bytes: 0 }))
     }
 
     /// Says that a piece was used just now.
     pub(super) fn touch(&self, piece: Piece) {
-        self.0.lock().put(piece, ());
+        let mut orders = self.0.lock();
+        orders.take_guess(&piece);
+        orders.used.put(piece, ());
+    }
+
+    /// Says that so many bytes of a piece came on a guess.
+    pub(super) fn guess(&self, piece: Piece, bytes: u64) {
+        let mut orders = self.0.lock();
+        if !orders.used.contains(&piece) {
+            let before = orders.guessed.get(&piece).copied().unwrap_or(0);
+            orders.guessed.put(piece, before + bytes);
+            orders.guessed_bytes += bytes;
+        }
     }
 
     /// Adds a piece as the one that was not used for longest, unless it is known.
     pub(super) fn add_oldest(&self, piece: Piece) {
-        let mut lru = self.0.lock();
-        if !lru.contains(&piece) {
-            lru.put(piece, ());
-            lru.demote(&piece);
+        let mut orders = self.0.lock();
+        if !orders.used.contains(&piece) && !orders.guessed.contains(&piece) {
+            orders.used.put(piece, ());
+            orders.used.demote(&piece);
         }
     }
 
-    /// Takes the piece that was not used for longest.
-    pub(super) fn pop_oldest(&self) -> Option<Piece> {
-        self.0.lock().pop_lru().map(|(piece, ())| piece)
+    /// Takes a guess that nobody used, if there are more than `guessed_max_bytes` of them; else the piece that was not
+    /// used for longest.
+    pub(super) fn pop_oldest(&self, guessed_max_bytes: u64) -> Option<Piece> {
+        let mut orders = self.0.lock();
+        let guess = if orders.guessed_bytes > guessed_max_bytes { orders.pop_guess() } else { None };
+        guess.or_else(|| orders.used.pop_lru().map(|(piece, ())| piece)).or_else(|| orders.pop_guess())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn piece(n: u64) -> Piece {
+        (ContentNo(n), 0)
+    }
+
+    #[test]
+    fn guesses_beyond_their_share_go_first_unless_they_were_used() {
+        let recency = Recency::new();
+        recency.touch(piece(1));
+        (2..=5).for_each(|n| recency.guess(piece(n), 10));
+        recency.touch(piece(2));
+        recency.guess(piece(1), 10);
+        let order: Vec<_> = std::iter::from_fn(|| recency.pop_oldest(10)).map(|(no, _)| no.0).collect();
+        assert_eq!(order, [3, 4, 1, 2, 5], "3 and 4 are too much; what was used goes by age; at the end the rest");
+    }
+
+    #[test]
+    fn a_guess_that_comes_in_parts_is_one_piece() {
+        let recency = Recency::new();
+        recency.guess(piece(1), 10);
+        recency.guess(piece(1), 10);
+        recency.add_oldest(piece(1));
+        assert_eq!(recency.pop_oldest(0), Some(piece(1)));
+        assert_eq!(recency.pop_oldest(0), None);
+        assert_eq!(recency.0.lock().guessed_bytes, 0);
     }
 }

@@ -10,6 +10,7 @@ use super::slab::Slot;
 use super::state::{Body, FAR, State, blocks_around};
 use super::store::{Contents, Shared};
 use super::{BLOCK_BYTES, EXTENT_BYTES};
+use crate::limits;
 use crate::meta::rows::ContentNo;
 use std::collections::BTreeMap;
 use std::io;
@@ -96,8 +97,9 @@ impl Shared {
         let mut batch = Batch::new();
         let mut kept: Vec<Piece> = Vec::new();
         let mut freed = 0;
+        let guessed_max = self.budget.limit_bytes() / limits::GUESSED_SHARE;
         while freed < wanted_bytes
-            && let Some(piece) = self.recency.pop_oldest()
+            && let Some(piece) = self.recency.pop_oldest(guessed_max)
         {
             // Unpinning lists it again. Here already: what is pinned need not be loaded to be left alone.
             if self.pinned.lock().contains_key(&piece.0) {

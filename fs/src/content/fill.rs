@@ -30,6 +30,18 @@ impl LocalContent {
     /// # Errors
     /// The disk's or the database's.
     pub fn fill(&self, version: VersionId, offset: u64, data: &[u8]) -> io::Result<Filled> {
+        self.fill_as(version, offset, data, false)
+    }
+
+    /// The same for bytes that nobody asked for: what is not read before long goes before anything that was.
+    ///
+    /// # Errors
+    /// As [`Self::fill`].
+    pub fn fill_guess(&self, version: VersionId, offset: u64, data: &[u8]) -> io::Result<Filled> {
+        self.fill_as(version, offset, data, true)
+    }
+
+    fn fill_as(&self, version: VersionId, offset: u64, data: &[u8], is_guess: bool) -> io::Result<Filled> {
         let range = offset..offset + data.len() as u64;
         let around = blocks_around(&range);
         let _reserved = if self.is_small_and_dirty() {
@@ -53,14 +65,25 @@ impl LocalContent {
         let placed = self.place_gaps(state, offset, data, &gaps);
         self.shared.budget.recount(before, state.charge_in(&around));
         placed?;
+        self.note_filled(state, &range, is_guess);
+        Ok(Filled::Done)
+    }
+
+    fn note_filled(&self, state: &State, range: &Range<u64>, is_guess: bool) {
         let extents = if matches!(state.body, Body::File(_)) {
             range.start / EXTENT_BYTES..=(range.end - 1) / EXTENT_BYTES
         } else {
             0..=0
         };
-        extents.for_each(|extent| self.shared.recency.touch((self.no, extent)));
+        for extent in extents {
+            let piece = (self.no, extent);
+            if is_guess {
+                self.shared.recency.guess(piece, range.end - range.start);
+            } else {
+                self.shared.recency.touch(piece);
+            }
+        }
         self.shared.unrecorded.lock().insert(self.no);
-        Ok(Filled::Done)
     }
 
     /// Whether what is missing of it takes nothing of the budget: it is uploaded whole, and must be so even without room.

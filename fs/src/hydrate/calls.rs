@@ -175,11 +175,15 @@ fn deliver(shared: &Shared, key: FrameKey, frame: &Bytes) {
 }
 
 fn place(shared: &Shared, key: FrameKey, frame: &Bytes, target: Target, is_demand: bool) -> Result<(), HydrateError> {
-    let Target::Content { content, version, offset } = target else {
+    let Target::Content { content, version, offset, is_guess } = target else {
         shared.nodes.put(key.id, frame.clone());
         return Ok(());
     };
-    let filled = content.fill(version, offset, frame);
+    let filled = if is_guess && !is_demand {
+        content.fill_guess(version, offset, frame)
+    } else {
+        content.fill(version, offset, frame)
+    };
     match filled {
         Ok(Filled::Done | Filled::Stale) => {}
         // A reader waits: the disk's trouble is not its own.

@@ -17,8 +17,8 @@ pub(super) struct FrameKey {
 /// Where a frame goes.
 #[derive(Debug, Clone)]
 pub(super) enum Target {
-    /// Into a content that shows this version, at this offset of the file.
-    Content { content: Arc<LocalContent>, version: VersionId, offset: u64 },
+    /// Into a content that shows this version, at this offset of the file; `is_guess`: nobody may ever read it.
+    Content { content: Arc<LocalContent>, version: VersionId, offset: u64, is_guess: bool },
     /// Among the manifest nodes.
     Node,
 }
@@ -29,8 +29,8 @@ impl Target {
         match (self, other) {
             (Self::Node, Self::Node) => true,
             (
-                Self::Content { content, version, offset },
-                Self::Content { content: other, version: other_version, offset: other_offset },
+                Self::Content { content, version, offset, .. },
+                Self::Content { content: other, version: other_version, offset: other_offset, .. },
             ) => Arc::ptr_eq(content, other) && version == other_version && offset == other_offset,
             _ => false,
         }

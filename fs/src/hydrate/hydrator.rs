@@ -31,6 +31,8 @@ pub enum Priority {
     Demand,
     /// Somebody will probably want them.
     Prefetch,
+    /// Somebody may want them: what has no use is the first to be dropped again.
+    Guess,
 }
 
 /// Bounds of a hydrator.
@@ -239,7 +241,7 @@ impl Hydrator {
             }
             calls::dispatch(&self.shared);
             self.wait_all(flights).await?;
-            if priority == Priority::Prefetch {
+            if priority != Priority::Demand {
                 return Ok(());
             }
         }
@@ -272,7 +274,8 @@ impl Hydrator {
         for frame in start / frame_bytes..end.div_ceil(frame_bytes) {
             let key = FrameKey { id: chunk.entry.id, frame: frame as u32 };
             let offset = chunk.offset + frame * frame_bytes;
-            let target = Target::Content { content: content.clone(), version: base.content.version, offset };
+            let (content, version, is_guess) = (content.clone(), base.content.version, priority == Priority::Guess);
+            let target = Target::Content { content, version, offset, is_guess };
             flights.push(table.join(key, Some(chunk.entry.length), target, priority == Priority::Demand));
         }
     }
@@ -368,7 +371,7 @@ impl Hydrator {
                     continue;
                 };
                 for chunk in resolved.chunks.iter().filter(|_| resolved.missing.is_empty()) {
-                    self.join_frames(content, &base, chunk, &gap, Priority::Prefetch, &mut flights);
+                    self.join_frames(content, &base, chunk, &gap, Priority::Guess, &mut flights);
                 }
             }
         }
