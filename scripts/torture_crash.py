@@ -9,7 +9,7 @@ from torture_house import BIN, Failed
 def crash(house, args):
     """Every call that returned is there after each of the kills, with contents dropped and fetched meanwhile."""
     env = {**os.environ, "TARN_BIN_DIR": str(BIN), "TMPDIR": str(house.place), "TARN_CRASH_KILLS": str(args.kills),
-           "TARN_CRASH_SEED": str(args.seed), "TARN_CRASH_EVICTS": "1"}
+           "TARN_CRASH_SEED": str(args.seed)}
     command = ["cargo", "test", "--quiet", "--locked", "-p", "tarn-tests", "--test", "e2e", "--",
                "every_call_that_returned_survives", "--nocapture"]
     done = subprocess.run(command, cwd=Path(__file__).resolve().parent.parent, env=env, stdin=subprocess.DEVNULL,

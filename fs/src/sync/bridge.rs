@@ -203,9 +203,9 @@ impl UploadSource for FrozenContent {
             // Another task may have found the same.
             let _ = self.base.set(chunks);
         }
-        self.hydrator.need(&self.content, &ranges, Priority::Demand).await.map_err(remote_error)?;
         // Until what an earlier run left is counted, and while everything is pinned, fetched bytes are in memory alone.
-        let is_local = ranges.into_iter().all(|range| self.content.missing(range).is_empty());
+        let needed = self.hydrator.need_on_disk(&self.content, &ranges, Priority::Demand).await;
+        let is_local = needed.map_err(remote_error)?;
         let no_room =
             || RemoteError::Unreachable("the local disk has no room for what is missing of a changed file".into());
         if is_local { Ok(()) } else { Err(no_room()) }

@@ -16,7 +16,7 @@ fn every_call_that_returned_survives_kill_9_under_a_mixed_load() {
         crashes: given("TARN_CRASH_KILLS", 15),
         seed: given("TARN_CRASH_SEED", 11),
         crash: Crash::Daemon,
-        evicts: given("TARN_CRASH_EVICTS", 0) > 0,
+        evicts: given("TARN_CRASH_EVICTS", 1) > 0,
     };
     let figures = run(&server, &a, plan, &mut kill).unwrap();
     assert!(figures.calls > 10 * plan.crashes, "{figures:?}");
