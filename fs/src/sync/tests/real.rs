@@ -163,7 +163,8 @@ async fn many_small_files_go_in_few_requests() {
     ann.sync.network_changed();
     let before = ann.remote.calls().len();
     ann.clean().await;
-    let calls = ann.remote.calls()[before..].to_vec();
+    // A notice between two pushes may cause a pull, and the server in memory has tiny pages.
+    let calls: Vec<Call> = ann.remote.calls()[before..].iter().copied().filter(|call| *call != Call::Pull).collect();
     assert!(calls.len() < 20, "{calls:?}");
     assert_eq!(server.rows().iter().filter_map(node_of).filter(|node| node.kind.is_file()).count(), 600);
 }
