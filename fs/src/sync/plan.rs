@@ -6,6 +6,8 @@
 //! overtake it unless they touch what it touches or lies below, or lie below what it touches; what is
 //! so held back holds back in turn. In trees that need order nothing is overtaken.
 //!
+//! What touches a file whose content has a counter already waits until that is settled.
+//!
 //! Operations that have a counter already (frozen) go first and in order: counters must increase.
 
 use crate::limits;
@@ -100,8 +102,15 @@ pub fn plan_batch(items: &[QueueItem], context: &Context<'_>) -> Plan {
     let mut plan = Plan::default();
     let held_by_frozen = plan_frozen(items, context, &mut plan);
     let mut order = Order { held: held_by_frozen, blockers: Blockers::default() };
-    for item in items.iter().filter(|item| !is_frozen(item, context) && !is_under_way(item, context)) {
-        let need = need_of(item, context);
+    let mut unanswered = HashSet::new();
+    for item in items {
+        if is_frozen(item, context) || is_under_way(item, context) {
+            unanswered.extend(item.content_of);
+            continue;
+        }
+        // What it says of that content depends on the answer.
+        let is_early = item.keys.iter().any(|key| matches!(key, QueueKey::Inode(ino) if unanswered.contains(ino)));
+        let need = if is_early { Need::Other(None) } else { need_of(item, context) };
         if matches!(need, Need::Upload(_)) {
             plan.upload.push(item.ticket);
         }

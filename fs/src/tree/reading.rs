@@ -83,7 +83,9 @@ impl Session<'_> {
         let touches_content = |op: &LocalOp| op.content_of().is_some();
         for ino in front.op.inodes() {
             let mut earlier = self.state.queue.of_ino(ino).take_while(|(other, _)| *other < front.ticket);
-            let sent = |other: &Queued| other.op.frozen.is_some() || other.prepared.is_some();
+            // One that is only being sent goes in the same push as what follows it, or before.
+            let is_prepared = |other: &Queued| touches_content(&front.op) && other.prepared.is_some();
+            let sent = |other: &Queued| other.op.frozen.is_some() || is_prepared(other);
             if earlier.any(|(_, other)| sent(other) && touches_content(&other.op.op)) {
                 return Ok(Readiness::InFlight);
             }

@@ -132,6 +132,19 @@ fn frozen_operations_go_first_and_in_order() {
 }
 
 #[test]
+fn what_follows_a_content_goes_with_it_or_after_its_answer() {
+    let mut items = [file(1, 10, &[1]), plain(2, 10, &[1]), plain(3, 11, &[1])];
+    let together = plan(&items, &[(1, Stage::Uploaded)]);
+    assert_eq!(tickets(&together.push), [1, 2, 3]);
+    for stage in [Stage::Pushing, Stage::Settling] {
+        let later = plan(&items, &[(1, stage)]);
+        assert_eq!((tickets(&later.push), tickets(&later.parked)), (vec![3], vec![2]), "{stage:?}");
+    }
+    items[0].frozen = Some(1);
+    assert_eq!(tickets(&plan(&items, &[]).push), [1, 3]);
+}
+
+#[test]
 fn a_content_that_waits_for_a_place_is_overtaken_too() {
     let items = [file(1, 10, &[1]), plain(2, 11, &[1])];
     let waiting = Stage::Wanted { since: NOW - limits::PARK_AFTER, resend: false };
