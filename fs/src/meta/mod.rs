@@ -26,7 +26,7 @@ pub use error::MetaError;
 pub use read_listing::ChildRow;
 pub use read_remote::{ConflictRecord, RemoteEntry, RemoteNode};
 pub use readers::{Reader, Readers};
-pub use salvage::{Salvaged, finish_rebuild, salvage};
+pub use salvage::{Salvaged, finish_rebuild, forget_server, salvage};
 pub use schema::{Check, FILE_NAME};
 pub use work::{RemoteWork, Staged};
 pub use writer::{Marks, Unit, Writer};

@@ -119,6 +119,18 @@ impl Writer {
         self.marks.raise_to(marks);
     }
 
+    /// Forgets all that the server said, and where this device stands in it: the next pull brings all of it.
+    pub(super) fn forget_server(&mut self) -> Result<()> {
+        let tables = ["remote_node", "remote_entry", "listed", "alias", "conflict", "cursor"];
+        let staged = ["staged_node", "staged_entry", "staged_alias", "staged_conflict"];
+        let unit = self.unit()?;
+        for table in tables.into_iter().chain(staged) {
+            let deleted = unit.tx.execute(&format!("delete from {table}"), []);
+            deleted.map_err(|e| MetaError::from(e).at(unit.path))?;
+        }
+        unit.tx.commit().map_err(|e| MetaError::from(e).at(unit.path))
+    }
+
     /// Closes the database; all of it is in the one file then.
     pub(super) fn close(self) -> Result<()> {
         let done = self.db.query_row("pragma wal_checkpoint(truncate)", [], |row| row.get::<_, i64>(0));

@@ -2,6 +2,7 @@
 
 use super::core::Identity;
 use super::open::Parts;
+use super::rebuild::is_unfinished;
 use super::rows_port::ContentPort;
 use super::sink::TreeSink;
 use super::{Tree, TreeError};
@@ -24,6 +25,9 @@ pub enum OpenError {
     /// The tree.
     #[error(transparent)]
     Tree(#[from] TreeError),
+    /// Making the database anew was cut short.
+    #[error("the local database is only half made anew: run `tarn doctor --rebuild` again, then mount")]
+    HalfRebuilt,
 }
 
 /// An open state folder.
@@ -74,6 +78,9 @@ impl Tree {
         contents: Options,
         identity: Identity,
     ) -> Result<Opened, OpenError> {
+        if is_unfinished(env, dir)? {
+            return Err(OpenError::HalfRebuilt);
+        }
         let Ground { journal, contents, recovered } = Ground::open(env, dir, journal, contents)?;
         let parts = Parts {
             env: env.clone(),

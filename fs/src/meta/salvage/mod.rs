@@ -64,6 +64,17 @@ pub fn salvage(
     Ok(salvaged)
 }
 
+/// Forgets all that the server said, once the log was replayed: its records tell of pulls whose pages were never in it, and
+/// where they ended. Nobody has the database in `dir` open.
+///
+/// # Errors
+/// What the database says.
+pub fn forget_server(dir: &Path) -> Result<()> {
+    let (mut writer, _) = Writer::open(&dir.join(FILE_NAME), Check::Quick)?;
+    writer.forget_server()?;
+    writer.close()
+}
+
 /// Ends the exchange of a rebuild that was cut short. To be called before the database of `dir` is opened.
 ///
 /// # Errors

@@ -28,8 +28,8 @@ pub struct Rebuilt {
     pub mended: Mended,
 }
 
-/// Says that rows may hang in the air since the exchange of this folder's database.
-const UNMENDED: &str = "unmended";
+/// Says that the database was exchanged and is not fit for use yet.
+const UNFINISHED: &str = "rebuilding";
 /// Folders of earlier rebuilds are kept; so many are enough to notice that the disk is failing.
 const ASIDE_MAX: u32 = 1000;
 
@@ -45,23 +45,27 @@ impl Tree {
         let first = scan.first().unwrap_or(Lsn(1));
         let mut named = logged_contents(&scan, first)?;
         let aside = free_name(env, dir)?;
+        let was_cut_short = is_unfinished(env, dir)?;
         let salvaged = meta::salvage(env.disk.as_ref(), dir, &aside, first.0.saturating_sub(1), |salvaged| {
-            if salvaged.unreadable.is_empty() {
-                return Ok(());
+            if !salvaged.unreadable.is_empty() {
+                named.extend(&salvaged.contents);
+                content::set_aside(env.disk.as_ref(), dir, &named, &aside)?;
             }
-            named.extend(&salvaged.contents);
-            content::set_aside(env.disk.as_ref(), dir, &named, &aside)?;
-            env.disk.open(&aside.join(UNMENDED), OpenMode::Create)?;
-            env.disk.sync_dir(&aside)
+            env.disk.open(&dir.join(UNFINISHED), OpenMode::Create)?;
+            env.disk.sync_dir(dir)
         });
         let salvaged = salvaged.map_err(JournalError::from)?;
-        let unmended = unmended(env, dir)?;
-        let mut mended = Mended::default();
-        if !unmended.is_empty() {
-            let ground = Ground::open(env, dir, journal, Options::default())?;
-            mended = mend(&ground, env.disk.as_ref(), &aside.join("files"))?;
-        }
-        unmended.iter().try_for_each(|mark| env.disk.remove(mark))?;
+        let ground = Ground::open(env, dir, journal, Options::default())?;
+        let mended = if was_cut_short || !salvaged.unreadable.is_empty() {
+            mend(&ground, env.disk.as_ref(), &aside.join("files"))?
+        } else {
+            ground.journal.drain()?;
+            Mended::default()
+        };
+        drop(ground);
+        meta::forget_server(dir).map_err(JournalError::from)?;
+        env.disk.remove(&dir.join(UNFINISHED))?;
+        env.disk.sync_dir(dir)?;
         Ok(Rebuilt { aside, salvaged, mended })
     }
 }
@@ -85,23 +89,13 @@ fn logged_contents(scan: &crate::log::LogScan, first: Lsn) -> Result<HashSet<Con
     Ok(named)
 }
 
-/// The marks of this rebuild and of earlier ones that were cut short.
-fn unmended(env: &Env, dir: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let asides = env.disk.read_dir(dir)?.into_iter();
-    let marks = asides.filter(|path| is_aside(path)).map(|path| path.join(UNMENDED));
-    let mut found = Vec::new();
-    for mark in marks {
-        match env.disk.open(&mark, OpenMode::Existing) {
-            Ok(_) => found.push(mark),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-            Err(e) => return Err(e),
-        }
+/// Whether a rebuild of this state folder was begun and did not come to its end.
+pub(super) fn is_unfinished(env: &Env, dir: &Path) -> std::io::Result<bool> {
+    match env.disk.open(&dir.join(UNFINISHED), OpenMode::Existing) {
+        Ok(_) => Ok(true),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(e),
     }
-    Ok(found)
-}
-
-fn is_aside(path: &Path) -> bool {
-    path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("damaged-"))
 }
 
 fn free_name(env: &Env, dir: &Path) -> std::io::Result<PathBuf> {

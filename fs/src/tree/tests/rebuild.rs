@@ -84,6 +84,38 @@ fn what_cannot_be_put_back_is_copied_out_or_named() {
 }
 
 #[test]
+fn what_the_log_tells_of_pulls_does_not_count() {
+    let mut device = Device::new();
+    let dir = device.folder(TOP, "dir").ino;
+    device.written(dir, "sent", b"sent");
+    device.push();
+    // Its pages are in the database alone; the record in the log says only that they are all there is.
+    device.pull_all();
+    device.written(dir, "not sent", b"not sent");
+    let (mut device, _) = rebuilt(device, overwrite);
+    assert!(device.tree.cursor().is_none(), "all of it is pulled again");
+    device.pull_all();
+    assert_eq!(device.list(device.at("/dir")), ["not sent", "sent"]);
+}
+
+#[test]
+fn a_rebuild_that_was_cut_short_is_done_again_before_anything_is_mounted() {
+    let device = busy().closed(|dir| {
+        overwrite(&dir.join(FILE_NAME));
+        let aside = dir.join("damaged-1");
+        std::fs::create_dir(&aside).unwrap();
+        std::fs::write(dir.join("rebuilding"), "").unwrap();
+        let identity = crate::tree::Identity { device: ME, device_name: "laptop".to_owned(), space: SPACE };
+        let (env, options) = (crate::env::Env::real(), crate::journal::JournalOptions::default());
+        let refused = crate::tree::Tree::assemble(&env, dir, options, Default::default(), identity).unwrap_err();
+        assert!(refused.to_string().contains("tarn doctor --rebuild"), "{refused}");
+        let report = crate::tree::Tree::rebuild(&env, dir).unwrap();
+        assert!(report.aside.ends_with("damaged-2"));
+    });
+    assert!(device.tree.cursor().is_none());
+}
+
+#[test]
 fn without_a_database_the_log_brings_back_what_it_still_has() {
     let (mut device, report) = rebuilt(busy(), overwrite);
     assert!(report.salvaged.unreadable.contains(&"mark") && report.salvaged.contents.is_empty());
