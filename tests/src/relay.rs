@@ -133,10 +133,14 @@ impl Shared {
     fn pump(&self, mut from: TcpStream, mut to: TcpStream, count: &AtomicU64) {
         let mut buffer = vec![0; 64 << 10];
         while let Ok(read @ 1..) = from.read(&mut buffer) {
-            if !self.may_pass() || to.write_all(&buffer[..read]).is_err() {
+            if !self.may_pass() {
                 break;
             }
+            // Before they go: whoever has them finds them counted.
             count.fetch_add(read as u64, Ordering::Relaxed);
+            if to.write_all(&buffer[..read]).is_err() {
+                break;
+            }
         }
         let _ = to.shutdown(Shutdown::Write);
     }
@@ -172,13 +176,14 @@ mod tests {
     fn bytes_are_counted_held_back_and_cut() {
         let relay = Relay::start(echo()).unwrap();
         let mut client = TcpStream::connect(relay.address).unwrap();
-        client.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         let mut answer = [0; 10];
         client.write_all(b"a").unwrap();
         client.read_exact(&mut answer).unwrap();
         assert_eq!((relay.sent_bytes(), relay.received_bytes(), answer), (1, 10, [b'a'; 10]));
 
         relay.set(Mode::Swallow);
+        client.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
         client.write_all(b"b").unwrap();
         assert!(client.read_exact(&mut answer).is_err());
         client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
