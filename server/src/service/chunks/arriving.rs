@@ -1,4 +1,4 @@
-//! Owns which chunks are being stored right now: who asks what is missing meanwhile waits for the outcome and is not told
+//! Owns which chunks are arriving right now, from their last byte until they are stored: who asks what is missing meanwhile waits for the outcome and is not told
 //! to send them too. A client that was killed and started again asks just then.
 
 use parking_lot::Mutex;
@@ -9,16 +9,16 @@ use tarn_proto::ids::{ChunkId, UserId};
 use tokio::sync::Notify;
 
 /// Storing that takes longer is not waited for: sending twice is no harm, only a waste.
-const WAIT_MAX: Duration = Duration::from_secs(5);
+const WAIT_MAX: Duration = Duration::from_secs(2);
 
-/// Chunks that are being stored, with how often.
+/// Chunks that are arriving, with how often.
 #[derive(Debug, Default)]
 pub(super) struct Arriving {
     counts: Mutex<HashMap<(UserId, ChunkId), u32>>,
     ended: Notify,
 }
 
-/// Some chunks of one upload that are being stored, as long as this lives.
+/// The chunks of one upload, as long as this lives.
 #[derive(Debug)]
 pub(super) struct Arrival {
     all: Arc<Arriving>,
@@ -27,17 +27,12 @@ pub(super) struct Arrival {
 }
 
 impl Arriving {
-    /// These are being stored from now on.
-    pub(super) fn begin(self: &Arc<Self>, user: UserId, ids: Vec<ChunkId>) -> Arrival {
-        let mut counts = self.counts.lock();
-        for id in &ids {
-            *counts.entry((user, *id)).or_default() += 1;
-        }
-        drop(counts);
-        Arrival { all: Arc::clone(self), user, ids }
+    /// An upload begins.
+    pub(super) fn begin(self: &Arc<Self>, user: UserId) -> Arrival {
+        Arrival { all: Arc::clone(self), user, ids: Vec::new() }
     }
 
-    /// Returns once none of these is being stored, or after [`WAIT_MAX`].
+    /// Returns once none of these is arriving, or after [`WAIT_MAX`].
     pub(super) async fn settled(&self, user: UserId, ids: &[ChunkId]) {
         let all_ended = async {
             loop {
@@ -59,6 +54,14 @@ impl Arriving {
     fn holds_any(&self, user: UserId, ids: &[ChunkId]) -> bool {
         let counts = self.counts.lock();
         !counts.is_empty() && ids.iter().any(|id| counts.contains_key(&(user, *id)))
+    }
+}
+
+impl Arrival {
+    /// This one is here and will be stored.
+    pub(super) fn add(&mut self, id: ChunkId) {
+        *self.all.counts.lock().entry((self.user, id)).or_default() += 1;
+        self.ids.push(id);
     }
 }
 

@@ -4,6 +4,7 @@
 //! pack is durable before the rows that name it; a crash between leaves a pack that nobody names.
 //! A pack is itself a well-formed upload body of the chunks that were new.
 
+use super::arriving::Arrival;
 use super::cache::Located;
 use super::putlog::{self, Put};
 use super::{Chunks, LEASE_MS};
@@ -68,9 +69,9 @@ impl Chunks {
     {
         let uploads = Arc::clone(&self.0.uploads);
         let permit = uploads.acquire_owned().await.map_err(|error| Failure::Internal(error.to_string()))?;
-        let verified = verify_body(body).await?;
-        let ids = verified.iter().map(|chunk| chunk.item.id).collect();
-        let (chunks, arrival) = (self.clone(), self.0.arriving.begin(who.user, ids));
+        let mut arrival = self.0.arriving.begin(who.user);
+        let verified = verify_body(body, &mut arrival).await?;
+        let chunks = self.clone();
         let stored = tokio::spawn(async move {
             let stored = chunks.store(who, verified).await;
             drop((arrival, permit));
@@ -203,7 +204,7 @@ fn missing(ids: &[ChunkId]) -> Failure {
 
 /// Reads a whole body and verifies its chunks on blocking threads while the rest arrives. A chunk
 /// that comes twice counts once.
-async fn verify_body<S, E>(mut body: S) -> Result<Vec<Verified>, Failure>
+async fn verify_body<S, E>(mut body: S, arrival: &mut Arrival) -> Result<Vec<Verified>, Failure>
 where
     S: Stream<Item = Result<Bytes, E>> + Unpin,
     E: std::fmt::Display,
@@ -215,6 +216,7 @@ where
         decoder.push(&piece).map_err(malformed)?;
         while let Some(item) = decoder.next_item().map_err(malformed)? {
             batch_bytes += item.stored.len();
+            arrival.add(item.id);
             batch.push(item);
         }
         if batch_bytes >= BATCH_BYTES {
