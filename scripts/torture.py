@@ -170,10 +170,11 @@ def kills(house, args):
     same_trees(args.tree, b.mount / "tree")
     stage.mark("A, B and the source are equal")
     puts = server.puts()
-    acknowledged, again = set(), []
+    acknowledged, again = {}, []
     for line in puts:
-        again += [chunk for chunk in line["ids"] if chunk in acknowledged]
-        acknowledged.update(line["ids"])
+        again += [chunk for chunk in line["ids"] if acknowledged.get(chunk, line["began_ms"]) < line["began_ms"]]
+        for chunk in line["ids"]:
+            acknowledged.setdefault(chunk, line["time_ms"])
     sent = sum(len(line["ids"]) for line in puts)
     figures = (f"{len(work.entries) - 1:,} names; kills of client {count['client']}, server {count['server']}, both {count['both']}, "
                f"{in_flight} of {args.kills} with an upload in flight; {work.checked:,} files checked right after, {work.postponed_count} of them fetched again; {sent:,} chunks "

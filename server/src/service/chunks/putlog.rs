@@ -1,8 +1,9 @@
 //! Owns the put log: one JSON line for each upload that was made durable, written before its answer.
 //!
-//! `{"time_ms", "user", "device", "pack", "accepted", "stored", "ids", "again"}`: `ids` are the chunks
-//! of the body, `again` those that the user reached before; a client that resumes as it should sends no id that an
-//! earlier line has (`again` also counts what was durable when the server ended, before it said so). The same goes to the structured log, target `tarn::put`, without
+//! `{"began_ms", "time_ms", "user", "device", "pack", "accepted", "stored", "ids", "again"}`: `ids` are the chunks
+//! of the body, which began to arrive at `began_ms` and was durable at `time_ms`; `again` those that the user reached
+//! before. A client that resumes as it should sends no id that was durable, by another line, before its body began
+//! (`again` also counts what came at the same time, and what was durable when the server ended before it said so). The same goes to the structured log, target `tarn::put`, without
 //! the file: one line per body at info level, one per chunk at debug level.
 
 use super::Identity;
@@ -38,6 +39,7 @@ impl PutLog {
 #[derive(Debug)]
 pub(super) struct Put<'a> {
     pub(super) who: Identity,
+    pub(super) began_ms: i64,
     pub(super) time_ms: i64,
     pub(super) pack: Option<PackId>,
     pub(super) ids: &'a [ChunkId],
@@ -59,6 +61,7 @@ pub(super) fn record(log: Option<&PutLog>, put: &Put<'_>) {
     }
     if let Some(log) = log {
         let line = serde_json::json!({
+            "began_ms": put.began_ms,
             "time_ms": put.time_ms,
             "user": put.who.user.to_string(),
             "device": put.who.device.to_string(),

@@ -67,20 +67,21 @@ impl Chunks {
         S: Stream<Item = Result<Bytes, E>> + Unpin,
         E: std::fmt::Display,
     {
+        let began_ms = self.0.env.now_ms();
         let uploads = Arc::clone(&self.0.uploads);
         let permit = uploads.acquire_owned().await.map_err(|error| Failure::Internal(error.to_string()))?;
         let mut arrival = self.0.arriving.begin(who.user);
         let verified = verify_body(body, &mut arrival).await?;
         let chunks = self.clone();
         let stored = tokio::spawn(async move {
-            let stored = chunks.store(who, verified).await;
+            let stored = chunks.store(who, began_ms, verified).await;
             drop((arrival, permit));
             stored
         });
         stored.await.map_err(|error| Failure::Internal(error.to_string()))?
     }
 
-    async fn store(&self, who: Identity, verified: Vec<Verified>) -> Result<UploadResponse, Failure> {
+    async fn store(&self, who: Identity, began_ms: i64, verified: Vec<Verified>) -> Result<UploadResponse, Failure> {
         let ids: Vec<ChunkId> = verified.iter().map(|chunk| chunk.item.id).collect();
         let mut reader = self.0.db.reader().await?;
         let known = chunks::find(&mut reader, ORDINARY, &ids).await?;
@@ -97,6 +98,7 @@ impl Chunks {
         self.commit(who, pack, stored_bytes, &rows, ids.clone()).await?;
         let put = Put {
             who,
+            began_ms,
             time_ms: self.0.env.now_ms(),
             pack: (!rows.is_empty()).then_some(pack),
             ids: &ids,
