@@ -16,7 +16,7 @@ use std::sync::Arc;
 use tarn_proto::ids::{NodeId, VersionId};
 use tarn_proto::name::Name;
 use tarn_proto::node::{AttrChange, Content};
-use tarn_proto::op::{OpKind, Operation, Place, RenameMode, Seen};
+use tarn_proto::op::{OpKind, Operation, Place, Seen};
 use tarn_proto::version::VersionVector;
 
 type Result<T> = std::result::Result<T, TreeError>;
@@ -198,8 +198,8 @@ impl Session<'_> {
                 }
                 name
             }
-            LocalOp::Rename { to_name, mode, .. } if *mode != RenameMode::Exchange => to_name,
-            LocalOp::Rename { .. } | LocalOp::SetAttr { .. } | LocalOp::Unlink { .. } => return Ok(None),
+            LocalOp::Rename { to_name, .. } => to_name,
+            LocalOp::SetAttr { .. } | LocalOp::Unlink { .. } => return Ok(None),
         };
         let device = tree.identity().device_name;
         Ok(Some(conflict_name(name, &device, queued.time, queued.name_tries)))

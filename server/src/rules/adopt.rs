@@ -2,6 +2,7 @@
 //! that its operation names, so that it converges without asking.
 
 use super::draft::{Draft, Effects};
+use super::place::standing_place;
 use super::plan::named;
 use super::row::{Key, NodeSlot};
 use super::{Halt, Rule};
@@ -40,7 +41,7 @@ fn collect(draft: &Draft<'_>, op: &Operation, changes: &mut Vec<Change>) -> Rule
     let mut rows = Vec::new();
     let named = named(op);
     for place in &named.places {
-        let place = draft.resolve_place(place)?;
+        let place = standing_place(draft, place)?;
         let entry = draft.entry(&place)?;
         let seq = entry.map_or_else(|| head(draft), |entry| entry.seq);
         if let Some(entry) = entry {

@@ -2,7 +2,7 @@
 //! sibling that shows it. Never drops either content.
 
 use super::draft::Draft;
-use super::place::alt_place;
+use super::place::{alt_place, standing_place};
 use super::row::ConflictRow;
 use super::write::come_back;
 use super::{Done, Halt, Rule};
@@ -86,7 +86,7 @@ fn set_sibling(draft: &mut Draft<'_>, sibling: NodeId, state: &NodeState, theirs
 
 /// The folder in which the contended file stands: where the author saw it, if it is still there.
 fn folder_of(draft: &Draft<'_>, node: NodeId, place: &Place) -> Rule<NodeId> {
-    let seen = draft.resolve_place(place)?;
+    let seen = standing_place(draft, place)?;
     let links = draft.links(node)?;
     let stands = links.get(&seen).or_else(|| links.first());
     Ok(stands.map_or(draft.snapshot.root(), |place| place.parent))

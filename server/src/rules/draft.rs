@@ -157,11 +157,6 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// The place with its parent's alias followed.
-    pub(super) fn resolve_place(&self, place: &Place) -> Rule<Place> {
-        Ok(Place { parent: self.resolve(place.parent)?, name: place.name.clone() })
-    }
-
     /// A present node's row.
     pub(super) fn present(&self, id: NodeId) -> Rule<Option<&NodeRow>> {
         match self.node(id)? {

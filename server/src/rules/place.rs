@@ -15,6 +15,13 @@ pub(super) fn live_place(draft: &mut Draft<'_>, place: &Place) -> Rule<Place> {
     Ok(Place { parent, name: place.name.clone() })
 }
 
+/// The place where something stands that its author saw at `place`: an alias is followed, and for a removed folder the one
+/// that [`live_place`] would find for it. Nothing is brought back.
+pub(super) fn standing_place(draft: &Draft<'_>, place: &Place) -> Rule<Place> {
+    let parent = revive::stand_in(draft, draft.resolve(place.parent)?)?;
+    Ok(Place { parent, name: place.name.clone() })
+}
+
 /// The present folder that stands for `id`.
 pub(super) fn live_dir(draft: &mut Draft<'_>, id: NodeId) -> Rule<NodeId> {
     let id = draft.resolve(id)?;

@@ -2,7 +2,7 @@
 //! displaced that its author had not seen, and no folder ever gets into itself.
 
 use super::draft::Draft;
-use super::place::{alt_place, ancestors, check_depth, live_place};
+use super::place::{alt_place, ancestors, check_depth, live_place, standing_place};
 use super::row::{GoneNode, NodeSlot};
 use super::{Done, Rule, refuse, revive, unlink};
 use tarn_proto::error::ErrorCode;
@@ -33,22 +33,10 @@ pub(super) fn rename(draft: &mut Draft<'_>, rename: &Rename<'_>) -> Rule {
     if node == draft.snapshot.root() {
         return refuse(ErrorCode::WrongKind, "the root stays where it is");
     }
-    let from = draft.resolve_place(rename.from)?;
-    let stands = draft.entry(&from)?.is_some_and(|entry| entry.node == node);
-    let moving = match draft.node(node)? {
-        NodeSlot::Present(row) if stands => {
-            Moving { node, is_dir: row.state.kind.is_dir(), from: Some(from), gone: None }
-        }
-        // Another rename came first, or the entry went and others are left: that stays.
-        NodeSlot::Present(_) => return Ok(Done::Merged),
-        NodeSlot::Gone(gone) => {
-            Moving { node, is_dir: gone.row.state.kind.is_dir(), from: None, gone: Some(gone.clone()) }
-        }
-        _ => return refuse(ErrorCode::UnknownNode, "the node is unknown"),
-    };
     if rename.mode == RenameMode::Exchange {
-        return exchange(draft, rename, &moving);
+        return exchange(draft, rename, node);
     }
+    let Some(moving) = moving(draft, node, rename.from)? else { return Ok(Done::Merged) };
     let to = live_place(draft, rename.to)?;
     if moving.from.as_ref() == Some(&to) {
         return Ok(Done::Merged);
@@ -59,6 +47,22 @@ pub(super) fn rename(draft: &mut Draft<'_>, rename: &Rename<'_>) -> Rule {
         None => settle(draft, &moving, to, Done::Applied),
         Some(there) if there == node => Ok(Done::Merged),
         Some(there) => onto(draft, rename, &moving, to, there),
+    }
+}
+
+/// What moves a node away from a place; `None` if others moved it first, or only other names of it are left: that stays.
+fn moving(draft: &Draft<'_>, node: NodeId, from: &Place) -> Rule<Option<Moving>> {
+    let from = standing_place(draft, from)?;
+    let stands = draft.entry(&from)?.is_some_and(|entry| entry.node == node);
+    match draft.node(node)? {
+        NodeSlot::Present(row) if stands => {
+            Ok(Some(Moving { node, is_dir: row.state.kind.is_dir(), from: Some(from), gone: None }))
+        }
+        NodeSlot::Present(_) => Ok(None),
+        NodeSlot::Gone(gone) => {
+            Ok(Some(Moving { node, is_dir: gone.row.state.kind.is_dir(), from: None, gone: Some(gone.clone()) }))
+        }
+        _ => refuse(ErrorCode::UnknownNode, "the node is unknown"),
     }
 }
 
@@ -127,22 +131,49 @@ fn settle_beside(draft: &mut Draft<'_>, moving: &Moving, to: Place) -> Rule {
     Ok(Done::Merged)
 }
 
-/// Both entries swap their nodes, if both are as the author saw them.
-fn exchange(draft: &mut Draft<'_>, rename: &Rename<'_>, moving: &Moving) -> Rule {
+/// Both entries swap their nodes. Each half is a rename: what was removed comes back, what others moved stays there.
+fn exchange(draft: &mut Draft<'_>, rename: &Rename<'_>, node: NodeId) -> Rule {
     let Some(displaced) = rename.displaced else {
         return refuse(ErrorCode::BadRequest, "an exchange names both nodes");
     };
     let other = draft.resolve(displaced.node)?;
-    let to = draft.resolve_place(rename.to)?;
-    let Some(from) = &moving.from else { return Ok(Done::Merged) };
-    let Some(there) = draft.entry(&to)?.filter(|entry| entry.node == other) else { return Ok(Done::Merged) };
-    if there.node == moving.node || *from == to {
+    let (there, back) = (moving(draft, node, rename.from)?, moving(draft, other, rename.to)?);
+    if node == other || (there.is_none() && back.is_none()) {
         return Ok(Done::Merged);
     }
-    let there_is_dir = draft.present(other)?.is_some_and(|row| row.state.kind.is_dir());
+    let both_stand = [&there, &back].iter().all(|half| half.as_ref().is_some_and(|half| half.gone.is_none()));
+    for from in [&there, &back].into_iter().flatten().filter_map(|half| half.from.as_ref()) {
+        draft.drop_entry(from);
+    }
+    for (half, to, partner) in [(there, rename.to, other), (back, rename.from, node)] {
+        if let Some(half) = half {
+            land(draft, &half, to, partner)?;
+        }
+    }
+    Ok(if both_stand { Done::Applied } else { Done::Merged })
+}
+
+/// Gives what was lifted from its place another, or one beside it if others took that. The one name beside it is for one
+/// of the two: if both would need it, both were removed, and the second stays so.
+fn land(draft: &mut Draft<'_>, moving: &Moving, to: &Place, partner: NodeId) -> Rule<()> {
+    let to = live_place(draft, to)?;
     check_cycle(draft, moving, to.parent)?;
-    check_cycle(draft, &Moving { node: other, is_dir: there_is_dir, from: None, gone: None }, from.parent)?;
-    draft.put_entry(from.clone(), other);
-    draft.put_entry(to, moving.node);
-    Ok(Done::Applied)
+    check_depth(draft, to.parent)?;
+    let place = match draft.entry(&to)? {
+        None => to,
+        Some(_) if moving.gone.is_some() && has_alt_name(draft, partner, to.parent)? => return Ok(()),
+        Some(_) => alt_place(draft, to.parent)?,
+    };
+    match &moving.gone {
+        None => draft.put_entry(place, moving.node),
+        // A folder that came back because the other half goes in it is where it belongs.
+        Some(_) if draft.present(moving.node)?.is_some() => {}
+        Some(gone) => revive::node_at(draft, moving.node, gone, place)?,
+    }
+    Ok(())
+}
+
+fn has_alt_name(draft: &Draft<'_>, node: NodeId, parent: NodeId) -> Rule<bool> {
+    let Some(name) = draft.alt_name else { return Ok(false) };
+    Ok(draft.entry(&Place { parent, name: name.clone() })?.is_some_and(|entry| entry.node == node))
 }

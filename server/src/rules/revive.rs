@@ -8,28 +8,14 @@ use std::collections::BTreeMap;
 use tarn_proto::error::ErrorCode;
 use tarn_proto::ids::NodeId;
 use tarn_proto::limits;
+use tarn_proto::name::Name;
+use tarn_proto::node::NodeState;
 use tarn_proto::op::Place;
 
 /// Brings back a removed folder, empty, and those above it, as far as they are remembered. If
 /// another folder has taken one's name meanwhile, that one stands for it.
 pub(super) fn folder(draft: &mut Draft<'_>, id: NodeId) -> Rule<NodeId> {
-    let mut gone = Vec::new();
-    let mut at = id;
-    let mut live = loop {
-        match draft.node(at)? {
-            NodeSlot::Present(row) if row.state.kind.is_dir() => break at,
-            NodeSlot::Alias(alias) => at = alias.target,
-            NodeSlot::Gone(node) => {
-                let Some(place) = node.place.clone() else { return forgotten() };
-                gone.push((at, place.name, node.row.state.clone()));
-                at = place.parent;
-            }
-            _ => return forgotten(),
-        }
-        if gone.len() > limits::DEPTH_MAX {
-            return forgotten();
-        }
-    };
+    let Some((mut live, mut gone)) = lineage(draft, id)? else { return forgotten() };
     while let Some((id, name, state)) = gone.pop() {
         let place = Place { parent: live, name };
         live = match draft.entry(&place)? {
@@ -38,13 +24,50 @@ pub(super) fn folder(draft: &mut Draft<'_>, id: NodeId) -> Rule<NodeId> {
                 draft.put_entry(place, id);
                 id
             }
-            Some(taken) => match draft.present(taken.node)? {
-                Some(row) if row.state.kind.is_dir() => taken.node,
-                _ => return forgotten(),
-            },
+            Some(taken) if is_folder(draft, taken.node)? => taken.node,
+            Some(_) => return forgotten(),
         };
     }
     Ok(live)
+}
+
+/// The present folder that [`folder`] would find for a removed one without bringing anything back: those of the same
+/// names stand for it and for those above it. The folder itself if there are none.
+pub(super) fn stand_in(draft: &Draft<'_>, id: NodeId) -> Rule<NodeId> {
+    let Some((mut live, mut gone)) = lineage(draft, id)? else { return Ok(id) };
+    while let Some((_, name, _)) = gone.pop() {
+        match draft.entry(&Place { parent: live, name })? {
+            Some(taken) if is_folder(draft, taken.node)? => live = taken.node,
+            _ => return Ok(id),
+        }
+    }
+    Ok(live)
+}
+
+fn is_folder(draft: &Draft<'_>, id: NodeId) -> Rule<bool> {
+    Ok(draft.present(id)?.is_some_and(|row| row.state.kind.is_dir()))
+}
+
+/// Removed folders, each with the name and state that it had, the topmost last.
+type Removed = Vec<(NodeId, Name, NodeState)>;
+
+/// The present folder above a removed one, and all that is removed between them; `None` if that is not remembered.
+fn lineage(draft: &Draft<'_>, id: NodeId) -> Rule<Option<(NodeId, Removed)>> {
+    let mut gone = Removed::new();
+    let mut at = id;
+    while gone.len() <= limits::DEPTH_MAX {
+        match draft.node(at)? {
+            NodeSlot::Present(row) if row.state.kind.is_dir() => return Ok(Some((at, gone))),
+            NodeSlot::Alias(alias) => at = alias.target,
+            NodeSlot::Gone(node) => {
+                let Some(place) = node.place.clone() else { return Ok(None) };
+                gone.push((at, place.name, node.row.state.clone()));
+                at = place.parent;
+            }
+            _ => return Ok(None),
+        }
+    }
+    Ok(None)
 }
 
 fn forgotten<T>() -> Rule<T> {
