@@ -17,6 +17,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use tarn_proto::ids::VersionId;
 
 /// At most this much beyond what is needed is evicted at once: every batch costs a durable commit.
 const SLACK_BYTES_MAX: u64 = 16 << 20;
@@ -242,6 +243,32 @@ impl Contents {
             return Ok(0);
         }
         Ok(self.shared.drop_outside(&content, &[])?)
+    }
+
+    /// Drops clean bytes of `version` that are not what they should be, pinned or not: the next read brings them again.
+    /// Of a small content all of it goes. Whether they are gone; not if it is held, or shows another version by now.
+    ///
+    /// # Errors
+    /// The disk's or the database's; fails on an unknown content.
+    pub fn drop_damaged(&self, no: ContentNo, version: VersionId, ranges: &[Range<u64>]) -> Result<bool, ContentError> {
+        let content = self.shared.get(no)?;
+        let _one_at_a_time = self.shared.evicting.lock();
+        let mut batch = Batch::new();
+        {
+            let mut state = content.state.write();
+            let is_current = state.base.as_ref().is_some_and(|base| base.content.version == version);
+            if content.is_held() || state.is_removed || !is_current {
+                return Ok(false);
+            }
+            if !matches!(state.body, Body::File(_)) {
+                return Ok(content.forget_slot(&mut state));
+            }
+            let dropped = &mut batch.entry(no).or_insert_with(|| (content.clone(), Dropped::default())).1;
+            ranges.iter().for_each(|range| state.drop_clean(range, dropped));
+        }
+        self.shared.finish(batch)?;
+        let state = content.state.read();
+        Ok(!ranges.iter().any(|range| state.present.covers(range.clone())))
     }
 
     /// Drops all clean bytes of all contents that are neither held nor pinned.

@@ -163,13 +163,24 @@ impl LocalContent {
             home.verified.store(true, Ordering::Release);
             return Ok(true);
         }
+        self.forget_slot(state);
+        Ok(false)
+    }
+
+    /// Forgets the bytes of a clean small content that are not its own; whether it had any.
+    pub(super) fn forget_slot(&self, state: &mut State) -> bool {
+        if state.is_dirty || !matches!(state.body, Body::Slab) {
+            return false;
+        }
         let before = state.charge();
         // The slot may belong to another content by now: it is not freed.
         state.home = None;
         state.body = Body::Nothing;
         state.present.clear();
         self.shared.budget.recount(before, 0);
-        Ok(false)
+        // No row must name it for longer than that.
+        self.shared.unrecorded.lock().insert(self.no);
+        true
     }
 }
 

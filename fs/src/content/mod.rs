@@ -19,6 +19,7 @@
 
 mod aside;
 mod budget;
+mod check;
 mod evict;
 mod fill;
 mod inventory;
@@ -38,6 +39,7 @@ mod write;
 
 pub use aside::set_aside;
 pub use budget::Reservation;
+pub use check::ChunkCheck;
 pub use fill::Filled;
 pub use local::{Guard, Hold, LocalContent, LocalState, Read};
 pub use materialise::Materialised;

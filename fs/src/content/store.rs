@@ -341,6 +341,11 @@ impl Contents {
         self.shared.slab.allocated_bytes()
     }
 
+    /// Whether the backing file of a content is where the next start looks for it.
+    pub fn has_backing(&self, no: ContentNo) -> bool {
+        self.backing_has(no, 0)
+    }
+
     /// Whether the bytes that an unsynced [`SmallLog::mark_open`] speaks of reached the disk. The file
     /// system moves a file's end only after the bytes before it were written.
     pub fn backing_has(&self, no: ContentNo, size_bytes: u64) -> bool {

@@ -95,6 +95,11 @@ impl Journal {
         self.state.lock().log.push(record);
     }
 
+    /// A row as the database has it.
+    pub fn row(&self, no: ContentNo) -> Option<ContentRow> {
+        self.state.lock().rows.get(&no).cloned()
+    }
+
     pub fn set_share(&self, percent: usize) {
         self.state.lock().share = percent;
     }
