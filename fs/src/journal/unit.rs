@@ -201,6 +201,16 @@ impl Journal {
         self.shared.log.last()
     }
 
+    /// Reads the log back as the next start would: the last record that was appended before, and the last one found.
+    /// While records are written it may find less, or fail; whoever asks looks again.
+    ///
+    /// # Errors
+    /// What is wrong with the log on the disk.
+    pub fn read_back(&self) -> Result<(Lsn, Lsn), JournalError> {
+        let last = self.last();
+        Ok((last, self.shared.log.read_back()?))
+    }
+
     /// How the materialiser feels.
     pub fn health(&self) -> Health {
         self.shared.health.borrow().clone()

@@ -445,3 +445,16 @@ fn a_log_of_a_larger_budget_shrinks() {
     log.truncate_before(last.next()).unwrap();
     assert_eq!(log.size_bytes(), SMALL.segment_bytes);
 }
+
+#[test]
+fn what_is_read_back_ends_where_a_record_was_changed() {
+    let disk = CrashDisk::new();
+    let log = open(&disk, 1).unwrap();
+    assert_eq!(log.read_back().unwrap(), Lsn(0));
+    (1..=5).for_each(|number| assert_eq!(log.append(&payload(number, 100)).unwrap(), Lsn(number)));
+    assert_eq!(log.read_back().unwrap(), Lsn(5));
+    let file = Env { disk: Arc::new(disk.clone()), ..Env::real() }.disk.open(&path_of(1), OpenMode::Existing).unwrap();
+    // In the payload of the third record.
+    file.write_at(b"\0", HEADER_BYTES + 2 * 116 + 50).unwrap();
+    assert_eq!(log.read_back().unwrap(), Lsn(2));
+}

@@ -6,8 +6,10 @@
 
 mod codec;
 mod error;
+mod faults;
 mod local;
 pub mod ranges;
+mod read_known;
 mod read_listing;
 mod read_local;
 mod read_remote;
@@ -23,6 +25,8 @@ mod writer;
 pub(crate) mod tests;
 
 pub use error::MetaError;
+pub use faults::RowFault;
+pub use read_known::KnownFolder;
 pub use read_listing::ChildRow;
 pub use read_remote::{ConflictRecord, RemoteEntry, RemoteNode};
 pub use readers::{Reader, Readers};

@@ -200,7 +200,7 @@ fn node_at(row: &Row<'_>, column: usize) -> Result<NodeId> {
     id("remote_entry", row.get_ref(column)?.as_blob().unwrap_or_default(), NodeId::from_slice)
 }
 
-fn entry_of(row: &Row<'_>) -> Result<RemoteEntry> {
+pub(super) fn entry_of(row: &Row<'_>) -> Result<RemoteEntry> {
     let node = if row.get_ref(2)? == rusqlite::types::ValueRef::Null { None } else { Some(node_at(row, 2)?) };
     let seq = from_sql("remote_entry", row.get(3)?)?;
     Ok(RemoteEntry { parent: node_at(row, 0)?, name: name_at("remote_entry", row, 1)?, node, seq })

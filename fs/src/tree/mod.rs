@@ -37,6 +37,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod types;
+mod verify;
 mod versions;
 mod view;
 mod work;
@@ -53,6 +54,7 @@ pub use types::{
     DeleteLimits, DirEntry, HeldDeletes, NewNode, NodeType, QueueItem, QueueKey, QueueTotals, Readiness, RenameRequest,
     Stat, SyncState, Unlisted,
 };
+pub use verify::{FolderMismatch, MemoryLook, Mismatch, compare_folder};
 pub use view::DirHandle;
 
 use self::core::Core;

@@ -194,6 +194,11 @@ impl Overlay {
         self.by_parent.get(&parent).into_iter().flatten()
     }
 
+    /// Directories with local entries.
+    pub fn parents(&self) -> impl Iterator<Item = Ino> + '_ {
+        self.by_parent.keys().copied()
+    }
+
     pub fn of_ino(&self, ino: Ino) -> impl Iterator<Item = &(Ino, Name)> + '_ {
         self.by_ino.get(&ino).into_iter().flatten()
     }

@@ -12,3 +12,4 @@ mod own;
 mod rebuild;
 mod remote;
 mod siblings;
+mod verify;
