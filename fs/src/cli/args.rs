@@ -51,6 +51,8 @@ pub(super) enum Command {
     Pin(Paths),
     /// Lets contents be dropped again when space is needed
     Unpin(Paths),
+    /// Compares what is shown, known, logged, stored and on the server, and names every difference
+    Verify(Verify),
     /// Looks for what usually goes wrong, and says what to do
     Doctor(Doctor),
     /// Prints completions for a shell
@@ -209,6 +211,21 @@ pub(super) struct Evict {
     /// Drops everything that is clean and not pinned
     #[arg(long)]
     pub all: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Verify {
+    /// A mount point, or something in a mount: then only what is at or below it is compared
+    pub path: Option<PathBuf>,
+    /// Prints JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Compares a sample, in a bounded time; it runs by itself once a day
+    #[arg(long)]
+    pub light: bool,
+    /// Looks at the mount DIR for its daemon, which asks on standard input
+    #[arg(long, hide = true, value_name = "DIR", conflicts_with_all = ["path", "json", "light"])]
+    pub walker: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -22,6 +22,7 @@ mod status;
 mod target;
 mod units;
 mod unmount;
+mod verify;
 mod wait;
 
 use crate::daemon::Home;
@@ -48,9 +49,10 @@ pub fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<()> {
-    match command {
+    match &command {
         Command::Completions(args) => return shell::completions(args.shell),
         Command::Man => return shell::man(),
+        Command::Verify(args::Verify { walker: Some(mount), .. }) => return verify::walk(mount),
         _ => {}
     }
     let context = Context { env: Env::real(), home: Home::find()? };
@@ -75,6 +77,7 @@ async fn run_in(context: &Context, command: Command) -> Result<()> {
         Command::Evict(args) => contents::evict(context, &args).await,
         Command::Pin(args) => contents::pin(context, &args.paths).await,
         Command::Unpin(args) => contents::unpin(context, &args.paths).await,
+        Command::Verify(args) => verify::run(context, &args).await,
         Command::Doctor(args) => doctor::run(context, &args).await,
         Command::Mount(_) | Command::Completions(_) | Command::Man => Ok(()),
     }

@@ -6,6 +6,7 @@
 use super::args::Mount;
 use super::{Context, units};
 use crate::daemon::{self, MountOptions};
+use crate::env::close_on_exec;
 use crate::telemetry::init_logging;
 use anyhow::{Context as _, Result, bail};
 use std::ffi::OsString;
@@ -118,12 +119,7 @@ fn start(context: &Context, args: &Mount) -> Result<()> {
 /// A session of its own, and none of the descriptors that this process was started with.
 fn detach() -> io::Result<()> {
     rustix::process::setsid()?;
-    let (first, last, close_on_exec) = (3u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
-    // SAFETY: marks descriptors to be closed at exec; closes none now.
-    let marked = unsafe { libc::syscall(libc::SYS_close_range, first, last, close_on_exec) };
-    // A kernel without it hands on what it was given; nothing else is lost.
-    let _older_kernel = marked;
-    Ok(())
+    close_on_exec()
 }
 
 fn arguments(args: &Mount) -> Vec<OsString> {

@@ -3,6 +3,7 @@
 use super::args::Look;
 use super::target::Mounted;
 use super::{Context, format};
+use crate::control::findings::Verified;
 use crate::control::messages::{DeviceStatus, MountStatus, PathStatus, StatusReply};
 use crate::control::{Reply, Request};
 use anyhow::{Result, bail};
@@ -36,7 +37,7 @@ pub(super) fn print_json(value: &impl Serialize) -> Result<()> {
 }
 
 fn describe_mount(mount: &Path, reply: &StatusReply) -> String {
-    let MountStatus { pid, server, online, queue, cache, counters, held, last_error } = &reply.status;
+    let MountStatus { pid, server, online, queue, cache, counters, held, last_error, verified } = &reply.status;
     let reach = if *online { "online" } else { "offline" };
     let queued = match queue.operations {
         0 => "nothing: the server has everything".to_owned(),
@@ -59,6 +60,7 @@ fn describe_mount(mount: &Path, reply: &StatusReply) -> String {
         rows.push(("held", format!("{}: {why}", format::count(*held, "operation"))));
     }
     rows.extend(last_error.clone().map(|error| ("last error", error)));
+    rows.extend(verified.as_ref().map(|verified| ("verified", describe_verified(verified))));
     rows.push(("daemon", format!("pid {pid}")));
     let mut text = format!("{}\n", mount.display());
     for (name, value) in rows {
@@ -66,6 +68,15 @@ fn describe_mount(mount: &Path, reply: &StatusReply) -> String {
         let _infallible = writeln!(text, "  {name:10}  {value}");
     }
     text
+}
+
+fn describe_verified(verified: &Verified) -> String {
+    let Verified { time, light, differences } = verified;
+    let sample = if *light { ", a sample" } else { "" };
+    match differences {
+        0 => format!("{time}{sample}: no differences"),
+        count => format!("{time}{sample}: {}, see the log, or run `tarn verify`", format::count(*count, "difference")),
+    }
 }
 
 fn describe_path(status: &PathStatus) -> String {
@@ -98,6 +109,7 @@ mod tests {
             counters: Default::default(),
             held: 0,
             last_error: None,
+            verified: None,
         };
         let (user, device) = ("ada".into(), "desk".into());
         StatusReply { status, user, device, rates: Default::default(), conflicts: 0, held_reason: None }
@@ -117,6 +129,7 @@ mod tests {
             },
             "held": 0,
             "last_error": null,
+            "verified": null,
         });
         assert_eq!(json, expected);
     }
@@ -130,6 +143,10 @@ mod tests {
         reply.held_reason = Some("the quota is used up".into());
         reply.status.last_error = Some("no route".into());
         let loud = describe_mount(Path::new("/m"), &reply);
+        assert!(!loud.contains("verified"));
+        reply.status.verified = Some(Verified { time: "2026-11-20T22:25:45Z".into(), light: true, differences: 2 });
+        let verified = describe_mount(Path::new("/m"), &reply);
+        assert!(verified.contains("2026-11-20T22:25:45Z, a sample: 2 differences"), "{verified}");
         assert!(loud.contains("1 operation: the quota is used up") && loud.contains("no route"), "{loud}");
     }
 }

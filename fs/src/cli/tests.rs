@@ -38,6 +38,8 @@ fn the_commands_of_the_contract_are_understood() {
         "tarn evict --all MOUNT",
         "tarn pin A B",
         "tarn unpin A",
+        "tarn verify",
+        "tarn verify PATH --json --light",
         "tarn doctor",
         "tarn completions bash",
         "tarn man",
@@ -69,6 +71,8 @@ fn wrong_usage_ends_with_2_and_help_with_0() {
         "tarn devices revoke",
         "tarn completions tcsh",
         "tarn status --jason",
+        "tarn verify --walker",
+        "tarn verify PATH --walker DIR",
     ] {
         assert_eq!(parse(line).err(), Some(2), "{line}");
     }

@@ -1,5 +1,6 @@
 //! Owns what is said over the socket. The shapes that `--json` prints are marked; they are stable.
 
+use super::findings::{Verified, VerifyReport};
 use crate::telemetry::{CounterValues, Rates};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
@@ -105,6 +106,13 @@ pub enum Request {
     Confirm,
     /// Takes held deletes back.
     Undo,
+    /// Compares what the kernel, memory, database, log, server and local disk say.
+    Verify {
+        /// At or below this only; all if empty.
+        path: MountPath,
+        /// A sample instead of everything.
+        light: bool,
+    },
     /// Open conflicts.
     Conflicts {
         /// Of this, or below it, only; all if empty.
@@ -194,6 +202,9 @@ pub struct MountStatus {
     pub held: u64,
     /// The last thing that went wrong and has not gone right since.
     pub last_error: Option<String>,
+    /// What the last verification of the whole mount came to; null if there was none.
+    #[serde(default)]
+    pub verified: Option<Verified>,
 }
 
 /// The status, and what people like to see beside it.
@@ -300,6 +311,8 @@ pub enum Reply {
     },
     /// To `Hydrate`, `Evict`, `Pin`, `Unpin`, `Confirm`, `Undo`.
     Done(Work),
+    /// To `Verify`.
+    Verified(Box<VerifyReport>),
     /// To `Conflicts`.
     Conflicts(Vec<ConflictRow>),
     /// To `Resolve`.

@@ -6,6 +6,7 @@
 //! request for each connection; closing it early gives the request up. Start reading at [`messages`].
 
 mod client;
+pub mod findings;
 pub mod messages;
 mod server;
 mod service;

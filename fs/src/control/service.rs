@@ -1,5 +1,6 @@
 //! Owns the seam that the daemon implements: what requests mean.
 
+use super::findings::VerifyReport;
 use super::messages::{Failure, Hello, MountPath, Progress, Reply, Request};
 use async_trait::async_trait;
 use std::time::Duration;
@@ -53,6 +54,8 @@ pub trait Service: Send + Sync + 'static {
     async fn confirm(&self) -> Result<Work, Failure>;
     /// Takes held deletes back.
     async fn undo(&self) -> Result<Work, Failure>;
+    /// Compares what all sides say of what is at or below a path.
+    async fn verify(&self, path: &MountPath, light: bool, sink: &ProgressSink) -> Result<VerifyReport, Failure>;
     /// Open conflicts below a path. Never waits for the network.
     async fn conflicts(&self, path: &MountPath) -> Result<Vec<ConflictRow>, Failure>;
     /// Resolves a conflict once what was done to its files is on the server.
@@ -77,6 +80,9 @@ pub(super) async fn dispatch(service: &dyn Service, request: Request, sink: &Pro
         Request::Unpin { paths } => service.unpin(&paths).await.map(Reply::Done),
         Request::Confirm => service.confirm().await.map(Reply::Done),
         Request::Undo => service.undo().await.map(Reply::Done),
+        Request::Verify { path, light } => {
+            service.verify(&path, light, sink).await.map(|report| Reply::Verified(Box::new(report)))
+        }
         Request::Conflicts { path } => service.conflicts(&path).await.map(Reply::Conflicts),
         Request::Resolve { path, conflict, choice } => {
             service.resolve(&path, conflict.as_deref(), choice).await.map(Reply::Resolved)

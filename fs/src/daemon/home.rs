@@ -79,6 +79,11 @@ impl Home {
         self.dir.join("daemon.json")
     }
 
+    /// What the last verification came to.
+    pub fn verified_file(&self) -> PathBuf {
+        self.dir.join("verified.json")
+    }
+
     /// Where the daemon listens.
     pub fn socket(&self) -> &Path {
         &self.socket

@@ -20,6 +20,7 @@ mod pins;
 mod place;
 mod service;
 mod text_merge;
+mod verify;
 mod wire;
 
 pub use credentials::{Credentials, CredentialsError};
@@ -31,4 +32,5 @@ pub use log_file::open_log;
 pub use marker::Marker;
 pub use options::{HoldDeletes, MountOptions};
 pub use place::{Place, PlaceError};
+pub use verify::serve_walk;
 pub use wire::build;

@@ -7,6 +7,7 @@ use super::life::{Ground, Standing};
 use super::merging;
 use super::parts::{MountLister, Parts};
 use super::service::MountService;
+use super::verify::{self, Verifier};
 
 use crate::content;
 use crate::fuse::{self, KernelNotifier};
@@ -61,7 +62,9 @@ pub async fn build(ground: &Ground) -> Result<Standing> {
     if ground.options.merges_texts && !ground.options.read_only {
         merging::start(&ground.env, &parts, &identity);
     }
-    let service = Arc::new(MountService { parts: Arc::clone(&parts), identity, mount });
+    let verifier = Arc::new(Verifier::new(&ground.env, &parts, &identity, &mount, ground.home.verified_file()));
+    verify::start(&verifier);
+    let service = Arc::new(MountService { parts: Arc::clone(&parts), identity, mount, verifier });
     Ok(Standing { service, ending, stop: Box::pin(stop(parts)) })
 }
 

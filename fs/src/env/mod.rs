@@ -5,11 +5,13 @@ mod copy;
 mod crash;
 pub mod mounts;
 mod real;
+mod spawn;
 mod tasks;
 
 pub use copy::{copy_file, remove_if_there};
 pub use crash::{CrashDisk, Fault};
 pub use real::{RealClock, RealDisk, RealRng};
+pub use spawn::close_on_exec;
 pub use tasks::{BrokenOff, Elapsed, RealTasks, Tasks};
 
 use std::fmt::Debug;

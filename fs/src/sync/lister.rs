@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Weak};
+use tarn_proto::api::ChildrenResponse;
 use tarn_proto::ids::{NodeId, SpaceId};
 
 type Flight = Shared<BoxFuture<'static, Result<(), RemoteError>>>;
@@ -76,17 +77,26 @@ impl Drop for Landing {
     }
 }
 
+/// Lists a folder, all pages of it, and hands it to nobody.
+///
+/// # Errors
+/// What the network says; `Refused(NotFound)` if there is no such folder any more.
+pub async fn whole_listing(remote: &dyn Remote, space: SpaceId, node: NodeId) -> Result<ChildrenResponse, RemoteError> {
+    let mut listing = remote.children(space, node, None).await?;
+    while let Some(next) = listing.next.take() {
+        let mut page = remote.children(space, node, Some(&next)).await?;
+        if page.seq != listing.seq || page.next.as_ref() == Some(&next) {
+            return Err(RemoteError::Malformed("the pages are not of one listing".into()));
+        }
+        listing.children.append(&mut page.children);
+        listing.next = page.next;
+    }
+    Ok(listing)
+}
+
 impl Inner {
     async fn fetch(&self, node: NodeId) -> Result<(), RemoteError> {
-        let mut listing = self.remote.children(self.space, node, None).await?;
-        while let Some(next) = listing.next.take() {
-            let mut page = self.remote.children(self.space, node, Some(&next)).await?;
-            if page.seq != listing.seq || page.next.as_ref() == Some(&next) {
-                return Err(RemoteError::Malformed("the pages are not of one listing".into()));
-            }
-            listing.children.append(&mut page.children);
-            listing.next = page.next;
-        }
+        let listing = whole_listing(self.remote.as_ref(), self.space, node).await?;
         let tree = Arc::clone(&self.tree);
         let taken = self.env.blocking(move || tree.list_folder(node, listing)).await;
         let taken = taken.map_err(|e| RemoteError::Unreachable(e.to_string()))?;

@@ -29,5 +29,5 @@ mod upload;
 pub use bridge::TreeBridge;
 pub use driver::Parts;
 pub use handle::SyncHandle;
-pub use lister::Lister;
+pub use lister::{Lister, whole_listing};
 pub use status::{Rate, SyncStatus, WaitOutcome};

@@ -31,6 +31,7 @@ mod offline;
 mod rebuild;
 mod rolled_back;
 mod two_devices;
+mod verify;
 
 use std::time::Duration;
 use tarn_tests::device::Device;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use super::super::findings::VerifyReport;
 use super::super::messages::*;
 use super::super::{ProgressSink, Server, Service, socket};
 use super::*;
@@ -73,6 +74,9 @@ impl Service for Fake {
     }
     async fn undo(&self) -> Result<Work, Failure> {
         refused()
+    }
+    async fn verify(&self, _: &MountPath, light: bool, _: &ProgressSink) -> Result<VerifyReport, Failure> {
+        Ok(VerifyReport { light, ..Default::default() })
     }
     async fn resolve(&self, _: &MountPath, _: Option<&str>, _: Choice) -> Result<Resolved, Failure> {
         refused()

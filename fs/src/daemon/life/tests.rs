@@ -4,6 +4,7 @@
 
 use super::super::StandingMount;
 use super::*;
+use crate::control::findings::VerifyReport;
 use crate::control::messages::*;
 use crate::control::{Failure, PROTOCOL, ProgressSink};
 use async_trait::async_trait;
@@ -84,6 +85,9 @@ impl Service for FakeService {
         Err(Failure::failed("not here"))
     }
     async fn undo(&self) -> Result<Work, Failure> {
+        Err(Failure::failed("not here"))
+    }
+    async fn verify(&self, _: &MountPath, _: bool, _: &ProgressSink) -> Result<VerifyReport, Failure> {
         Err(Failure::failed("not here"))
     }
     async fn resolve(&self, _: &MountPath, _: Option<&str>, _: Choice) -> Result<Resolved, Failure> {

@@ -40,6 +40,7 @@ impl MountService {
             counters,
             held: held_count(&sync) + held.as_ref().map_or(0, |held| held.operations),
             last_error: last_error(&sync),
+            verified: self.verifier.last(),
         };
         Ok(StatusReply {
             user: credentials.user,

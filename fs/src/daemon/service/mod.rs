@@ -3,10 +3,13 @@
 mod conflicts;
 mod contents;
 mod looks;
+mod verify;
 mod waiting;
 
 use super::identity::OwnIdentity;
 use super::parts::Parts;
+use super::verify::Verifier;
+use crate::control::findings::VerifyReport;
 use crate::control::messages::{Choice, ConflictRow, PathStatus, QueueStatus, Resolved, StatusReply, Work};
 use crate::control::{Failure, Hello, MountPath, PROTOCOL, ProgressSink, Service};
 use crate::meta::rows::Ino;
@@ -21,6 +24,7 @@ pub(super) struct MountService {
     pub parts: Arc<Parts>,
     pub identity: Arc<OwnIdentity>,
     pub mount: PathBuf,
+    pub verifier: Arc<Verifier>,
 }
 
 impl MountService {
@@ -78,6 +82,10 @@ impl Service for MountService {
 
     async fn unpin(&self, paths: &[MountPath]) -> Result<Work, Failure> {
         self.set_pins(paths, false).await
+    }
+
+    async fn verify(&self, path: &MountPath, light: bool, sink: &ProgressSink) -> Result<VerifyReport, Failure> {
+        self.verify_below(path, light, sink).await
     }
 
     async fn conflicts(&self, path: &MountPath) -> Result<Vec<ConflictRow>, Failure> {

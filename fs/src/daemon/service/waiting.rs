@@ -155,6 +155,8 @@ impl MountService {
         if !now {
             self.wait_for(&MountPath::new(std::path::Path::new("")), timeout, sink).await?;
         }
+        // Whoever looks at the mount keeps it in use.
+        let _pause = self.verifier.pause().await;
         let ending = Arc::clone(&self.parts.ending);
         let taken = spawn_blocking(move || {
             if !now {
