@@ -29,6 +29,10 @@ pub struct Seen {
     /// The vector of its content; empty for what has no content.
     #[serde(default)]
     pub vector: VersionVector,
+    /// How much of the journal its author had applied when it removed a folder: what came later is not removed with it.
+    /// `None`: as much as the push says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
 }
 
 /// One change, as its author made it.

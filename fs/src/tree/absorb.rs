@@ -2,12 +2,13 @@
 //! locally, and the kernel is told exactly what changed. A local row that hides a remote one stays.
 
 use super::error::TreeError;
+use super::kept_dirs::KEPT;
 use super::load::Session;
 use super::notify::Invalidation;
 use crate::log::Lsn;
 use crate::meta::RemoteWork;
-use crate::meta::rows::{Ino, ROOT, RowChange};
-use std::collections::BTreeSet;
+use crate::meta::rows::{Ino, InodeRow, LocalNode, ROOT, RowChange};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tarn_proto::change::{Change, Row};
 use tarn_proto::ids::NodeId;
@@ -23,6 +24,7 @@ impl Session<'_> {
     /// Applies remote work in the database, in memory, and to the kernel. `names` are local names that
     /// its rows change beside those that the changes name.
     pub(super) fn absorb(&mut self, mut work: RemoteWork, mut names: Vec<(Ino, Name)>) -> Result<Lsn> {
+        self.drop_stale_local(&mut work);
         self.show_versions(&mut work, &mut names)?;
         names.extend(self.local_names(&work.changes)?);
         names.sort();
@@ -33,10 +35,9 @@ impl Session<'_> {
         let position = self.core.journal.submit_remote(work.clone())?;
         self.state.pending.add(&work.changes, position);
         self.note_conflicts(&work.changes);
-        self.note_new_links(&work.changes)?;
+        let mut renamed = self.note_new_links(&work.changes)?;
         self.apply_rows(std::mem::take(&mut work.rows), position)?;
         self.apply_nodes(&work.changes)?;
-        let mut renamed = BTreeSet::new();
         for (parent, name, old) in before {
             let change = self.refresh_name(parent, &name, old)?;
             if let Some(invalidation) = Self::invalidation(parent, &name, change) {
@@ -66,6 +67,33 @@ impl Session<'_> {
         Ok(position)
     }
 
+    /// A node that was removed keeps its local attributes when the last operation about it has been answered. If others
+    /// bring it back, theirs show.
+    fn drop_stale_local(&self, work: &mut RemoteWork) {
+        let present = work.changes.iter().filter_map(|change| match &change.row {
+            Row::Node { node, state: Some(_) } => self.state.by_node.get(node),
+            _ => None,
+        });
+        let with_local = |ino: &&Ino| self.state.inodes.get(ino).is_some_and(|inode| inode.local.is_some());
+        let mut stale: BTreeMap<Ino, LocalNode> = BTreeMap::new();
+        for ino in present.filter(with_local) {
+            let local = self.state.inodes.get(ino).and_then(|inode| inode.local.clone());
+            stale.extend(local.map(|local| (*ino, local)));
+        }
+        // What this unit of work says of them itself, and what still waits.
+        for row in &work.rows {
+            if let RowChange::Inode(ino, _) = row {
+                stale.remove(ino);
+            }
+        }
+        stale.retain(|_, local| local.ticket != KEPT && !self.state.queue.ops.contains_key(&local.ticket));
+        for ino in stale.into_keys() {
+            if let Some(inode) = self.state.inodes.get(&ino) {
+                work.rows.push(RowChange::Inode(ino, Some(InodeRow { local: None, ..inode.row() })));
+            }
+        }
+    }
+
     /// A file that had lost its last name here, and with it the operation that would have sent its bytes, has a name
     /// again: they are sent after all.
     fn note_new_place(&mut self, ino: Ino) -> Result<()> {
@@ -79,7 +107,8 @@ impl Session<'_> {
     }
 
     /// A node in memory that got a name, perhaps in a folder that is not: its names are looked up anew.
-    fn note_new_links(&mut self, changes: &[Change]) -> Result<()> {
+    fn note_new_links(&mut self, changes: &[Change]) -> Result<BTreeSet<Ino>> {
+        let mut renamed = BTreeSet::new();
         for change in changes {
             let Row::Entry { parent, name, node: Some(node) } = &change.row else { continue };
             let Some(&ino) = self.state.by_node.get(node) else { continue };
@@ -88,10 +117,11 @@ impl Session<'_> {
             let known = |links: &Vec<(Ino, Name)>| links.iter().any(|(p, n)| Some(*p) == parent && n == name);
             if inode.links.as_ref().is_some_and(|links| !known(links)) {
                 inode.links = None;
+                renamed.insert(ino);
                 self.invalidations.push(Invalidation::Attributes(ino));
             }
         }
-        Ok(())
+        Ok(renamed)
     }
 
     /// Looks the names of all nodes in memory up anew, after the rows were replaced as a whole.
@@ -176,8 +206,9 @@ impl Session<'_> {
             let Some(&ino) = self.state.by_node.get(node) else { continue };
             let state = self.remote_node(*node)?.or_else(|| self.shown_root(ino));
             if let Some(inode) = self.state.inodes.get_mut(&ino) {
-                if state.is_none() && inode.remote.is_some() {
-                    inode.was = inode.remote.take();
+                if state.is_none() {
+                    // Perhaps it came and went at once.
+                    inode.was = inode.remote.take().or_else(|| last_state(changes, *node)).or(inode.was.take());
                 }
                 inode.remote.clone_from(&state);
             }
@@ -225,6 +256,14 @@ impl Session<'_> {
             None => Ok(self.remote_node(node)?.is_some()),
         }
     }
+}
+
+fn last_state(changes: &[Change], node: NodeId) -> Option<Arc<NodeState>> {
+    let mut states = changes.iter().rev().filter_map(|change| match &change.row {
+        Row::Node { node: changed, state: Some(state) } if *changed == node => Some(state),
+        _ => None,
+    });
+    states.next().map(|state| Arc::new((**state).clone()))
 }
 
 pub(super) fn changed_file(change: &Change) -> Option<(NodeId, FileVersion)> {

@@ -84,9 +84,11 @@ impl Session<'_> {
             return Ok(());
         }
         let Some((parent, name)) = self.links(ino)?.into_iter().next() else { return Ok(()) };
+        let has_base = self.local_content(ino)?.is_some_and(|content| content.base().is_some());
+        let over = self.inode(ino)?.made_over.clone().filter(|_| !has_base);
         let ticket = self.state.next_ticket();
         let mut work = Work::default();
-        let op = LocalOp::Write { ino, parent, name, attrs: AttrChange::default(), over: None };
+        let op = LocalOp::Write { ino, parent, name, attrs: AttrChange::default(), over };
         self.enqueue(&mut work, ticket, op);
         let local = self.local_node(ino, ticket)?;
         let row = InodeRow { local: Some(local), ..self.inode(ino)?.row() };

@@ -20,8 +20,12 @@ type Result<T> = std::result::Result<T, TreeError>;
 impl Session<'_> {
     /// What an operation on a node says that its author saw.
     pub(super) fn seen(&mut self, ino: Ino) -> Result<Seen> {
-        let node = self.inode(ino)?.node.ok_or(TreeError::NotFound)?;
-        Ok(Seen { node, vector: self.seen_vector(ino)? })
+        let inode = self.inode(ino)?;
+        let node = inode.node.ok_or(TreeError::NotFound)?;
+        let is_dir = inode.is_dir();
+        // What comes into a folder later was not seen, however late the operation is sent.
+        let seq = is_dir.then(|| self.state.cursor.map_or(0, |cursor| cursor.seq));
+        Ok(Seen { node, vector: self.seen_vector(ino)?, seq })
     }
 
     /// The vector of the content that programs see: the one it was made from, or shows.
@@ -31,8 +35,19 @@ impl Session<'_> {
         {
             return Ok(base.vector.clone());
         }
+        if let Some(over) = self.queued_over(ino).or_else(|| self.inode(ino).ok()?.made_over.clone()) {
+            return Ok(over);
+        }
         let remote = self.remote_of(ino)?;
         Ok(remote.as_ref().and_then(|r| r.file.as_ref()).map(|file| file.vector.clone()).unwrap_or_default())
+    }
+
+    /// What a content without a base is to replace: others may have made another version since.
+    fn queued_over(&self, ino: Ino) -> Option<VersionVector> {
+        self.state.queue.of_ino(ino).rev().find_map(|(_, queued)| match &queued.op.op {
+            LocalOp::Write { over, .. } => over.clone(),
+            _ => None,
+        })
     }
 
     /// The operation that brings a node to the server, while it has not been sent and nothing else is queued for it.
@@ -206,6 +221,10 @@ impl Session<'_> {
         let unsent =
             ops.filter(|(_, queued)| queued.op.frozen.is_none() && moot(&queued.op.op)).map(|(ticket, _)| ticket);
         let dropped: Vec<Ticket> = unsent.chain(create).collect();
+        let over = self.queued_over(ino);
+        if let Some(inode) = self.state.inodes.get_mut(&ino) {
+            inode.made_over = over.or(inode.made_over.take());
+        }
         for &ticket in &dropped {
             work.dequeue(ticket);
         }

@@ -140,7 +140,7 @@ impl Session<'_> {
                 base.map_or_else(|| seen.vector.clone(), |base| base.vector.clone().joined(&seen.vector))
             }
         };
-        Seen { node: seen.node, vector }
+        Seen { vector, ..seen.clone() }
     }
 
     fn wire_kind(&mut self, op: &LocalOp, content: Option<Content>, expected: &Expected) -> Result<OpKind> {

@@ -32,6 +32,8 @@ struct Settling {
     dirty: Vec<Ino>,
     /// What the settled operations were about.
     inodes: BTreeSet<Ino>,
+    /// Those whose node was gone when the last operation about them was answered.
+    without_node: Vec<(Ino, NodeId)>,
 }
 
 impl Settling {
@@ -55,7 +57,9 @@ impl Session<'_> {
         let refused = matches!(answer.outcome, Outcome::Refused { .. });
         if let (Outcome::Refused { code, detail }, Some(ino)) = (&answer.outcome, op.content_of()) {
             tracing::warn!(?code, detail, ino = ino.0, "the server refused a change; its content is kept");
-            if self.inode(ino)?.kind().is_some_and(NodeKind::is_file) {
+            // The answer to what was on its way while it was rescued.
+            let is_rescued = self.is_created_by_another(ino, ticket);
+            if self.inode(ino)?.kind().is_some_and(NodeKind::is_file) && !is_rescued {
                 return self.rescue(ino, all);
             }
         }
@@ -70,11 +74,16 @@ impl Session<'_> {
         self.mark_listed(&op, answer, all)
     }
 
+    fn is_created_by_another(&self, ino: Ino, ticket: Ticket) -> bool {
+        let mut ops = self.state.queue.of_ino(ino);
+        ops.any(|(other, queued)| other > ticket && matches!(queued.op.op, LocalOp::Create { .. }))
+    }
+
     /// What was to go takes its unsent bytes with it, unless others keep the node: then they are sent after all.
     fn note_survivor(&mut self, op: &LocalOp, all: &mut Settling) -> Result<()> {
-        let ino = match op {
-            LocalOp::Unlink { ino, .. } => *ino,
-            LocalOp::Rename { displaced: Some((ino, _)), .. } => *ino,
+        let (ino, seen) = match op {
+            LocalOp::Unlink { ino, seen, .. } => (*ino, seen),
+            LocalOp::Rename { displaced: Some((ino, seen)), .. } => (*ino, seen),
             _ => return Ok(()),
         };
         let content = match self.local_content(ino) {
@@ -83,6 +92,7 @@ impl Session<'_> {
         };
         if content.is_some_and(|content| content.is_dirty()) {
             all.dirty.push(ino);
+            self.inode(ino)?.made_over.get_or_insert_with(|| seen.vector.clone());
         }
         Ok(())
     }
@@ -106,6 +116,20 @@ impl Session<'_> {
             }
         } else if let Some((next, _)) = self.state.queue.of_ino(ino).find(|(other, _)| *other > ticket) {
             all.set_inode(ino, InodeRow { local: Some(LocalNode { ticket: next, ..local }), ..row });
+        } else {
+            all.without_node.push((ino, node));
+        }
+        Ok(())
+    }
+
+    /// What one answer of a push says is gone a later one may have brought back: then its local attributes go as well.
+    fn drop_local_of_revived(&self, all: &mut Settling) -> Result<()> {
+        for (ino, node) in std::mem::take(&mut all.without_node) {
+            let known = self.state.inodes.get(&ino).map(super::state::Inode::row);
+            let Some(row) = staged_row(&all.work, ino).or(known) else { continue };
+            if self.exists_after(&all.work.changes, node)? {
+                all.set_inode(ino, InodeRow { local: None, ..row });
+            }
         }
         Ok(())
     }
@@ -345,6 +369,7 @@ impl Tree {
                 session.settle_one(*ticket, answer, &mut all)?;
                 answered = answered.max(answer.counter);
             }
+            session.drop_local_of_revived(&mut all)?;
             let moved = cursors.filter(|(before, _)| session.state.cursor == Some(*before)).map(|(_, after)| after);
             all.work.cursor = moved.map(|after| (self.identity().space, after));
             all.work.kv.push((ANSWERED.to_owned(), Some(ByteString(answered.to_be_bytes().to_vec()))));

@@ -15,6 +15,7 @@ use tarn_proto::change::Cursor;
 use tarn_proto::ids::NodeId;
 use tarn_proto::name::Name;
 use tarn_proto::node::{Attrs, NodeKind, NodeState, Timestamp};
+use tarn_proto::version::VersionVector;
 
 /// An inode in memory.
 #[derive(Debug, Clone, Default)]
@@ -47,6 +48,8 @@ pub(super) struct Inode {
     pub times: Option<Timestamp>,
     /// When a name of it last came, went or moved: its ctime, if that is later. Of this device's memory only.
     pub relinked: Option<Timestamp>,
+    /// What its unsent bytes are to replace, where they have no base and no operation says so any more.
+    pub made_over: Option<VersionVector>,
     /// Monotonic time of the last write.
     pub last_write: Duration,
     /// The journal position of its last change: it must stay in memory until that is materialised.

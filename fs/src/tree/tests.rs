@@ -6,6 +6,7 @@ mod crash;
 mod depends;
 mod edits;
 mod fixture;
+mod late;
 mod mass_delete;
 mod others;
 mod own;

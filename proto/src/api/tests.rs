@@ -41,7 +41,7 @@ fn time() -> Timestamp {
 }
 
 fn seen() -> Seen {
-    Seen { node: NODE, vector: vector() }
+    Seen { node: NODE, vector: vector(), seq: Some(7) }
 }
 
 fn cursor() -> Cursor {
@@ -109,7 +109,7 @@ fn op_kinds() -> Vec<OpKind> {
         OpKind::Unlink { place: place(), seen: seen() },
         rename(RenameMode::Replace, Some(seen())),
         rename(RenameMode::NoReplace, None),
-        rename(RenameMode::Exchange, Some(Seen { node: NODE, vector: VersionVector::default() })),
+        rename(RenameMode::Exchange, Some(Seen { node: NODE, vector: VersionVector::default(), seq: None })),
         OpKind::Attach { node: NODE, place: place(), space: SPACE },
     ]
 }

@@ -20,22 +20,25 @@ pub(super) fn open(
     state: &NodeState,
     theirs: FileVersion,
 ) -> Rule<ConflictId> {
-    let open = own_open_conflict(draft, node)?;
-    if let Some(open) = &open
+    let with_sibling = own_open_conflict(draft, node, |open| open.state.sibling == Some(sibling_of(open.id)))?;
+    if let Some(open) = &with_sibling
         && let Some(sibling) = untouched_sibling(draft, open)?
     {
         set_sibling(draft, sibling, state, &theirs)?;
         return Ok(record(draft, node, open.id, theirs, Some(sibling)));
     }
     // A record without a sibling takes the newer content; one whose sibling is another's by now stays.
-    let bare = open.filter(|open| open.state.sibling.is_none());
-    let id = bare.map_or_else(|| new_id(draft), |open| open.id);
+    let bare = own_open_conflict(draft, node, |open| open.state.sibling.is_none())?;
+    let id = match bare {
+        Some(open) if is_version_of(draft, &open.state.theirs, node)? => open.id,
+        _ => new_id(draft),
+    };
     if draft.alt_name.is_none() {
         draft.put_version(node, theirs.clone());
         return Ok(record(draft, node, id, theirs, None));
     }
     let alt = alt_place(draft, folder_of(draft, node, place)?)?;
-    let sibling = NodeId(draft.derived_id("tarn 2026 conflict sibling"));
+    let sibling = sibling_of(id);
     let shown = NodeState { file: Some(theirs.clone()), ..state.clone() };
     come_back(draft, sibling, shown, theirs.clone(), alt)?;
     Ok(record(draft, node, id, theirs, Some(sibling)))
@@ -52,7 +55,7 @@ pub(super) fn against_taken(
     draft.snapshot.conflicts(taken).map_err(Halt::Missing)?;
     let id = new_id(draft);
     if draft.alt_name.is_none() {
-        draft.put_version(taken, file.clone());
+        draft.put_version(node, file.clone());
         return Ok(Done::Conflicted(record(draft, taken, id, file, None)));
     }
     let alt = alt_place(draft, place.parent)?;
@@ -60,14 +63,31 @@ pub(super) fn against_taken(
     Ok(Done::Conflicted(record(draft, taken, id, file, Some(node))))
 }
 
+/// The node that shows what a record holds, if it was made for that: the sibling of another record is a file of its own.
+fn sibling_of(conflict: ConflictId) -> NodeId {
+    let mut id = [0; 16];
+    blake3::Hasher::new_derive_key("tarn 2026 conflict sibling").update(&conflict.0).finalize_xof().fill(&mut id);
+    NodeId(id)
+}
+
+/// Whether a recorded version is one of this node, and not of another that found its name taken.
+fn is_version_of(draft: &Draft<'_>, file: &FileVersion, node: NodeId) -> Rule<bool> {
+    let version = draft.snapshot.version(file.content.version).map_err(Halt::Missing)?;
+    Ok(version.is_some_and(|version| version.node == node))
+}
+
 fn new_id(draft: &Draft<'_>) -> ConflictId {
     ConflictId(draft.derived_id("tarn 2026 conflict record"))
 }
 
-/// The newest open conflict that this device has over the node.
-fn own_open_conflict(draft: &Draft<'_>, node: NodeId) -> Rule<Option<ConflictRow>> {
+/// The newest open conflict that this device has over the node and that fits.
+fn own_open_conflict(
+    draft: &Draft<'_>,
+    node: NodeId,
+    fits: impl Fn(&ConflictRow) -> bool,
+) -> Rule<Option<ConflictRow>> {
     let open = draft.snapshot.conflicts(node).map_err(Halt::Missing)?;
-    let own = open.iter().filter(|open| open.state.device == draft.author.device);
+    let own = open.iter().filter(|open| open.state.device == draft.author.device && fits(open));
     Ok(own.max_by_key(|open| open.seq).cloned())
 }
 

@@ -105,7 +105,7 @@ fn onto(draft: &mut Draft<'_>, rename: &Rename<'_>, moving: &Moving, to: Place, 
         // The folder to displace holds what moves: it is not empty, so it stays.
         return settle_beside(draft, moving, to);
     }
-    if unlink::remove(draft, &to, &Seen { node: there, vector: seen.vector.clone() })? {
+    if unlink::remove(draft, &to, &Seen { node: there, ..seen.clone() })? {
         return settle(draft, moving, to, Done::Applied);
     }
     if there_is_dir {

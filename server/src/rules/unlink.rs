@@ -18,7 +18,7 @@ pub(super) fn unlink(draft: &mut Draft<'_>, place: &Place, seen: &Seen) -> Rule 
         Some(entry) if entry.node != node => return Ok(Done::Merged),
         Some(_) => {}
     }
-    let went = remove(draft, &place, &Seen { node, vector: seen.vector.clone() })?;
+    let went = remove(draft, &place, &Seen { node, ..seen.clone() })?;
     Ok(if went { Done::Applied } else { Done::Merged })
 }
 
@@ -29,7 +29,7 @@ pub(super) fn remove(draft: &mut Draft<'_>, place: &Place, seen: &Seen) -> Rule<
         return Ok(true);
     };
     if row.state.kind.is_dir() {
-        return remove_folder(draft, place, seen.node);
+        return remove_folder(draft, place, seen);
     }
     let unseen = row.file().is_some_and(|file| {
         let seen = seen_by_author(draft, &seen.vector, &file.vector);
@@ -52,16 +52,17 @@ pub(super) fn remove_entry(draft: &mut Draft<'_>, place: &Place, node: NodeId) -
 }
 
 /// Removes a folder with all that its remover had seen below it; it stays if anything else is there.
-fn remove_folder(draft: &mut Draft<'_>, place: &Place, dir: NodeId) -> Rule<bool> {
-    let mut folders = vec![(place.clone(), dir)];
+fn remove_folder(draft: &mut Draft<'_>, place: &Place, seen: &Seen) -> Rule<bool> {
+    let upto = seen.seq.unwrap_or(u64::MAX).min(draft.author.cursor_seq);
+    let mut folders = vec![(place.clone(), seen.node)];
     let mut next = 0;
     while next < folders.len() {
         for (name, entry) in draft.children(folders[next].1)? {
             let place = Place { parent: folders[next].1, name };
             match draft.present(entry.node)?.map(|row| row.state.kind.is_dir()) {
-                Some(true) if covers_entry(draft, &entry) => folders.push((place, entry.node)),
+                Some(true) if covers_entry(draft, &entry, upto) => folders.push((place, entry.node)),
                 Some(true) => {}
-                _ if covers_file(draft, &place, &entry)? => remove_entry(draft, &place, entry.node)?,
+                _ if covers_file(draft, &place, &entry, upto)? => remove_entry(draft, &place, entry.node)?,
                 _ => {}
             }
         }
@@ -76,19 +77,20 @@ fn remove_folder(draft: &mut Draft<'_>, place: &Place, dir: NodeId) -> Rule<bool
     Ok(draft.entry(place)?.is_none())
 }
 
-fn covers(draft: &Draft<'_>, seq: u64, device: DeviceId) -> bool {
-    seq <= draft.author.cursor_seq || device == draft.author.device
+/// Whether the author had seen a row: one of the journal up to `upto`, or its own.
+fn covers(draft: &Draft<'_>, seq: u64, device: DeviceId, upto: u64) -> bool {
+    seq <= upto || device == draft.author.device
 }
 
-fn covers_entry(draft: &Draft<'_>, entry: &EntryRow) -> bool {
-    covers(draft, entry.seq, entry.device)
+fn covers_entry(draft: &Draft<'_>, entry: &EntryRow, upto: u64) -> bool {
+    covers(draft, entry.seq, entry.device, upto)
 }
 
-fn covers_file(draft: &Draft<'_>, place: &Place, entry: &EntryRow) -> Rule<bool> {
-    if !covers_entry(draft, entry) {
+fn covers_file(draft: &Draft<'_>, place: &Place, entry: &EntryRow, upto: u64) -> Rule<bool> {
+    if !covers_entry(draft, entry, upto) {
         return Ok(false);
     }
-    let newest = |row: &NodeRow| covers(draft, row.content_seq, row.content_device);
+    let newest = |row: &NodeRow| covers(draft, row.content_seq, row.content_device, upto);
     let seen = draft.present(entry.node)?.is_none_or(newest);
     let other_names = draft.links(entry.node)?.iter().any(|link| link != place);
     Ok(seen || other_names)

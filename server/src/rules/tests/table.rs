@@ -6,7 +6,7 @@ use tarn_proto::api::Outcome;
 use tarn_proto::change::Row;
 use tarn_proto::ids::NodeId;
 use tarn_proto::node::AttrChange;
-use tarn_proto::op::{OpKind, Place, RenameMode};
+use tarn_proto::op::{OpKind, Place, RenameMode, Seen};
 use tarn_proto::version::VersionVector;
 
 fn conflicted(decision: &Decision) -> bool {
@@ -70,6 +70,22 @@ fn a_sibling_that_others_wrote_to_is_not_overwritten() {
     assert_eq!(s.content_of(sibling), contents[2].content_id);
     assert_eq!(s.names(), ["/f", "/f (b 2)", "/f (b)"]);
     assert_eq!(s.snapshot.open_conflicts().count(), 2);
+}
+
+#[test]
+fn a_file_that_came_back_as_a_sibling_is_not_overwritten_by_a_later_conflict() {
+    for alt in [Some("f (b 2)"), None] {
+        let mut s = State::new();
+        let ((f, base), (g, seen_g)) = (s.some_file(&top("f"), "one"), s.some_file(&top("g"), "two"));
+        let contents = [s.content("mine"), s.content("back"), s.content("theirs")];
+        s.applied(A, write(g, &top("g"), &seen_g, contents[0].clone()));
+        s.applied(A, rename_over(g, &top("g"), &top("f"), Some(seen(f, &base))));
+        assert!(conflicted(&s.run(B, write(f, &top("f"), &base, contents[1].clone()), alt.and(Some("f (b)")))));
+        assert!(conflicted(&s.run(B, write(g, &top("f"), &seen_g, contents[2].clone()), alt)));
+        let held: Vec<_> = s.snapshot.open_conflicts().map(|open| open.state.theirs.content.clone()).collect();
+        assert_eq!(held, contents[1..]);
+        assert!(alt.is_none() || s.content_of(f) == contents[1].content_id);
+    }
 }
 
 #[test]
@@ -224,6 +240,19 @@ fn a_removed_folder_stays_with_what_its_remover_had_not_seen() {
     s.applied(A, write(changed, &at(d, "changed"), &base, four));
     s.merged(B, unlink(&top("d"), d, &VersionVector::default()), None);
     assert_eq!(s.names(), ["/d", "/d/changed", "/d/unseen"]);
+}
+
+#[test]
+fn what_comes_into_a_folder_after_it_was_removed_elsewhere_stays_however_late_that_is_sent() {
+    let mut s = State::new();
+    let d = s.some_dir("d");
+    let (f, base) = s.some_file(&at(d, "f"), "one");
+    let seq = Some(s.seq);
+    let two = s.content("two");
+    s.applied(A, write(f, &at(d, "f"), &base, two.clone()));
+    let seen = Seen { node: d, vector: VersionVector::default(), seq };
+    s.merged(B, OpKind::Unlink { place: top("d"), seen }, None);
+    assert_eq!((s.names(), s.content_of(f)), (vec!["/d".to_owned(), "/d/f".to_owned()], two.content_id));
 }
 
 #[test]

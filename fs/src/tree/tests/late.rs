@@ -1,0 +1,176 @@
+//! Operations that are answered after others have changed what they are about. Seeds of the simulation found these.
+
+use super::fixture::*;
+use crate::meta::rows::Ticket;
+use crate::tree::RenameRequest;
+use tarn_proto::api::{Answer, Outcome};
+use tarn_proto::change::{Change, Row};
+use tarn_proto::error::ErrorCode;
+use tarn_proto::ids::NodeId;
+use tarn_proto::node::{AttrChange, Attrs, NodeKind, NodeState};
+use tarn_proto::op::{OpKind, Operation, RenameMode, Seen};
+use tarn_proto::version::VersionVector;
+
+const N: NodeId = NodeId([41; 16]);
+const D: NodeId = NodeId([42; 16]);
+const P: NodeId = NodeId([43; 16]);
+
+fn folder() -> NodeState {
+    NodeState { kind: NodeKind::Dir, attrs: Attrs { mode: 0o755, ..Attrs::default() }, file: None }
+}
+
+fn theirs(counter: u64) -> NodeState {
+    let vector = VersionVector::default().with(OTHER, counter);
+    remote_file(format!("theirs {counter}").as_bytes(), vector, OTHER)
+}
+
+fn gone(node: NodeId) -> Row {
+    Row::Node { node, state: None }
+}
+
+/// Answers operations in one go, each with an outcome and rows.
+fn answer(device: &mut Device, ops: &[(Ticket, Operation)], said: Vec<(Outcome, Vec<Row>)>) {
+    let before = cursor(device.seq);
+    let answers = ops.iter().zip(said).map(|((ticket, op), (outcome, rows))| {
+        device.seq += 1;
+        let changes = rows.into_iter().map(|row| Change { seq: device.seq, row }).collect();
+        (*ticket, Answer { counter: op.counter, outcome, changes })
+    });
+    let answers: Vec<(Ticket, Answer)> = answers.collect();
+    device.tree.settle(&answers, before, cursor(device.seq)).unwrap();
+}
+
+fn rename(device: &Device, from: &str, to: &str) {
+    let (name, to_name) = (name(from), name(to));
+    let request = RenameRequest { parent: TOP, name, to_parent: TOP, to_name, mode: RenameMode::Replace };
+    device.tree.rename(&request).unwrap();
+}
+
+/// A device with `/f` of others, saved by rename and removed again.
+fn saved_and_removed(news_meanwhile: bool) -> Device {
+    let mut device = Device::new();
+    device.pull(vec![node_row(N, theirs(1)), entry_row(root(), "f", Some(N))]);
+    device.written(TOP, "f.tmp", b"mine");
+    rename(&device, "f.tmp", "f");
+    if news_meanwhile {
+        device.pull(vec![node_row(N, theirs(2))]);
+    }
+    device.tree.unlink(TOP, &name("f")).unwrap();
+    device
+}
+
+#[test]
+fn who_removes_what_it_saved_has_not_seen_what_others_wrote_meanwhile() {
+    for news_meanwhile in [false, true] {
+        let device = saved_and_removed(news_meanwhile);
+        let frozen = device.freeze();
+        let [(_, Operation { kind: OpKind::Unlink { seen: Seen { vector, .. }, .. }, .. })] = &frozen[..] else {
+            panic!("{frozen:?}")
+        };
+        assert_eq!(*vector, VersionVector::default().with(OTHER, 1));
+    }
+}
+
+#[test]
+fn bytes_that_are_sent_after_all_are_based_on_what_was_seen_when_they_were_made() {
+    let mut device = saved_and_removed(false);
+    let frozen = device.freeze();
+    answer(
+        &mut device,
+        &frozen,
+        vec![(Outcome::Merged, vec![node_row(N, theirs(2)), entry_row(root(), "f", Some(N))])],
+    );
+    let frozen = device.freeze();
+    let [(_, Operation { kind: OpKind::Write { base, .. }, .. })] = &frozen[..] else { panic!("{frozen:?}") };
+    assert_eq!(*base, VersionVector::default().with(OTHER, 1), "what others wrote since was not seen");
+}
+
+#[test]
+fn a_folders_removal_says_what_had_been_seen_of_it_then() {
+    let mut device = Device::new();
+    device.pull(vec![node_row(D, folder()), entry_row(root(), "d", Some(D))]);
+    let then = device.seq;
+    device.tree.rmdir(TOP, &name("d")).unwrap();
+    device.pull(vec![node_row(N, theirs(1)), entry_row(D, "f", Some(N))]);
+    let frozen = device.freeze();
+    let [(_, Operation { kind: OpKind::Unlink { seen, .. }, .. })] = &frozen[..] else { panic!("{frozen:?}") };
+    assert_eq!(seen.seq, Some(then));
+}
+
+#[test]
+fn what_came_and_went_in_one_push_stays_for_its_open_handles() {
+    let mut device = Device::new();
+    let ino = device.written(TOP, "f", b"mine");
+    device.tree.opened(ino, false).unwrap();
+    device.tree.link(ino, TOP, &name("g")).unwrap();
+    device.tree.unlink(TOP, &name("g")).unwrap();
+    device.tree.unlink(TOP, &name("f")).unwrap();
+    let frozen = device.freeze();
+    let said = frozen.iter().map(|(_, op)| (Outcome::Applied, device.apply(op).changes)).collect::<Vec<_>>();
+    let said = said.into_iter().map(|(outcome, changes)| (outcome, changes.into_iter().map(|c| c.row).collect()));
+    let said: Vec<(Outcome, Vec<Row>)> = said.collect();
+    assert_eq!(said.len(), 4);
+    answer(&mut device, &frozen, said);
+    assert_eq!(device.tree.stat(ino).unwrap().size_bytes, 4);
+    assert_eq!(device.tree.queue_totals().operations, 0);
+}
+
+#[test]
+fn bytes_that_were_never_sent_are_sent_when_the_file_turns_up_in_a_folder_not_known_yet() {
+    let mut device = Device::new();
+    device.pull(vec![node_row(N, theirs(1)), entry_row(root(), "f", Some(N))]);
+    device.written(TOP, "other", b"other");
+    device.push();
+    let ino = device.at("/f");
+    device.tree.truncate(ino, 0).unwrap();
+    device.write(ino, 0, b"mine");
+    rename(&device, "other", "f");
+    let frozen = device.freeze();
+    let [(_, Operation { kind: OpKind::Rename { seen, .. }, .. })] = &frozen[..] else { panic!("{frozen:?}") };
+    let rows = vec![entry_row(root(), "other", None), entry_row(root(), "f", Some(seen.node))];
+    answer(&mut device, &frozen, vec![(Outcome::Applied, rows)]);
+    // Others had moved it.
+    device.pull(vec![node_row(P, folder()), entry_row(root(), "p", Some(P)), entry_row(P, "f", Some(N))]);
+    assert_eq!(device.tree.queue_totals().operations, 1);
+    assert_eq!(device.read(device.at("/p/f")), b"mine");
+}
+
+#[test]
+fn what_is_refused_twice_is_rescued_once() {
+    let mut device = Device::new();
+    device.pull(vec![node_row(D, folder()), entry_row(root(), "d", Some(D))]);
+    let ino = device.written(device.at("/d"), "f", b"mine");
+    let frozen = device.freeze();
+    device.write(ino, 0, b"more");
+    let refused = || (Outcome::Refused { code: ErrorCode::ParentGone, detail: String::new() }, Vec::new());
+    answer(&mut device, &frozen, vec![refused()]);
+    let frozen = device.freeze();
+    let is_write = |op: &Operation| matches!(op.kind, OpKind::Write { .. });
+    let write: Vec<(Ticket, Operation)> = frozen.into_iter().filter(|(_, op)| is_write(op)).collect();
+    assert_eq!((write.len(), device.tree.queue_totals().operations), (1, 4), "two folders, the file, and the write");
+    answer(&mut device, &write, vec![refused()]);
+    assert_eq!(device.tree.queue_totals().operations, 3);
+}
+
+#[test]
+fn attributes_of_a_folder_that_others_removed_are_theirs_when_it_is_back() {
+    for in_one_push in [true, false] {
+        let mut device = Device::new();
+        device.pull(vec![node_row(D, folder()), entry_row(root(), "d", Some(D))]);
+        let dir = device.at("/d");
+        device.tree.set_attrs(dir, &AttrChange { mode: Some(0o700), ..AttrChange::default() }).unwrap();
+        device.folder(dir, "in");
+        let frozen = device.freeze();
+        let OpKind::Create { node, .. } = frozen[1].1.kind else { panic!("{frozen:?}") };
+        let removed = (Outcome::Merged, vec![gone(D)]);
+        let rows = [node_row(D, folder()), entry_row(root(), "d", Some(D)), node_row(node, folder())];
+        let back = (Outcome::Applied, [&rows[..], &[entry_row(D, "in", Some(node))]].concat());
+        if in_one_push {
+            answer(&mut device, &frozen, vec![removed, back]);
+        } else {
+            answer(&mut device, &frozen[..1], vec![removed]);
+            answer(&mut device, &frozen[1..], vec![back]);
+        }
+        assert_eq!(device.lookup(TOP, "d").unwrap().attrs.mode, 0o755);
+    }
+}
