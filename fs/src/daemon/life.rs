@@ -90,13 +90,20 @@ fn ground(env: &Env, home: &Home, credentials: Credentials, options: MountOption
     Ok(Ground { env: env.clone(), home: home.clone(), credentials, options })
 }
 
-/// Programs that wait in the mount of a daemon that was killed, and the daemon itself if it cannot end, are told.
+/// Programs that wait in the mount of a daemon that was killed, and the daemon itself if it cannot end, are told. Where
+/// this process may not do that, the mount's place is made free at least.
 pub fn release_killed(marker: &Marker) {
     let Some(entry) = marker.left_behind() else { return };
-    if mounts::pulse(&entry.mount_point) == Pulse::Silent
-        && let Err(error) = mounts::abort(&entry)
-    {
-        tracing::warn!(%error, mount = %entry.mount_point.display(), "the mount of a killed daemon could not be ended");
+    let place = &entry.mount_point;
+    if mounts::pulse(place) != Pulse::Silent {
+        return;
+    }
+    let released = mounts::abort(&entry).or_else(|error| {
+        tracing::warn!(%error, mount = %place.display(), "programs that wait in a killed daemon's mount cannot be told");
+        mounts::unmount(place, true)
+    });
+    if let Err(error) = released {
+        tracing::warn!(%error, mount = %place.display(), "the mount of a killed daemon could not be ended");
     }
 }
 

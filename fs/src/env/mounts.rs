@@ -90,6 +90,20 @@ pub fn unmount(path: &Path, lazily: bool) -> io::Result<()> {
     }
 }
 
+/// Takes a mount of this program away whose daemon is gone, if there is one at `path`. Returns whether there was.
+///
+/// # Errors
+/// As [`unmount`].
+pub fn clear_dead(path: &Path) -> io::Result<bool> {
+    let is_ours = mounted_at(path)?.is_some_and(|entry| entry.fs_type == FS_TYPE);
+    let is_dead = is_ours && pulse(path) == Pulse::Dead;
+    if is_dead {
+        tracing::info!(path = %path.display(), "a dead mount point is cleaned up");
+        unmount(path, true)?;
+    }
+    Ok(is_dead)
+}
+
 /// Ends the connection of a FUSE mount: every call that waits in it fails, and its daemon, should there be one, cannot answer
 /// any more. The way out when a daemon was killed and a thread of it waits in the kernel for an answer that it owed itself:
 /// the process then never ends, and nobody else would ever be told.
@@ -186,6 +200,12 @@ mod tests {
         assert!(is_mount_point(Path::new("/proc")).unwrap());
         assert!(!is_mount_point(Path::new("/proc/self")).unwrap());
         assert_eq!(pulse(Path::new("/proc")), Pulse::Alive);
+    }
+
+    #[test]
+    fn what_is_alive_is_not_cleared() {
+        assert!(!clear_dead(Path::new("/proc")).unwrap());
+        assert!(!clear_dead(Path::new("/nowhere")).unwrap());
     }
 
     #[test]

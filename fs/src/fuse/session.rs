@@ -4,10 +4,11 @@ use super::filesystem::Mounted;
 use super::mounts::gone;
 use super::notifier::KernelNotifier;
 use super::runner::Runner;
-use crate::env::mounts::{FS_TYPE, mounted_at, unmount};
+use crate::env::mounts::{FS_TYPE, clear_dead, mounted_at, unmount};
 use crate::vfs::Vfs;
-use fuser::{Config, MountOption, SessionACL};
+use fuser::{BackgroundSession, Config, MountOption, SessionACL};
 use std::io;
+use std::mem::{ManuallyDrop, replace};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
@@ -56,9 +57,13 @@ pub fn mount(
     let sender = notifier.attach(session.notifier())?;
     let (ends, ended) = watch::channel(false);
     watch_table(&mountpoint, ends.clone(), runtime);
-    let notifier = Arc::clone(notifier);
+    let (notifier, place) = (Arc::clone(notifier), mountpoint.clone());
+    let session = ManuallyDrop::new(session.spawn()?);
     let serving = Builder::new().name("fuse-session".into()).spawn(move || {
-        let outcome = session.run();
+        let outcome = serve(session);
+        if let Err(error) = clear_dead(&place) {
+            tracing::warn!(%error, "the mount point stays, dead");
+        }
         notifier.detach();
         if let Some(sender) = sender
             && sender.join().is_err()
@@ -69,6 +74,15 @@ pub fn mount(
         outcome
     })?;
     Ok(Session { mountpoint, ended, serving })
+}
+
+/// Serves until the kernel lets go of the mount. At its end fuser 0.18 unmounts by path, for it takes a mount that is gone
+/// for one that stands (mended after that release), and what stands there by then may be the next mount: so whatever of
+/// fuser's would do that is never dropped.
+fn serve(mut session: ManuallyDrop<BackgroundSession>) -> io::Result<()> {
+    let none = Builder::new().spawn(|| Ok(()))?;
+    let serving = replace(&mut session.guard, none);
+    serving.join().unwrap_or_else(|_| Err(io::Error::other("a thread of the mount panicked")))
 }
 
 impl Session {

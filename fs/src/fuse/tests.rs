@@ -31,11 +31,15 @@ struct Mount {
     notifier: Arc<KernelNotifier>,
     session: Option<Session>,
     runtime: Runtime,
-    folder: TempDir,
+    folder: Arc<TempDir>,
 }
 
 impl Mount {
     fn new() -> Self {
+        Self::at(Arc::new(tempfile::tempdir().unwrap()))
+    }
+
+    fn at(folder: Arc<TempDir>) -> Self {
         let tree = FakeTree::new();
         let notifier = Arc::new(KernelNotifier::default());
         let ports = Ports {
@@ -48,7 +52,6 @@ impl Mount {
         let privileged = uid == 0;
         let vfs =
             Vfs::new(ports, Options { posix: uid == 0, read_only: false, uid, gid, privileged, cache_bytes: u64::MAX });
-        let folder = tempfile::tempdir().unwrap();
         let options = MountOptions {
             mountpoint: folder.path().into(),
             source: "tarn:anna@example.org".into(),
@@ -230,6 +233,19 @@ fn a_busy_mount_is_not_removed_but_taken_out_of_the_tree_and_that_is_noticed() {
     assert_eq!(fs::read_dir(mount.folder.path()).unwrap().count(), 0);
     drop(file);
     session.join().unwrap();
+}
+
+#[test]
+fn the_late_end_of_a_mount_leaves_the_next_one_at_its_place_alone() {
+    let mut mount = Mount::new();
+    let file = File::create(mount.path("f")).unwrap();
+    let session = mount.session.take().unwrap();
+    session.detach().unwrap();
+    let next = Mount::at(Arc::clone(&mount.folder));
+    fs::write(next.path("g"), b"next").unwrap();
+    drop(file);
+    session.join().unwrap();
+    assert_eq!(fs::read(next.path("g")).unwrap(), b"next");
 }
 
 #[test]
