@@ -3,10 +3,9 @@
 use super::driver::{Parts, Started, start};
 use super::engine::EngineView;
 use super::event::Event;
+use super::goal::Goal;
 use super::lister::Lister;
 use super::status::{SyncStatus, WaitOutcome};
-use crate::meta::rows::Ticket;
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,23 +75,11 @@ impl SyncHandle {
     /// Waits until everything that was queued before the call is durable on the server, files that are
     /// still open included. Says at once when that cannot be now. Dropping the future is safe.
     pub async fn wait_until_clean(&self) -> WaitOutcome {
-        match self.shared.tree.last_ticket() {
-            Some(last) => self.wait_until_settled(last).await,
-            None => WaitOutcome::Clean,
-        }
+        self.wait_until(&Goal::all(self.shared.tree.last_ticket())).await
     }
 
-    /// The same for everything up to a ticket.
-    pub async fn wait_until_settled(&self, upto: Ticket) -> WaitOutcome {
-        self.wait_until_reached(&Goal::Upto(upto)).await
-    }
-
-    /// The same for some operations alone: what is stuck elsewhere does not matter.
-    pub async fn wait_until_gone(&self, tickets: BTreeSet<Ticket>) -> WaitOutcome {
-        self.wait_until_reached(&Goal::These(tickets)).await
-    }
-
-    async fn wait_until_reached(&self, goal: &Goal) -> WaitOutcome {
+    /// The same for what is named.
+    pub async fn wait_until(&self, goal: &Goal) -> WaitOutcome {
         let Some(upto) = goal.last() else { return WaitOutcome::Clean };
         let mut view = self.view.clone();
         let started = self.shared.env.clock.monotonic();
@@ -133,31 +120,6 @@ impl SyncHandle {
     }
 }
 
-/// What is waited for.
-#[derive(Debug)]
-enum Goal {
-    /// Everything up to a ticket.
-    Upto(Ticket),
-    /// These operations.
-    These(BTreeSet<Ticket>),
-}
-
-impl Goal {
-    fn last(&self) -> Option<Ticket> {
-        match self {
-            Self::Upto(upto) => Some(*upto),
-            Self::These(tickets) => tickets.last().copied(),
-        }
-    }
-
-    fn covers(&self, ticket: Ticket) -> bool {
-        match self {
-            Self::Upto(upto) => ticket <= *upto,
-            Self::These(tickets) => tickets.contains(&ticket),
-        }
-    }
-}
-
 /// What stands in the way, as far as is known since `started`.
 fn obstacle(view: &EngineView, started: Duration, goal: &Goal) -> Option<WaitOutcome> {
     if let Some(held) = view.held {
@@ -179,6 +141,7 @@ fn obstacle(view: &EngineView, started: Duration, goal: &Goal) -> Option<WaitOut
 mod tests {
     use super::super::engine::{Engine, Stuck};
     use super::*;
+    use crate::meta::rows::Ticket;
 
     #[test]
     fn only_what_is_waited_for_can_be_in_the_way() {

@@ -10,6 +10,7 @@ mod bridge;
 mod driver;
 pub mod engine;
 pub mod event;
+mod goal;
 mod handle;
 pub mod link;
 mod lister;
@@ -28,6 +29,7 @@ mod upload;
 
 pub use bridge::TreeBridge;
 pub use driver::Parts;
+pub use goal::Goal;
 pub use handle::SyncHandle;
 pub use lister::{Lister, whole_listing};
 pub use status::{Rate, SyncStatus, WaitOutcome};

@@ -4,9 +4,8 @@ use super::MountService;
 use super::looks::{held_deletes_text, held_text};
 use crate::control::messages::{Progress, QueueStatus};
 use crate::control::{Failure, MountPath, ProgressSink};
-use crate::meta::rows::{Ino, ROOT, Ticket};
-use crate::sync::WaitOutcome;
-use std::collections::BTreeSet;
+use crate::meta::rows::{Ino, ROOT};
+use crate::sync::{Goal, WaitOutcome};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::spawn_blocking;
@@ -18,28 +17,6 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 
 /// How long a command that needs the server waits for what it builds on.
 const SENT_WAIT: Duration = Duration::from_secs(30);
-
-/// What is waited for.
-#[derive(Debug)]
-enum Goal {
-    /// Nothing is queued.
-    Nothing,
-    /// Everything up to a ticket.
-    Upto(Ticket),
-    /// These operations.
-    These(BTreeSet<Ticket>),
-}
-
-impl Goal {
-    /// The operations, if it is not all there are.
-    fn tickets(&self) -> Option<BTreeSet<Ticket>> {
-        match self {
-            Self::Nothing => Some(BTreeSet::new()),
-            Self::Upto(_) => None,
-            Self::These(tickets) => Some(tickets.clone()),
-        }
-    }
-}
 
 impl MountService {
     /// Waits for everything that was done before the call.
@@ -66,7 +43,7 @@ impl MountService {
     async fn goal(&self, path: &MountPath) -> Result<Goal, Failure> {
         let ino = self.find(path).await?;
         if ino == ROOT {
-            return Ok(self.parts.tree.last_ticket().map_or(Goal::Nothing, Goal::Upto));
+            return Ok(Goal::all(self.parts.tree.last_ticket()));
         }
         self.goal_of(&self.shown(path), ino).await
     }
@@ -92,7 +69,7 @@ impl MountService {
     /// Returns once something that is waited for is held until a person decides.
     async fn held(&self, goal: &Goal) -> Failure {
         loop {
-            let (parts, of) = (Arc::clone(&self.parts), goal.tickets());
+            let (parts, of) = (Arc::clone(&self.parts), goal.tickets().cloned());
             let held = spawn_blocking(move || parts.tree.held_deletes(of.as_ref())).await;
             if let Ok(Ok(Some(held))) = held {
                 return Failure::failed(held_deletes_text(&held));
@@ -104,12 +81,7 @@ impl MountService {
     /// A server that is away is waited for; what will not pass by itself is told at once.
     async fn settled(&self, goal: &Goal) -> Result<(), Failure> {
         loop {
-            let outcome = match goal {
-                Goal::Nothing => WaitOutcome::Clean,
-                Goal::Upto(last) => self.parts.sync.wait_until_settled(*last).await,
-                Goal::These(tickets) => self.parts.sync.wait_until_gone(tickets.clone()).await,
-            };
-            match outcome {
+            match self.parts.sync.wait_until(goal).await {
                 WaitOutcome::Clean => return Ok(()),
                 WaitOutcome::Held(held) => return Err(Failure::failed(held_text(held))),
                 WaitOutcome::Stuck(reason) => return Err(Failure::failed(reason)),
