@@ -1,44 +1,23 @@
 //! Owns setting aside what a rebuilt database may know nothing of: backing files that no row names, and the slab.
 
-use crate::env::{Disk, copy_file};
+use super::layout::Layout;
+use crate::env::{Disk, copy_file, is_there};
 use crate::meta::rows::ContentNo;
 use std::collections::HashSet;
 use std::io;
-use std::path::{Path, PathBuf};
-
-const CONTENTS: &str = "contents";
-const SLAB: &str = "slab";
+use std::path::Path;
 
 /// Moves the backing files in `dir` that are not `named` into `aside`, and copies the slab there. Nobody has them open.
 ///
 /// # Errors
 /// The disk's; can be tried again.
 pub fn set_aside(disk: &dyn Disk, dir: &Path, named: &HashSet<ContentNo>, aside: &Path) -> io::Result<()> {
-    let to = aside.join(CONTENTS);
-    disk.create_dir_all(&to)?;
-    for folder in list(disk, &dir.join(CONTENTS))? {
-        for path in list(disk, &folder)? {
-            if let Some(name) = path.file_name()
-                && number(name.to_str()).is_some_and(|no| !named.contains(&no))
-            {
-                disk.rename(&path, &to.join(name))?;
-            }
-        }
+    let (from, to) = (Layout::at(dir), Layout::at(aside));
+    disk.create_dir_all(&to.contents())?;
+    for no in from.backed(disk)?.into_iter().filter(|no| !named.contains(no)) {
+        let path = from.backing_path(no);
+        disk.rename(&path, &to.contents().join(path.file_name().unwrap_or_default()))?;
     }
-    disk.sync_dir(&to)?;
-    match copy_file(disk, &dir.join(SLAB), &aside.join(SLAB)) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
-}
-
-fn number(name: Option<&str>) -> Option<ContentNo> {
-    name.and_then(|name| u64::from_str_radix(name, 16).ok()).map(ContentNo)
-}
-
-fn list(disk: &dyn Disk, dir: &Path) -> io::Result<Vec<PathBuf>> {
-    match disk.read_dir(dir) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        other => other,
-    }
+    disk.sync_dir(&to.contents())?;
+    if is_there(disk, &from.slab())? { copy_file(disk, &from.slab(), &to.slab()) } else { Ok(()) }
 }

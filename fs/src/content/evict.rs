@@ -65,7 +65,7 @@ impl Shared {
         if self.headroom_bytes.fetch_sub(bytes, Ordering::Relaxed) >= bytes {
             return Ok(true);
         }
-        let above = self.disk.free_bytes(&self.dir)?.saturating_sub(self.floor_bytes).cast_signed();
+        let above = self.disk.free_bytes(self.layout.dir())?.saturating_sub(self.floor_bytes).cast_signed();
         self.headroom_bytes.store((above / 2).min(HEADROOM_BYTES.cast_signed()) - bytes, Ordering::Relaxed);
         Ok(above >= bytes)
     }
@@ -73,7 +73,7 @@ impl Shared {
     /// Evicts until the disk has this much free space, or nothing is left. Returns the free space.
     fn free_up(self: &Arc<Self>, wanted_bytes: u64) -> io::Result<u64> {
         loop {
-            let free = self.disk.free_bytes(&self.dir)?;
+            let free = self.disk.free_bytes(self.layout.dir())?;
             if free >= wanted_bytes || self.evict_oldest(wanted_bytes - free)? == 0 {
                 return Ok(free);
             }

@@ -36,22 +36,17 @@ impl Contents {
         if self.is_known() {
             return Ok(0); // what is made meanwhile is not noted
         }
+        let (disk, layout) = (self.shared.disk.as_ref(), &self.shared.layout);
         let mut count = 0;
-        for dir in self.shared.disk.read_dir(&self.shared.dir.join("contents"))? {
-            for path in self.shared.disk.read_dir(&dir)? {
-                let name = path.file_name().and_then(|name| name.to_str());
-                let Some(no) = name.and_then(|name| u64::from_str_radix(name, 16).ok()).map(ContentNo) else {
-                    continue;
-                };
-                if no > last || named.binary_search(&no).is_ok() || path != self.shared.backing_path(no) {
-                    continue;
-                }
-                // Held until it is gone: whoever makes one of this number makes it anew.
-                let made = self.shared.made.lock();
-                if !made.contains(&no) {
-                    self.remove_file(no)?;
-                    count += 1;
-                }
+        for no in layout.backed(disk)? {
+            if no > last || named.binary_search(&no).is_ok() {
+                continue;
+            }
+            // Held until it is gone: whoever makes one of this number makes it anew.
+            let made = self.shared.made.lock();
+            if !made.contains(&no) {
+                layout.remove_backing(disk, no)?;
+                count += 1;
             }
         }
         Ok(count)

@@ -49,7 +49,7 @@ impl Shared {
     }
 
     fn load_file(&self, no: ContentNo, row: ContentRow, state: &mut State) -> io::Result<()> {
-        let file = match self.disk.open(&self.backing_path(no), OpenMode::Existing) {
+        let file = match self.disk.open(&self.layout.backing_path(no), OpenMode::Existing) {
             // Clean bytes can be fetched again.
             Err(e) if e.kind() == io::ErrorKind::NotFound && !row.is_dirty => return Ok(()),
             other => other?,

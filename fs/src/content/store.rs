@@ -2,17 +2,18 @@
 //! log and rows.
 
 use super::budget::{Budget, Recency, Reservation};
+use super::layout::Layout;
 use super::local::LocalContent;
 use super::seams::{ContentError, ContentRows, Options, SmallLog};
 use super::slab::{Slab, Slot};
 use super::state::{Body, FAR, State};
 use super::{BLOCK_BYTES, EXTENT_BYTES};
-use crate::env::{Disk, DiskFile, OpenMode};
+use crate::env::{Disk, DiskFile, OpenMode, is_there};
 use crate::meta::rows::{BaseVersion, ContentNo, ContentRow, Ino};
 use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use tarn_proto::chunk::ContentKey;
@@ -32,7 +33,7 @@ type Seams = (Arc<dyn SmallLog>, Arc<dyn ContentRows>);
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) disk: Arc<dyn Disk>,
-    pub(super) dir: PathBuf,
+    pub(super) layout: Layout,
     pub(super) key: ContentKey,
     pub(super) floor_bytes: u64,
     pub(super) slab: Slab,
@@ -89,25 +90,17 @@ impl Shared {
         Ok(self.seams()?.1.as_ref())
     }
 
-    fn backing_dir(&self, no: ContentNo) -> PathBuf {
-        self.dir.join("contents").join(format!("{:02x}", no.0 & 0xff))
-    }
-
-    pub(super) fn backing_path(&self, no: ContentNo) -> PathBuf {
-        self.backing_dir(no).join(format!("{:016x}", no.0))
-    }
-
     /// An empty backing file of this size; whatever an earlier run left there is gone.
     pub(super) fn make_backing(&self, no: ContentNo, size_bytes: u64) -> io::Result<Arc<dyn DiskFile>> {
         if !self.budget.is_known() {
             self.made.lock().insert(no);
         }
-        let path = self.backing_path(no);
+        let path = self.layout.backing_path(no);
         let file = match self.disk.open(&path, OpenMode::Create) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                self.disk.create_dir_all(&self.backing_dir(no))?;
+                self.disk.create_dir_all(&self.layout.backing_dir(no))?;
                 self.budget.add_fixed(BLOCK_BYTES);
-                self.disk.sync_dir(&self.dir.join("contents"))?;
+                self.disk.sync_dir(&self.layout.contents())?;
                 self.disk.open(&path, OpenMode::Create)?
             }
             other => other?,
@@ -118,7 +111,7 @@ impl Shared {
     }
 
     pub(super) fn sync_name(&self, no: ContentNo) -> io::Result<()> {
-        self.disk.sync_dir(&self.backing_dir(no))
+        self.disk.sync_dir(&self.layout.backing_dir(no))
     }
 
     /// A loaded content, or loads it from its row.
@@ -180,17 +173,17 @@ impl Contents {
     /// # Errors
     /// The disk's.
     pub fn open(disk: Arc<dyn Disk>, dir: &Path, options: Options) -> io::Result<Arc<Self>> {
-        disk.create_dir_all(&dir.join("contents"))?;
-        let dirs_bytes = BLOCK_BYTES * (1 + disk.read_dir(&dir.join("contents"))?.len() as u64);
-        let path = dir.join("slab");
-        let is_new = matches!(disk.open(&path, OpenMode::Existing), Err(e) if e.kind() == io::ErrorKind::NotFound);
-        let file = disk.open(&path, OpenMode::Create)?;
+        let layout = Layout::at(dir);
+        disk.create_dir_all(&layout.contents())?;
+        let dirs_bytes = BLOCK_BYTES * (1 + disk.read_dir(&layout.contents())?.len() as u64);
+        let is_new = !is_there(disk.as_ref(), &layout.slab())?;
+        let file = disk.open(&layout.slab(), OpenMode::Create)?;
         disk.sync_dir(dir)?;
         // A slab may be empty though backing files exist, so its file says whether this is a first run.
         let slab = Slab::new(file)?;
         let shared = Shared {
             disk,
-            dir: dir.to_owned(),
+            layout,
             key: options.key,
             floor_bytes: options.floor_bytes,
             slab,
@@ -257,7 +250,7 @@ impl Contents {
         self.shared.pinned.lock().remove(&no);
         let content = match self.shared.get(no) {
             Ok(content) => content,
-            Err(ContentError::Unknown(_)) => return self.remove_file(no),
+            Err(ContentError::Unknown(_)) => return self.shared.layout.remove_backing(self.shared.disk.as_ref(), no),
             Err(e) => return Err(io::Error::other(e)),
         };
         self.shared.loaded.lock().remove(&no);
@@ -278,17 +271,10 @@ impl Contents {
             self.shared.slab.free(home.slot)?;
         }
         if let Body::File(_) = body {
-            self.remove_file(no)?;
+            self.shared.layout.remove_backing(self.shared.disk.as_ref(), no)?;
         }
         self.shared.budget.recount(before, 0);
         Ok(())
-    }
-
-    pub(super) fn remove_file(&self, no: ContentNo) -> io::Result<()> {
-        match self.shared.disk.remove(&self.shared.backing_path(no)) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other,
-        }
     }
 
     /// Forgets contents that nobody uses and whose rows say everything. Returns how many stay loaded.
@@ -349,7 +335,7 @@ impl Contents {
     /// Whether the bytes that an unsynced [`SmallLog::mark_open`] speaks of reached the disk. The file
     /// system moves a file's end only after the bytes before it were written.
     pub fn backing_has(&self, no: ContentNo, size_bytes: u64) -> bool {
-        let open = self.shared.disk.open(&self.shared.backing_path(no), OpenMode::Existing);
+        let open = self.shared.disk.open(&self.shared.layout.backing_path(no), OpenMode::Existing);
         open.and_then(|file| file.len_bytes()).is_ok_and(|len_bytes| len_bytes >= size_bytes)
     }
 }

@@ -1,6 +1,6 @@
 //! Owns small files that are read and replaced whole: a reader sees the old one or the new one, nothing between.
 
-use crate::env::{Env, OpenMode};
+use crate::env::{Env, OpenMode, remove_if_there};
 use std::io;
 use std::path::Path;
 
@@ -39,8 +39,5 @@ pub(super) fn replace(env: &Env, path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Removes the file if there is one.
 pub(super) fn remove(env: &Env, path: &Path) -> io::Result<()> {
-    match env.disk.remove(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
+    remove_if_there(env.disk.as_ref(), path)
 }

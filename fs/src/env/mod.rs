@@ -1,15 +1,15 @@
 //! Owns the outside world: clock, randomness, disk, waiting and blocking work come from here and nowhere else, so that the
 //! same code runs under the mount and under the simulation.
 
-mod copy;
 mod crash;
+mod files;
 pub mod mounts;
 mod real;
 mod spawn;
 mod tasks;
 
-pub use copy::{copy_file, remove_if_there};
 pub use crash::{CrashDisk, Fault};
+pub use files::{copy_file, is_there, remove_if_there};
 pub use real::{RealClock, RealDisk, RealRng};
 pub use spawn::close_on_exec;
 pub use tasks::{BrokenOff, Elapsed, RealTasks, Tasks};

@@ -1,6 +1,7 @@
 //! Owns `tarn doctor --rebuild`.
 
 use crate::cli::{Context, format};
+use crate::content::Layout;
 use crate::journal::StateLock;
 use crate::meta;
 use crate::tree::{Mended, Rebuilt, Tree};
@@ -22,17 +23,24 @@ pub(super) fn run(context: &Context) -> Result<()> {
 }
 
 fn tell(rebuilt: &Rebuilt) {
-    let Rebuilt { aside, salvaged, mended } = rebuilt;
+    let Rebuilt { aside, salvaged, mended, is_resumed } = rebuilt;
     let queued = format::count(salvaged.queued_count as u64, "change");
     println!("The database was made anew. Taken over: {queued} that the server does not have yet.");
     println!("Mount again: what the server has is fetched from it. The damaged database is in {}", aside.display());
     if !salvaged.unreadable.is_empty() {
         println!("Not all of it could be read ({}).", salvaged.unreadable.join(", "));
-        tell_mended(mended);
-        let contents = aside.join("contents");
+    }
+    tell_mended(mended);
+    if !salvaged.unreadable.is_empty() {
+        let contents = Layout::at(aside).contents();
         println!(
             "Files that it may have known of are in {}; remove the folder when you miss nothing.",
             contents.display()
+        );
+    }
+    if *is_resumed {
+        println!(
+            "An earlier attempt was cut short: what it set aside is in the folders of the same kind beside that one."
         );
     }
 }

@@ -13,7 +13,7 @@ use super::schema::{Check, FILE_NAME};
 use super::work::RemoteWork;
 use super::writer::Writer;
 use super::{MetaError, Result};
-use crate::env::{Disk, OpenMode, copy_file, remove_if_there};
+use crate::env::{Disk, OpenMode, copy_file, is_there, remove_if_there};
 use read::Source;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -81,9 +81,8 @@ pub fn forget_server(dir: &Path) -> Result<()> {
 /// What the disk says.
 pub fn finish_rebuild(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
     let ready = dir.join(READY);
-    match disk.open(&ready, OpenMode::Existing) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => drop(other?),
+    if !is_there(disk, &ready)? {
+        return Ok(());
     }
     // The old one's write-ahead log would be taken for the new one's.
     for suffix in BESIDE {
@@ -109,9 +108,8 @@ fn copy_aside(disk: &dyn Disk, dir: &Path, aside: &Path) -> io::Result<()> {
     disk.create_dir_all(aside)?;
     let (from, to) = (dir.join(FILE_NAME), aside.join(FILE_NAME));
     copy_file(disk, &from, &to)?;
-    match copy_file(disk, &beside(&from, "-wal"), &beside(&to, "-wal")) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-        other => other?,
+    if is_there(disk, &beside(&from, "-wal"))? {
+        copy_file(disk, &beside(&from, "-wal"), &beside(&to, "-wal"))?;
     }
     disk.sync_dir(aside)?;
     disk.sync_dir(dir)

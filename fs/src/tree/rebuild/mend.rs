@@ -5,7 +5,8 @@ use crate::content::{LocalContent, Read};
 use crate::env::{Disk, OpenMode};
 use crate::meta::rows::{ContentNo, ContentRow, EntryRow, Ino, InodeRow, LocalOp, QueuedOp, ROOT, RowChange, Ticket};
 use crate::tree::assemble::{Ground, OpenError};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use crate::tree::kept_dirs::KEPT;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -135,18 +136,19 @@ impl Air {
 
     fn changes(&self, rows: &Rows) -> Vec<RowChange> {
         let mut changes: Vec<RowChange> = self.dropped.iter().map(|ticket| RowChange::Queue(*ticket, None)).collect();
-        let left: HashMap<Ticket, ()> =
-            rows.queue.iter().filter(|(t, _)| !self.dropped.contains(t)).map(|(t, _)| (*t, ())).collect();
+        // Rows that keep a folder wait for no operation: the next change of the queue lets go of those that nothing needs.
+        let left: HashSet<Ticket> = rows.queue.iter().map(|(ticket, _)| *ticket).chain([KEPT]).collect();
+        let left = &left - &self.dropped;
         for (parent, name, row) in &rows.entries {
             let is_there = row.ino.is_none_or(|ino| self.is_there(rows, ino));
             let is_reached = *parent == ROOT || self.is_there(rows, *parent);
             // A row that waits for an operation which is not there would wait for ever.
-            if !is_there || !is_reached || !left.contains_key(&row.ticket) {
+            if !is_there || !is_reached || !left.contains(&row.ticket) {
                 changes.push(RowChange::Entry(*parent, name.clone(), None));
             }
         }
         for (&ino, row) in &rows.inodes {
-            let mended = self.mended_inode(rows, ino, row, |ticket| left.contains_key(&ticket));
+            let mended = self.mended_inode(rows, ino, row, |ticket| left.contains(&ticket));
             if mended.as_ref() != Some(row) {
                 changes.push(RowChange::Inode(ino, mended));
             }

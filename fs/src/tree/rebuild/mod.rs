@@ -6,7 +6,7 @@ mod mend;
 use super::Tree;
 use super::assemble::{Ground, OpenError};
 use crate::content::{self, Options};
-use crate::env::{Env, OpenMode};
+use crate::env::{Env, OpenMode, is_there};
 use crate::journal::{JournalError, JournalOptions, Record};
 use crate::log::{Log, Lsn};
 use crate::meta::rows::{ContentNo, RowChange};
@@ -26,6 +26,8 @@ pub struct Rebuilt {
     pub salvaged: Salvaged,
     /// What hung in the air, if rows of this device's own could not be read.
     pub mended: Mended,
+    /// Whether an earlier rebuild had been cut short: what that set aside is beside `aside`.
+    pub is_resumed: bool,
 }
 
 /// Says that the database was exchanged and is not fit for use yet.
@@ -45,7 +47,7 @@ impl Tree {
         let first = scan.first().unwrap_or(Lsn(1));
         let mut named = logged_contents(&scan, first)?;
         let aside = free_name(env, dir)?;
-        let was_cut_short = is_unfinished(env, dir)?;
+        let is_resumed = is_unfinished(env, dir)?;
         let salvaged = meta::salvage(env.disk.as_ref(), dir, &aside, first.0.saturating_sub(1), |salvaged| {
             if !salvaged.unreadable.is_empty() {
                 named.extend(&salvaged.contents);
@@ -56,7 +58,7 @@ impl Tree {
         });
         let salvaged = salvaged.map_err(JournalError::from)?;
         let ground = Ground::open(env, dir, journal, Options::default())?;
-        let mended = if was_cut_short || !salvaged.unreadable.is_empty() {
+        let mended = if is_resumed || !salvaged.unreadable.is_empty() {
             mend(&ground, env.disk.as_ref(), &aside.join("files"))?
         } else {
             ground.journal.drain()?;
@@ -66,7 +68,7 @@ impl Tree {
         meta::forget_server(dir).map_err(JournalError::from)?;
         env.disk.remove(&dir.join(UNFINISHED))?;
         env.disk.sync_dir(dir)?;
-        Ok(Rebuilt { aside, salvaged, mended })
+        Ok(Rebuilt { aside, salvaged, mended, is_resumed })
     }
 }
 
@@ -91,11 +93,7 @@ fn logged_contents(scan: &crate::log::LogScan, first: Lsn) -> Result<HashSet<Con
 
 /// Whether a rebuild of this state folder was begun and did not come to its end.
 pub(super) fn is_unfinished(env: &Env, dir: &Path) -> std::io::Result<bool> {
-    match env.disk.open(&dir.join(UNFINISHED), OpenMode::Existing) {
-        Ok(_) => Ok(true),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(e) => Err(e),
-    }
+    is_there(env.disk.as_ref(), &dir.join(UNFINISHED))
 }
 
 fn free_name(env: &Env, dir: &Path) -> std::io::Result<PathBuf> {

@@ -1,4 +1,4 @@
-//! Owns copying files: few, large, and seldom.
+//! Owns what is done to files as wholes, seldom and of few: copying, removing, looking whether one is there.
 
 use super::{Disk, OpenMode};
 use std::io;
@@ -37,5 +37,17 @@ pub fn remove_if_there(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     match disk.remove(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
+    }
+}
+
+/// Whether there is a file at `path`.
+///
+/// # Errors
+/// What the file system says, except that there is none.
+pub fn is_there(disk: &dyn Disk, path: &Path) -> io::Result<bool> {
+    match disk.open(path, OpenMode::Existing) {
+        Ok(_) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(e),
     }
 }
