@@ -7,7 +7,6 @@ use super::load::Session;
 use super::types::NodeType;
 use super::work::Work;
 use crate::content::LocalContent;
-use crate::limits;
 use crate::meta::rows::{Ino, InodeRow, RowChange};
 use std::sync::Arc;
 
@@ -112,9 +111,6 @@ impl Tree {
     /// # Errors
     /// `NotFound`; `Unlisted` if the folder is not known; what the disk says.
     pub fn absent_behind(&self, ino: Ino, ahead: Ahead) -> Result<Vec<Arc<LocalContent>>> {
-        // Two windows are what is kept of guesses when room is short.
-        let room = self.core.contents.usage().limit_bytes / (2 * limits::GUESSED_SHARE);
-        let ahead = Ahead { bytes_max: ahead.bytes_max.min(room), ..ahead };
         self.edit(|session| {
             let files = session.files_behind(ino, ahead)?;
             session.absent_contents(files, ahead)

@@ -3,7 +3,7 @@
 
 use crate::content::LocalContent;
 use crate::hydrate::Hydrator;
-use crate::limits::{READ_AHEAD_BYTES_MIN, READ_AHEAD_SHARE};
+use crate::limits::GUESSED_SHARE;
 use crate::meta::rows::Ino;
 use crate::tree::{Ahead, Tree};
 use parking_lot::Mutex;
@@ -114,7 +114,8 @@ impl Walks {
                 walk.files
             };
             let beyond = files_max >= BEYOND_FROM;
-            let bytes_max = (means.cache_bytes / READ_AHEAD_SHARE).clamp(READ_AHEAD_BYTES_MIN, BYTES_MAX);
+            // Two windows are what is kept of guesses when room is short.
+            let bytes_max = (means.cache_bytes / (2 * GUESSED_SHARE)).min(BYTES_MAX);
             let ahead = Ahead { files_max, bytes_max, file_bytes_max: FILE_BYTES_MAX, beyond };
             let files = means.tree.absent_behind(from, ahead).unwrap_or_default();
             // The next window is asked for when a quarter of this one has been read.
