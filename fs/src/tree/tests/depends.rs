@@ -2,7 +2,6 @@
 
 use super::fixture::*;
 use crate::meta::rows::Ino;
-use crate::tree::RenameRequest;
 use tarn_proto::node::AttrChange;
 use tarn_proto::op::RenameMode;
 
@@ -47,11 +46,7 @@ fn a_moved_file_depends_on_what_made_room_for_it() {
     let mut device = Device::new();
     let (a, b) = (device.written(TOP, "a", b"a"), device.written(TOP, "b", b"b"));
     device.push();
-    let rename = |from: &str, to: &str| {
-        let (name, to_name) = (name(from), name(to));
-        let request = RenameRequest { parent: TOP, name, to_parent: TOP, to_name, mode: RenameMode::NoReplace };
-        device.tree.rename(&request).unwrap();
-    };
+    let rename = |from, to| device.rename((TOP, from), (TOP, to), RenameMode::NoReplace).unwrap();
     rename("b", "c");
     rename("a", "b");
     device.tree.set_attrs(b, &AttrChange { mode: Some(0o600), ..AttrChange::default() }).unwrap();

@@ -1,20 +1,9 @@
 //! What programs do, and what the server is asked to do about it.
 
 use super::fixture::*;
-use crate::meta::rows::Ino;
-use crate::tree::{NewNode, RenameRequest, TreeError};
+use crate::tree::{NewNode, TreeError};
 use tarn_proto::node::{AttrChange, NodeKind};
 use tarn_proto::op::{OpKind, Operation, RenameMode};
-
-fn rename(device: &Device, from: (Ino, &str), to: (Ino, &str), mode: RenameMode) -> Result<(), TreeError> {
-    device.tree.rename(&RenameRequest {
-        parent: from.0,
-        name: name(from.1),
-        to_parent: to.0,
-        to_name: name(to.1),
-        mode,
-    })
-}
 
 fn kinds(ops: &[Operation]) -> Vec<&'static str> {
     let kind = |op: &Operation| match op.kind {
@@ -74,7 +63,7 @@ fn a_temporary_file_renamed_over_a_published_one_is_its_next_version() {
     let created = device.push();
     let OpKind::Create { node, .. } = created[0].kind else { panic!() };
     let fresh = device.written(TOP, "doc.tmp", b"two");
-    rename(&device, (TOP, "doc.tmp"), (TOP, "doc"), RenameMode::Replace).unwrap();
+    device.rename((TOP, "doc.tmp"), (TOP, "doc"), RenameMode::Replace).unwrap();
     assert_eq!(device.lookup(TOP, "doc").unwrap().ino, fresh);
     assert!(matches!(device.tree.stat(old), Err(TreeError::NotFound)));
     let ops = device.push();
@@ -92,7 +81,7 @@ fn a_published_file_moved_over_another_is_a_rename() {
     device.written(TOP, "draft", b"new");
     device.written(TOP, "report", b"old");
     device.push();
-    rename(&device, (TOP, "draft"), (TOP, "report"), RenameMode::Replace).unwrap();
+    device.rename((TOP, "draft"), (TOP, "report"), RenameMode::Replace).unwrap();
     let ops = device.push();
     assert_eq!(kinds(&ops), ["rename"]);
     assert_eq!(device.list(TOP), ["report"]);
@@ -139,14 +128,14 @@ fn renames_follow_posix() {
     let inner = device.folder(dir, "inner").ino;
     device.written(TOP, "f", b"1");
     let refused = |result: Result<(), TreeError>| format!("{}", result.unwrap_err());
-    assert_eq!(refused(rename(&device, (TOP, "d"), (inner, "x"), RenameMode::Replace)), "invalid argument");
-    assert_eq!(refused(rename(&device, (TOP, "d"), (TOP, "f"), RenameMode::Replace)), "not a directory");
-    assert_eq!(refused(rename(&device, (TOP, "f"), (TOP, "d"), RenameMode::Replace)), "is a directory");
-    assert_eq!(refused(rename(&device, (TOP, "f"), (TOP, "d"), RenameMode::NoReplace)), "file exists");
+    assert_eq!(refused(device.rename((TOP, "d"), (inner, "x"), RenameMode::Replace)), "invalid argument");
+    assert_eq!(refused(device.rename((TOP, "d"), (TOP, "f"), RenameMode::Replace)), "not a directory");
+    assert_eq!(refused(device.rename((TOP, "f"), (TOP, "d"), RenameMode::Replace)), "is a directory");
+    assert_eq!(refused(device.rename((TOP, "f"), (TOP, "d"), RenameMode::NoReplace)), "file exists");
     assert_eq!(refused(device.tree.rmdir(TOP, &name("d"))), "directory not empty");
     assert_eq!(refused(device.tree.unlink(TOP, &name("d"))), "is a directory");
     assert_eq!(refused(device.tree.rmdir(TOP, &name("f"))), "not a directory");
-    rename(&device, (TOP, "f"), (TOP, "d"), RenameMode::Exchange).unwrap();
+    device.rename((TOP, "f"), (TOP, "d"), RenameMode::Exchange).unwrap();
     assert!(matches!(device.lookup(TOP, "f").unwrap().kind, NodeKind::Dir));
     assert!(matches!(device.lookup(TOP, "d").unwrap().kind, NodeKind::File));
 }

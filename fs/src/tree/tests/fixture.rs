@@ -4,7 +4,7 @@ use crate::content::Options;
 use crate::env::Env;
 use crate::journal::{Journal, JournalOptions, StateLock};
 use crate::meta::rows::{Ino, ROOT, Ticket};
-use crate::tree::{Identity, NewNode, Stat, Tree, TreeError};
+use crate::tree::{Identity, NewNode, RenameRequest, Stat, Tree, TreeError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tarn_proto::ids::{DeviceId, EpochId, JournalHash, NodeId, SpaceId, VersionId
 use tarn_proto::manifest::Manifest;
 use tarn_proto::name::Name;
 use tarn_proto::node::{Attrs, Content, FileVersion, NodeKind, NodeState};
-use tarn_proto::op::{OpKind, Operation};
+use tarn_proto::op::{OpKind, Operation, RenameMode};
 use tarn_proto::version::VersionVector;
 
 pub const SPACE: SpaceId = SpaceId([7; 16]);
@@ -144,6 +144,25 @@ impl Device {
         self.tree.closed(ino, true).unwrap();
     }
 
+    /// A file that the server has, written to and removed before that was sent.
+    pub fn removed_with_late_bytes(&mut self, text: &str) -> NodeId {
+        let ino = self.written(TOP, text, b"sent");
+        let OpKind::Create { node, .. } = self.push()[0].kind else { panic!("not created") };
+        self.write(ino, 0, b"late");
+        self.tree.unlink(TOP, &name(text)).unwrap();
+        node
+    }
+
+    pub fn rename(&self, from: (Ino, &str), to: (Ino, &str), mode: RenameMode) -> Result<(), TreeError> {
+        let ((parent, from), (to_parent, to)) = (from, to);
+        self.tree.rename(&RenameRequest { parent, name: name(from), to_parent, to_name: name(to), mode })
+    }
+
+    /// Renames over whatever is there.
+    pub fn renamed(&self, from: (Ino, &str), to: (Ino, &str)) {
+        self.rename(from, to, RenameMode::Replace).unwrap();
+    }
+
     pub fn read(&self, ino: Ino) -> Vec<u8> {
         let content = self.tree.content(ino).unwrap();
         match content.read(0, content.size_bytes() as usize).unwrap() {
@@ -203,6 +222,13 @@ impl Device {
             self.tree.settle(&answers, cursor(before), cursor(self.seq)).unwrap();
             all.extend(frozen.into_iter().map(|(_, op)| op));
         }
+    }
+
+    /// Sends what is ready, but only the first operation is answered.
+    pub fn sent_one(&mut self) {
+        let (ticket, op) = self.freeze().remove(0);
+        let answer = self.apply(&op);
+        self.tree.settle(&[(ticket, answer)], cursor(self.seq - 1), cursor(self.seq)).unwrap();
     }
 
     /// What the server answers to an operation that it applies.

@@ -2,12 +2,11 @@
 
 use super::fixture::*;
 use crate::meta::rows::{Ino, Ticket};
-use crate::tree::RenameRequest;
 use tarn_proto::api::{Answer, Outcome};
 use tarn_proto::change::{Change, Row};
 use tarn_proto::ids::NodeId;
 use tarn_proto::node::{AttrChange, Attrs, NodeKind, NodeState};
-use tarn_proto::op::{OpKind, Operation, RenameMode};
+use tarn_proto::op::{OpKind, Operation};
 use tarn_proto::version::VersionVector;
 
 const N: NodeId = NodeId([21; 16]);
@@ -99,10 +98,7 @@ fn attributes_that_were_never_sent_go_with_the_unlink_even_if_others_keep_the_fi
 #[test]
 fn bytes_that_were_never_sent_are_sent_if_others_keep_the_removed_file() {
     let mut device = Device::new();
-    let ino = device.written(TOP, "f", b"sent");
-    let OpKind::Create { node, .. } = device.push()[0].kind else { panic!() };
-    device.write(ino, 0, b"late");
-    device.tree.unlink(TOP, &name("f")).unwrap();
+    let node = device.removed_with_late_bytes("f");
     let frozen = device.freeze();
     let [(_, Operation { kind: OpKind::Unlink { .. }, .. })] = &frozen[..] else { panic!("{frozen:?}") };
     let rows = vec![node_row(node, file()), entry_row(root(), "f", None), entry_row(root(), "g", Some(node))];
@@ -149,9 +145,7 @@ fn a_displaced_file_that_others_bring_back_shows_theirs() {
     let OpKind::Create { node, .. } = device.push()[0].kind else { panic!() };
     let change = AttrChange { mode: Some(0o600), ..AttrChange::default() };
     device.tree.set_attrs(ino, &change).unwrap();
-    let (name, to_name) = (name("other"), name("f"));
-    let request = RenameRequest { parent: TOP, name, to_parent: TOP, to_name, mode: RenameMode::Replace };
-    device.tree.rename(&request).unwrap();
+    device.renamed((TOP, "other"), (TOP, "f"));
     device.push();
     device.pull(vec![node_row(node, file()), entry_row(root(), "g", Some(node))]);
     assert_eq!(device.lookup(TOP, "g").unwrap().attrs.mode, 0o644);
@@ -171,10 +165,7 @@ fn an_open_file_that_is_removed_keeps_its_attributes() {
 #[test]
 fn bytes_that_were_never_sent_are_sent_when_another_name_of_the_removed_file_comes() {
     let mut device = Device::new();
-    let ino = device.written(TOP, "f", b"sent");
-    let OpKind::Create { node, .. } = device.push()[0].kind else { panic!() };
-    device.write(ino, 0, b"late");
-    device.tree.unlink(TOP, &name("f")).unwrap();
+    let node = device.removed_with_late_bytes("f");
     let frozen = device.freeze();
     // Others have made a link that this device has not heard of.
     answer(&mut device, &frozen[0], Outcome::Applied, vec![entry_row(root(), "f", None)]);
@@ -189,9 +180,7 @@ fn attributes_of_a_file_that_a_later_operation_brings_back_are_what_the_server_h
     device.pull(vec![node_row(N, file()), entry_row(root(), "f", Some(N))]);
     let change = AttrChange { mode: Some(0o600), ..AttrChange::default() };
     device.tree.set_attrs(device.at("/f"), &change).unwrap();
-    let (name, to_name) = (name("f"), name("g"));
-    let request = RenameRequest { parent: TOP, name, to_parent: TOP, to_name, mode: RenameMode::Replace };
-    device.tree.rename(&request).unwrap();
+    device.renamed((TOP, "f"), (TOP, "g"));
     let frozen = device.freeze();
     // Others had removed it: the change of attributes comes too late, the rename wins.
     answer(&mut device, &frozen[0], Outcome::Merged, vec![gone(N), entry_row(root(), "f", None)]);

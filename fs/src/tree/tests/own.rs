@@ -193,10 +193,7 @@ fn what_was_sent_before_a_restart_is_not_sent_again() {
         let ino = device.written(TOP, "f", &bytes);
         device.freeze();
         let mut device = device.kill();
-        let (ticket, op) = device.freeze().remove(0);
-        let answer = device.apply(&op);
-        let at = cursor(device.seq);
-        device.tree.settle(&[(ticket, answer)], cursor(at.seq - 1), at).unwrap();
+        device.sent_one();
         let item = device.tree.queue(10).unwrap().remove(0);
         assert!(device.tree.content(ino).unwrap().is_dirty(), "nobody knows what was written since");
         device.tree.prepare(item.ticket).unwrap().unwrap();
@@ -214,10 +211,7 @@ fn what_was_written_after_the_freeze_point_is_not_unchanged() {
     let ino = device.written(TOP, "f", b"sent");
     device.freeze();
     let mut device = device.kill();
-    let (ticket, op) = device.freeze().remove(0);
-    let answer = device.apply(&op);
-    let at = cursor(device.seq);
-    device.tree.settle(&[(ticket, answer)], cursor(at.seq - 1), at).unwrap();
+    device.sent_one();
     let item = device.tree.queue(10).unwrap().remove(0);
     device.tree.prepare(item.ticket).unwrap().unwrap();
     device.write(ino, 0, b"late");
@@ -233,14 +227,7 @@ fn a_version_that_came_while_a_rename_was_queued_is_shown_after_its_answer() {
     let mut device = Device::new();
     let ino = device.written(TOP, "f", b"mine");
     let op = device.push().remove(0);
-    let request = crate::tree::RenameRequest {
-        parent: TOP,
-        name: name("f"),
-        to_parent: TOP,
-        to_name: name("g"),
-        mode: tarn_proto::op::RenameMode::Replace,
-    };
-    device.tree.rename(&request).unwrap();
+    device.renamed((TOP, "f"), (TOP, "g"));
     let vector = tarn_proto::version::VersionVector::default().with(ME, op.counter).with(OTHER, 4);
     device.pull(vec![node_row(node_of(&op), remote_file(b"theirs!", vector, OTHER))]);
     assert_local(&device, ino, b"mine", "while the rename is queued");

@@ -116,6 +116,44 @@ fn a_rebuild_that_was_cut_short_is_done_again_before_anything_is_mounted() {
 }
 
 #[test]
+fn what_an_interrupted_rebuild_could_not_read_is_mended_by_the_next() {
+    let mut report = None;
+    let mut device = busy().closed(|dir| {
+        let (path, env) = (dir.join(FILE_NAME), crate::env::Env::real());
+        overwrite_page(&path, leaf_in_the_middle(&path, "inode"));
+        let mark = |_: &crate::meta::Salvaged| std::fs::write(dir.join("rebuilding"), "");
+        let salvaged = crate::meta::salvage(env.disk.as_ref(), dir, &dir.join("damaged-1"), 0, mark).unwrap();
+        assert_eq!(salvaged.unreadable, ["inode"]);
+        report = Some(crate::tree::Tree::rebuild(&env, dir).unwrap());
+    });
+    let Rebuilt { salvaged, mended, is_resumed, .. } = report.unwrap();
+    assert!(is_resumed && salvaged.unreadable.is_empty() && mended.dropped_count > 0);
+    let copies: Vec<Vec<u8>> = mended.files.iter().map(|path| std::fs::read(path).unwrap()).collect();
+    device.pull_all();
+    device.push();
+    for n in 0..COUNT {
+        let is_in_tree = bytes_in_tree(&device, n).is_some_and(|bytes| bytes == bytes_of(n));
+        let is_named = mended.lost.contains(&format!("file {n}"));
+        assert!(is_in_tree || copies.contains(&bytes_of(n)) || is_named, "file {n} is gone");
+    }
+    assert!(device.tree.queue(10_000).unwrap().is_empty(), "nothing is stuck");
+}
+
+#[test]
+fn a_folder_that_is_kept_for_what_is_queued_in_it_stays_when_rows_are_mended() {
+    let mut device = busy();
+    let dir = device.at("/dir");
+    let tarn_proto::op::OpKind::Create { place, .. } = device.freeze().remove(0).1.kind else { panic!("not created") };
+    device
+        .pull(vec![entry_row(root(), "dir", None), tarn_proto::change::Row::Node { node: place.parent, state: None }]);
+    device.journal.drain().unwrap();
+    let (device, report) = rebuilt(device, |path| overwrite_page(path, leaf_in_the_middle(path, "content")));
+    assert_eq!(report.salvaged.unreadable, ["content"]);
+    let entries = device.journal.readers().get().unwrap().local_entries_all().unwrap();
+    assert!(entries.iter().any(|(_, text, row)| *text == name("dir") && row.ino == Some(dir)));
+}
+
+#[test]
 fn without_a_database_the_log_brings_back_what_it_still_has() {
     let (mut device, report) = rebuilt(busy(), overwrite);
     assert!(report.salvaged.unreadable.contains(&"mark") && report.salvaged.contents.is_empty());

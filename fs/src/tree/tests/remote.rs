@@ -59,14 +59,7 @@ fn remote_renames_and_removals_show() {
 fn a_local_rename_hides_the_remote_name_until_it_is_answered() {
     let mut device = Device::new();
     device.pull(vec![node_row(N, theirs(b"1", 1)), entry_row(root(), "a", Some(N))]);
-    let request = crate::tree::RenameRequest {
-        parent: TOP,
-        name: name("a"),
-        to_parent: TOP,
-        to_name: name("mine"),
-        mode: tarn_proto::op::RenameMode::Replace,
-    };
-    device.tree.rename(&request).unwrap();
+    device.renamed((TOP, "a"), (TOP, "mine"));
     // Meanwhile the other device has renamed it, too, and was first.
     device.pull(vec![entry_row(root(), "a", None), entry_row(root(), "yours", Some(N))]);
     let frozen = device.freeze();
@@ -280,16 +273,9 @@ fn a_write_that_was_prepared_before_a_conflict_has_not_seen_what_stayed() {
     let ops = device.push();
     let tarn_proto::op::OpKind::Create { node, .. } = ops[0].kind else { panic!() };
     device.write(ino, 0, b"mine");
-    let request = crate::tree::RenameRequest {
-        parent: TOP,
-        name: name("f"),
-        to_parent: TOP,
-        to_name: name("g"),
-        mode: tarn_proto::op::RenameMode::Replace,
-    };
     let first = device.tree.queue(10).unwrap()[0].ticket;
     device.tree.prepare(first).unwrap().unwrap();
-    device.tree.rename(&request).unwrap();
+    device.renamed((TOP, "f"), (TOP, "g"));
     device.write(ino, 0, b"more");
     device.tree.unprepare(first);
     let tickets: Vec<_> = device.tree.queue(10).unwrap().iter().map(|item| item.ticket).collect();
