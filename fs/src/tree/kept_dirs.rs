@@ -45,6 +45,9 @@ impl Session<'_> {
         let mut names = Vec::new();
         for (parent, name, new) in &entries {
             let Some(parent) = self.known_ino(*parent)? else { continue };
+            if self.is_queued_here(parent, name) {
+                continue;
+            }
             let Some(child) = self.shown(parent, name)?.filter(|child| busy.contains(child)) else { continue };
             let node = self.inode(child)?.node;
             let stays = *new == node;
@@ -55,6 +58,12 @@ impl Session<'_> {
             }
         }
         Ok(names)
+    }
+
+    /// Whether what a name shows is a queued operation's doing: its row stays as long as the operation is queued, and a row
+    /// of ours in its place would be let go of sooner.
+    fn is_queued_here(&self, parent: Ino, name: &Name) -> bool {
+        self.state.overlay.get(parent, name).is_some_and(|row| row.ticket != KEPT)
     }
 
     fn would_close_cycle(

@@ -48,6 +48,25 @@ fn a_folder_that_others_move_keeps_its_inode() {
 }
 
 #[test]
+fn a_folder_renamed_over_a_removed_one_stays_though_the_removal_comes_back_first() {
+    let mut device = Device::new();
+    device.folder(TOP, "a");
+    let dir = device.folder(TOP, "b").ino;
+    device.push();
+    device.tree.rmdir(TOP, &name("a")).unwrap();
+    device.written(dir, "new", b"mine");
+    device.renamed((TOP, "b"), (TOP, "a"));
+    device.pull(vec![entry_row(root(), "a", None)]);
+    let frozen = device.freeze();
+    for sent in &frozen[..2] {
+        let rows = device.apply(&sent.1).changes.into_iter().map(|change| change.row).collect();
+        answer(&mut device, sent, Outcome::Applied, rows);
+    }
+    assert_eq!(device.list(TOP), ["a"]);
+    assert_eq!(device.at("/a"), dir);
+}
+
+#[test]
 fn what_is_queued_in_a_folder_moves_with_it() {
     let (mut device, dir) = with_folder();
     let ino = device.written(dir, "new", b"mine");
