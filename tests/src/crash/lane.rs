@@ -156,7 +156,7 @@ impl Lane {
         self.held = None;
         self.planned.clear();
         let found = observe(&self.root).with_context(|| format!("{} cannot be read", self.name))?;
-        let in_flight = self.in_flight.take();
+        let in_flight = self.in_flight.clone();
         let judged = match crash {
             Crash::Daemon => verdict::after_kill(&self.state, in_flight.as_ref(), &found),
             Crash::Power => verdict::after_cut(&self.base, &self.calls, self.synced, in_flight.as_ref(), &found),
@@ -173,6 +173,7 @@ impl Lane {
         }
         self.state = State::of(&found);
         self.base = self.state.clone();
+        self.in_flight = None;
         self.calls.clear();
         self.synced = 0;
         Ok(())
@@ -193,7 +194,7 @@ impl Lane {
     }
 
     fn recent(&self) -> String {
-        let calls: Vec<String> = self.calls.iter().rev().take(30).map(short).collect();
+        let calls: Vec<String> = self.calls.iter().rev().take(400).map(short).collect();
         format!("last calls first: {}", calls.join(", "))
     }
 }

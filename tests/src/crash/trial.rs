@@ -73,7 +73,8 @@ fn run_seeded(server: &Server, device: &Device, plan: Plan, break_it: Break<'_>)
         figures.idle += u64::from(!was_queued);
         figures.calls += lanes.iter().map(|lane| lane.count() as u64).sum::<u64>();
         let number = figures.crashes + figures.idle;
-        compare(&mut lanes, plan.crash).with_context(|| format!("after crash {number}"))?;
+        let compared = compare(&mut lanes, plan.crash);
+        compared.map_err(|e| e.context(format!("after crash {number}; {}", later(&mut lanes, plan.crash, device))))?;
         if number.is_multiple_of(WAIT_EVERY) || figures.crashes == plan.crashes {
             device.wait()?;
             shown(&lanes, &other).with_context(|| format!("on another device, after crash {number}"))?;
@@ -117,6 +118,17 @@ fn crash_once(device: &Device, lanes: &mut [Lane], evicts: bool, seed: &mut Seed
 
 fn within_moment(moment: Duration, working: &[thread::ScopedJoinHandle<'_, Result<()>>]) -> bool {
     within(moment, || working.iter().any(thread::ScopedJoinHandle::is_finished))
+}
+
+/// Whether what was wrong is so for good.
+fn later(lanes: &mut [Lane], crash: Crash, device: &Device) -> String {
+    if let Err(e) = device.wait() {
+        return format!("and it cannot be sent: {e:#}");
+    }
+    match compare(lanes, crash) {
+        Ok(()) => "once everything is sent it is right".to_owned(),
+        Err(_) => "once everything is sent it is still wrong".to_owned(),
+    }
 }
 
 fn compare(lanes: &mut [Lane], crash: Crash) -> Result<()> {

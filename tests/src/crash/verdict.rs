@@ -14,11 +14,12 @@ const SMALL_BYTES_MAX: usize = 64 << 10;
 /// # Errors
 /// What is found instead.
 pub fn after_kill(state: &State, in_flight: Option<&Call>, found: &Tree) -> Result<(), String> {
-    let Err(first) = same(state, found, &exactly) else { return Ok(()) };
-    if in_flight.is_some_and(|call| same(&with(state, call), found, &exactly).is_ok() || is_part(state, call, found)) {
-        return Ok(());
+    let Err(without) = same(state, found, &exactly) else { return Ok(()) };
+    let Some(call) = in_flight else { return Err(without) };
+    match same(&with(state, call), found, &exactly) {
+        Err(done) if !is_part(state, call, found) => Err(format!("{without}; or, with the call in flight, {done}")),
+        _ => Ok(()),
     }
-    Err(first)
 }
 
 /// After a power cut: a state that existed, no older than what was synced. Of a large file each page is as it was at
