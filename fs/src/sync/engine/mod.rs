@@ -21,9 +21,11 @@
 
 mod pull;
 mod push;
+mod reading;
 #[cfg(test)]
 mod tests;
 mod upload;
+mod view;
 
 use super::backoff::Backoff;
 use super::event::{Action, Event, Failure};
@@ -35,91 +37,14 @@ use crate::meta::rows::Ticket;
 use crate::remote::RemoteError;
 use crate::tree::{QueueItem, Readiness};
 use pull::PullState;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use reading::Reading;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 use tarn_proto::error::ErrorCode;
 use tarn_proto::limits::PUSH_OPS_MAX;
 use upload::Group;
 
-/// Why the engine does nothing until a person acts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Held {
-    /// The device's token is void.
-    SignedOut,
-    /// The device's state was restored from a backup, and it must be enrolled anew by signing in.
-    MustSignInAnew,
-}
-
-/// The last thing that went wrong.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LastError {
-    /// When.
-    pub at: Duration,
-    /// What.
-    pub reason: String,
-    /// Whether it passes by itself: the server is away or busy.
-    pub is_passing: bool,
-}
-
-/// An operation whose content could not be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stuck {
-    /// Which.
-    pub ticket: Ticket,
-    /// When that was found.
-    pub at: Duration,
-    /// Why.
-    pub reason: String,
-}
-
-/// How the engine stands, for status.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EngineView {
-    /// The notice socket.
-    pub link: LinkState,
-    /// Whether requests may be made.
-    pub is_gate_open: bool,
-    /// Attempts that failed since the last success.
-    pub failures: u32,
-    /// What holds everything.
-    pub held: Option<Held>,
-    /// The last thing that went wrong since the start.
-    pub last_error: Option<LastError>,
-    /// Operations that are overtaken.
-    pub parked_count: usize,
-    /// Contents that could not be read and are tried again.
-    pub stuck: Vec<Stuck>,
-    /// Contents being sent.
-    pub uploading_count: usize,
-    /// Whether a push is under way.
-    pub is_pushing: bool,
-    /// Whether a pull is under way.
-    pub is_pulling: bool,
-}
-
-impl EngineView {
-    /// Whether the server is known to be out of reach: whoever wants bytes is told at once.
-    pub fn is_known_offline(&self) -> bool {
-        self.held.is_some() || (self.link != LinkState::Online && self.failures > 0)
-    }
-}
-
-/// Reading the queue.
-#[derive(Debug, Default)]
-struct Reading {
-    is_running: bool,
-    /// The queue changed since it was read.
-    is_stale: bool,
-    /// What is being read is old already: answers were applied meanwhile.
-    discard: bool,
-    /// Whether the last read came back full: there is more behind.
-    was_full: bool,
-    /// Answers were applied since: what waited for them may go.
-    is_freed: bool,
-    /// Whether it was ever asked for.
-    is_ever: bool,
-    at: Duration,
-}
+pub use view::{EngineView, Held, LastError, Stuck};
 
 /// The sync engine of one space.
 #[derive(Debug)]
@@ -205,28 +130,6 @@ impl Engine {
         actions
     }
 
-    /// How the engine stands.
-    pub fn view(&self, now: Duration) -> EngineView {
-        EngineView {
-            link: self.link,
-            is_gate_open: self.gate.is_open(now),
-            failures: self.gate.failures(),
-            held: self.held,
-            last_error: self.last_error.clone(),
-            parked_count: self.parked_count,
-            stuck: self.stuck(),
-            uploading_count: self.groups.values().map(|group| group.tickets.len()).sum(),
-            is_pushing: self.is_pushing,
-            is_pulling: self.pull.is_running,
-        }
-    }
-
-    fn stuck(&self) -> Vec<Stuck> {
-        let is_stuck = |ticket: &Ticket| matches!(self.stages.get(ticket), Some(Stage::Delayed { is_error: true, .. }));
-        let unreadable = self.unreadable.iter().filter(|(ticket, _)| is_stuck(ticket));
-        unreadable.map(|(&ticket, (at, reason))| Stuck { ticket, at: *at, reason: reason.clone() }).collect()
-    }
-
     fn apply(&mut self, event: Event, now: Duration, actions: &mut Vec<Action>) {
         match event {
             Event::Start => self.start(),
@@ -300,7 +203,7 @@ impl Engine {
 
     fn plan(&mut self, now: Duration) -> Plan {
         let context =
-            Context { stages: &self.stages, frozen: &self.sent, urged: self.urged, read_at: self.reading.at, now };
+            Context { stages: &self.stages, frozen: &self.sent, urged: self.urged, read_at: self.reading.at(), now };
         let plan = plan_batch(&self.items, &context);
         self.parked_count = plan.parked.len();
         plan
@@ -387,79 +290,6 @@ impl Engine {
         self.hold_if_signed_out(error);
     }
 
-    /// The queue is read when it changed: at once when it was quiet, or when all that went is settled and other
-    /// operations waited for that; else less often the longer it is, for reading costs programs the tree's lock.
-    fn pump_reading(&mut self, now: Duration, actions: &mut Vec<Action>) -> Option<Duration> {
-        if self.reading.is_running || !self.reading.is_stale {
-            return None;
-        }
-        let untouched = self.items.len() - self.stages.len().min(self.items.len());
-        let is_busy = self.is_pushing || !self.groups.is_empty();
-        if is_busy && untouched >= limits::QUEUE_WINDOW / 2 {
-            return None; // there is enough to do; what is under way wakes us
-        }
-        let is_wanted = self.reading.is_freed && !is_busy && self.settling_count == 0;
-        let spacing = READ_SPACING + READ_SPACING_PER_ITEM * self.items.len() as u32;
-        let due = if is_wanted { now } else { self.reading.at + spacing };
-        if now < due && self.reading.is_ever {
-            return Some(due);
-        }
-        self.reading = Reading { is_running: true, is_ever: true, at: now, ..Reading::default() };
-        actions.push(Action::ReadQueue { max: limits::QUEUE_WINDOW });
-        None
-    }
-
-    fn queue_read(&mut self, items: Vec<QueueItem>, now: Duration) {
-        self.reading.is_running = false;
-        if self.reading.discard {
-            self.reading.discard = false;
-            self.reading.is_stale = true;
-            return;
-        }
-        self.reading.at = now;
-        self.reading.was_full = items.len() >= limits::QUEUE_WINDOW;
-        self.items = items;
-        self.remember_frozen();
-        self.forget_gone();
-        self.rest_if_quiet();
-    }
-
-    /// Once nothing is queued, the next change has nothing to be gathered with.
-    fn rest_if_quiet(&mut self) {
-        if self.items.is_empty() && !self.reading.is_stale {
-            self.upload_pace.rest();
-            self.push_pace.rest();
-        }
-    }
-
-    /// Takes note of what an earlier run may have sent, in the order of counters.
-    fn remember_frozen(&mut self) {
-        let known = |item: &&QueueItem| !self.sent.contains_key(&item.ticket);
-        let frozen = self.items.iter().filter(known);
-        let mut frozen: Vec<(u64, Ticket)> = frozen.filter_map(|item| Some((item.frozen?, item.ticket))).collect();
-        frozen.sort_unstable();
-        self.remember_sent(frozen.into_iter().map(|(_, ticket)| ticket));
-    }
-
-    /// Takes note of operations that get their counters now, in this order.
-    fn remember_sent(&mut self, tickets: impl IntoIterator<Item = Ticket>) {
-        for ticket in tickets {
-            self.sent.entry(ticket).or_insert(self.sent_count);
-            self.sent_count += 1;
-        }
-    }
-
-    /// Forgets operations that are in the queue no more, unless something is under way for them.
-    fn forget_gone(&mut self) {
-        let present: HashSet<Ticket> = self.items.iter().map(|item| item.ticket).collect();
-        self.stages.retain(|ticket, stage| {
-            let is_idle = matches!(stage, Stage::Wanted { .. } | Stage::Delayed { .. } | Stage::Uploaded);
-            present.contains(ticket) || !is_idle
-        });
-        self.sent.retain(|ticket, _| present.contains(ticket) || self.stages.contains_key(ticket));
-        self.unreadable.retain(|ticket, _| self.stages.contains_key(ticket));
-    }
-
     /// A request succeeded: the network is there.
     fn succeeded(&mut self) {
         self.gate.succeed();
@@ -518,11 +348,6 @@ impl Engine {
         }
     }
 }
-
-/// Time between two reads of the queue.
-const READ_SPACING: Duration = Duration::from_millis(1);
-/// More of it for each operation that is known already.
-const READ_SPACING_PER_ITEM: Duration = Duration::from_micros(25);
 
 fn earliest(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
     match (a, b) {

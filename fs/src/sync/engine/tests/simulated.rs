@@ -4,7 +4,7 @@
 
 use super::*;
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// One operation of a random queue.
 #[derive(Debug, Clone)]

@@ -1,14 +1,15 @@
 //! A tree in memory for tests: keeps the rules that `vfs` leaves to the tree, and can be told that a folder is not
 //! listed or that bytes are not here.
 
+mod content;
+
 use super::ports::{BringError, FileContent, Lister, Listing, Space, TreePort};
 use super::{Options, Ports, Stale, Vfs};
-use crate::content::Read;
 use crate::env::{Clock, RealClock};
-use crate::meta::ranges::RangeSet;
 use crate::meta::rows::{Ino, ROOT};
 use crate::tree::{DirEntry, NewNode, NodeType, RenameRequest, Stat, SyncState, TreeError};
 use async_trait::async_trait;
+use content::Bytes;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
@@ -18,17 +19,9 @@ use tarn_proto::name::Name;
 use tarn_proto::node::{AttrChange, Attrs, NodeKind};
 use tarn_proto::op::RenameMode;
 
+pub(crate) use content::{FakeContent, FakeNetwork, Network};
+
 type Result<T> = std::result::Result<T, TreeError>;
-
-#[derive(Debug, Default)]
-struct Bytes {
-    bytes: Vec<u8>,
-    missing: RangeSet,
-}
-
-/// Bytes of a file, some of which may be missing.
-#[derive(Debug, Default)]
-pub(crate) struct FakeContent(Mutex<Bytes>, Arc<FakeNetwork>);
 
 #[derive(Debug)]
 struct Node {
@@ -54,30 +47,6 @@ struct State {
 /// The tree.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct FakeTree(Arc<Mutex<State>>, pub Arc<FakeNetwork>);
-
-/// What the bringer does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Network {
-    /// Brings everything at once.
-    Up,
-    /// Is known to be down.
-    Down,
-    /// Never answers.
-    Silent,
-}
-
-/// The way to what is not here.
-#[derive(Debug)]
-pub(crate) struct FakeNetwork {
-    pub state: Mutex<Network>,
-    pub asked_soon: Mutex<Vec<Range<u64>>>,
-}
-
-impl Default for FakeNetwork {
-    fn default() -> Self {
-        Self { state: Mutex::new(Network::Up), asked_soon: Mutex::default() }
-    }
-}
 
 fn node_of(ino: Ino) -> NodeId {
     let mut id = [0; 16];
@@ -404,52 +373,6 @@ impl Listing for FakeListing {
         entries.sort_by_key(|entry| entry.cookie);
         entries.truncate(max);
         Ok(entries)
-    }
-}
-
-#[async_trait]
-impl FileContent for FakeContent {
-    fn size_bytes(&self) -> u64 {
-        self.0.lock().bytes.len() as u64
-    }
-
-    fn read(&self, offset: u64, len: usize) -> Result<Read> {
-        let content = self.0.lock();
-        let start = (offset as usize).min(content.bytes.len());
-        let end = (start + len).min(content.bytes.len());
-        let missing = content.missing.within(start as u64..end as u64);
-        let bytes = || content.bytes[start..end].to_vec().into();
-        Ok(if missing.is_empty() { Read::Bytes(bytes()) } else { Read::Missing(missing) })
-    }
-
-    fn missing(&self, range: Range<u64>) -> Vec<Range<u64>> {
-        self.0.lock().missing.within(range)
-    }
-
-    fn present_bytes(&self) -> u64 {
-        let content = self.0.lock();
-        content.bytes.len() as u64 - content.missing.len_bytes()
-    }
-
-    async fn need(&self, ranges: &[Range<u64>]) -> std::result::Result<(), BringError> {
-        self.1.reach().await?;
-        ranges.iter().for_each(|range| self.0.lock().missing.remove(range.clone()));
-        Ok(())
-    }
-
-    fn soon(&self, ranges: Vec<Range<u64>>) {
-        self.1.asked_soon.lock().extend(ranges);
-    }
-}
-
-impl FakeNetwork {
-    async fn reach(&self) -> std::result::Result<(), BringError> {
-        let state = *self.state.lock();
-        match state {
-            Network::Up => Ok(()),
-            Network::Down => Err(BringError::Unreachable),
-            Network::Silent => std::future::pending().await,
-        }
     }
 }
 
