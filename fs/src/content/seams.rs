@@ -30,11 +30,17 @@ pub trait SmallLog: Send + Sync + Debug {
     /// Appends the row of a backing file that is about to be written. With `durable` it survives
     /// power loss when this returns: an older row says something about the file that stops being true.
     /// Without, the record counts as unsynced: recovery stops before it if [`super::Contents::backing_has`]
-    /// says that its bytes did not reach the disk.
+    /// says that its bytes did not reach the disk. Returns the record's place.
     ///
     /// # Errors
     /// The log's; nothing was changed then.
-    fn mark_open(&self, no: ContentNo, row: &ContentRow, durable: bool) -> io::Result<()>;
+    fn mark_open(&self, no: ContentNo, row: &ContentRow, durable: bool) -> io::Result<u64>;
+    /// Says that all of a backing file reached the disk, which is about to be shortened to `size_bytes`: unsynced records
+    /// before this one ask for no more of it. Survives power loss when this returns. Returns the record's place.
+    ///
+    /// # Errors
+    /// The log's; nothing was changed then.
+    fn ask_less(&self, no: ContentNo, size_bytes: u64) -> io::Result<u64>;
     /// Appends the row of a content that came to rest: what is written later is logged later. It survives
     /// kill -9 with whatever is flushed next. Returns its place in the log.
     ///

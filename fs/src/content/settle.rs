@@ -210,6 +210,8 @@ impl Contents {
             return Err(ContentError::Dirty);
         }
         if let Body::File(file) = &state.body {
+            let file = file.clone();
+            content.ask_less(file.as_ref(), state, new_base.content.size)?;
             file.set_len(new_base.content.size)?;
         }
         LocalContent::spoil_snapshots(state);

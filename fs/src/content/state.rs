@@ -71,6 +71,8 @@ pub(super) struct State {
     pub(super) logged_upto: u64,
     /// The place in the log of the last row that says more than the database may say yet.
     pub(super) noted_upto: u64,
+    /// How long the backing file must be for recovery to go on beyond an unsynced record, and that record's place.
+    pub(super) asked: Option<(u64, u64)>,
     pub(super) open_for_writing: bool,
     /// While replaying: how long the backing file was when it was found.
     pub(super) found_bytes: Option<u64>,
@@ -135,6 +137,7 @@ impl State {
             logged: RangeSet::new(),
             logged_upto: 0,
             noted_upto: 0,
+            asked: None,
             open_for_writing: false,
             found_bytes: None,
             is_named: false,
@@ -250,6 +253,12 @@ impl State {
     pub(super) fn note_logged(&mut self, range: Range<u64>, place: u64) {
         self.logged.insert(range);
         self.logged_upto = self.logged_upto.max(place);
+    }
+
+    /// Notes that an unsynced record asks for this length of the backing file.
+    pub(super) fn ask(&mut self, bytes: u64, place: u64) {
+        let most = self.asked.map_or(0, |(bytes, _)| bytes);
+        self.asked = Some((bytes.max(most), place));
     }
 
     /// Forgets what recovery would not find in the log any more, if that is all of it.

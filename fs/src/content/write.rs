@@ -266,9 +266,13 @@ impl LocalContent {
         state.open_for_writing = true;
         let mut row = state.row();
         row.is_dirty = true;
-        if let Err(e) = self.shared.log()?.mark_open(self.no, &row, durable) {
-            state.open_for_writing = false;
-            return Err(e.into());
+        match self.shared.log()?.mark_open(self.no, &row, durable) {
+            Ok(place) if !durable => state.ask(row.size_bytes, place),
+            Ok(_) => {}
+            Err(e) => {
+                state.open_for_writing = false;
+                return Err(e.into());
+            }
         }
         state.note_marked();
         Ok(())
@@ -333,6 +337,7 @@ impl LocalContent {
             // `backing_has` goes by the file's end, which must not overtake the bytes before it.
             file.sync_data()?;
         }
+        self.ask_less(file.as_ref(), state, size_bytes)?;
         file.set_len(size_bytes)?;
         if state.base.is_none() && state.logged.is_empty() {
             return Ok(());
@@ -346,6 +351,18 @@ impl LocalContent {
             Err(_) => state.note_resized(size_bytes),
         }
         Ok(logged?)
+    }
+
+    /// Before a backing file gets shorter: recovery, which goes by its length where it was not synced when it was marked,
+    /// must not take it for one that did not reach the disk, and all that came after for something that never happened.
+    pub(super) fn ask_less(&self, file: &dyn DiskFile, state: &mut State, size_bytes: u64) -> io::Result<()> {
+        let is_asked = |(asked, place): (u64, u64)| size_bytes < asked && place > self.shared.ask_left_behind();
+        if state.asked.is_some_and(is_asked) {
+            file.sync_data()?;
+            self.shared.sync_name(self.no)?;
+            state.asked = Some((size_bytes, self.shared.log()?.ask_less(self.no, size_bytes)?));
+        }
+        Ok(())
     }
 
     fn zero_file(&self, file: &Arc<dyn DiskFile>, state: &mut State, range: Range<u64>) -> Result<(), ContentError> {

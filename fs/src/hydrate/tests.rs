@@ -37,8 +37,12 @@ impl SmallLog for Forgetful {
         Ok(())
     }
 
-    fn mark_open(&self, _: ContentNo, _: &ContentRow, _: bool) -> io::Result<()> {
-        Ok(())
+    fn mark_open(&self, _: ContentNo, _: &ContentRow, _: bool) -> io::Result<u64> {
+        Ok(0)
+    }
+
+    fn ask_less(&self, _: ContentNo, _: u64) -> io::Result<u64> {
+        Ok(0)
     }
 
     fn note(&self, _: ContentNo, _: &ContentRow) -> io::Result<u64> {

@@ -14,7 +14,8 @@ pub enum Record {
         /// What changes.
         rows: Vec<RowChange>,
         /// Backing files that it speaks of before they were synced, with the size each must have:
-        /// where one is shorter, this record and all later ones never happened.
+        /// where one is shorter, this record and all later ones never happened - unless a later record asks for less of it,
+        /// which is logged when all of it was synced and it is about to be shortened.
         unsynced: Vec<(ContentNo, u64)>,
     },
     /// Bytes of a small content.

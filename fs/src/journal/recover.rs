@@ -101,9 +101,8 @@ type Replayed = (Vec<Pending>, Option<Stopped>);
 fn replay(scan: &LogScan, applied: Lsn, sink: &mut dyn RecoverySink) -> Result<Replayed, JournalError> {
     let mut batch = Vec::new();
     for record in scan.replay(applied.next()) {
-        let (lsn, payload) = record?;
-        let record = Record::decode(&payload).map_err(|detail| JournalError::Record { lsn: lsn.0, detail })?;
-        if let Some(content) = first_missing(&record, sink)? {
+        let (lsn, record) = decoded(record?)?;
+        if let Some(content) = first_missing(scan, lsn, &record, sink)? {
             return Ok((batch, Some(Stopped { before: lsn, content })));
         }
         let job = recover_one(record, sink).map_err(JournalError::Content)?;
@@ -112,14 +111,47 @@ fn replay(scan: &LogScan, applied: Lsn, sink: &mut dyn RecoverySink) -> Result<R
     Ok((batch, None))
 }
 
-fn first_missing(record: &Record, sink: &mut dyn RecoverySink) -> Result<Option<ContentNo>, JournalError> {
-    let Record::Work { unsynced, .. } = record else { return Ok(None) };
-    for &(no, len_bytes) in unsynced {
-        if !sink.backing_has(no, len_bytes).map_err(JournalError::Content)? {
+fn first_missing(
+    scan: &LogScan,
+    lsn: Lsn,
+    record: &Record,
+    sink: &mut dyn RecoverySink,
+) -> Result<Option<ContentNo>, JournalError> {
+    for &(no, len_bytes) in unsynced_of(record) {
+        let is_there = sink.backing_has(no, len_bytes).map_err(JournalError::Content)?;
+        if !is_there && !is_less_asked_later(scan, lsn, no, sink)? {
             return Ok(Some(no));
         }
     }
     Ok(None)
+}
+
+/// Whether a later record asks for no more of a content's backing file than there is: all of it had reached the disk, and
+/// then it was shortened.
+fn is_less_asked_later(
+    scan: &LogScan,
+    lsn: Lsn,
+    no: ContentNo,
+    sink: &mut dyn RecoverySink,
+) -> Result<bool, JournalError> {
+    for later in scan.replay(lsn.next()) {
+        let later = decoded(later?)?.1;
+        for &(_, len_bytes) in unsynced_of(&later).iter().filter(|(other, _)| *other == no) {
+            if sink.backing_has(no, len_bytes).map_err(JournalError::Content)? {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+fn unsynced_of(record: &Record) -> &[(ContentNo, u64)] {
+    if let Record::Work { unsynced, .. } = record { unsynced } else { &[] }
+}
+
+fn decoded((lsn, payload): (Lsn, Vec<u8>)) -> Result<(Lsn, Record), JournalError> {
+    let record = Record::decode(&payload).map_err(|detail| JournalError::Record { lsn: lsn.0, detail })?;
+    Ok((lsn, record))
 }
 
 fn recover_one(record: Record, sink: &mut dyn RecoverySink) -> std::io::Result<queue::Job> {

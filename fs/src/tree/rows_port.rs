@@ -48,11 +48,19 @@ impl SmallLog for ContentPort {
         self.journal().map_or(0, |journal| journal.materialised().0)
     }
 
-    fn mark_open(&self, no: ContentNo, row: &ContentRow, durable: bool) -> io::Result<()> {
+    fn mark_open(&self, no: ContentNo, row: &ContentRow, durable: bool) -> io::Result<u64> {
         let journal = self.journal()?;
         let unsynced = if durable { Vec::new() } else { vec![(no, row.size_bytes)] };
         let lsn = journal.commit(vec![RowChange::Content(no, Some(row.clone()))], unsynced).map_err(io_error)?;
-        if durable { journal.sync(lsn) } else { journal.flush(lsn) }.map_err(io_error)
+        if durable { journal.sync(lsn) } else { journal.flush(lsn) }.map_err(io_error)?;
+        Ok(lsn.0)
+    }
+
+    fn ask_less(&self, no: ContentNo, size_bytes: u64) -> io::Result<u64> {
+        let journal = self.journal()?;
+        let lsn = journal.commit(Vec::new(), vec![(no, size_bytes)]).map_err(io_error)?;
+        journal.sync(lsn).map_err(io_error)?;
+        Ok(lsn.0)
     }
 
     fn note(&self, no: ContentNo, row: &ContentRow) -> io::Result<u64> {

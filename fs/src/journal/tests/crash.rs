@@ -197,3 +197,22 @@ fn recovery_stops_before_a_record_whose_backing_file_is_too_short() {
     let again = open(&disk.power_cut(|| false), dir.path(), &sink, Materialise::Manual).unwrap();
     assert_eq!(load(&again.journal.readers(), &Bytes::new()).queue, [1, 7]);
 }
+
+#[test]
+fn recovery_goes_on_beyond_a_file_that_was_whole_and_then_shortened() {
+    for (len_bytes, applied) in [(40, 4), (39, 1)] {
+        let disk = CrashDisk::new();
+        let dir = tempfile::tempdir().unwrap();
+        let Opened { journal, sink, .. } = open(&disk, dir.path(), &MemSink::default(), Materialise::Manual).unwrap();
+        let put = |ticket: u64| vec![RowChange::Queue(Ticket(ticket), Some(queued()))];
+        journal.commit(put(1), Vec::new()).unwrap();
+        journal.commit(put(2), vec![(ContentNo(8), 100)]).unwrap();
+        journal.commit(put(3), vec![(ContentNo(9), 0)]).unwrap();
+        journal.commit(Vec::new(), vec![(ContentNo(8), 40)]).unwrap();
+        journal.sync(Lsn(4)).unwrap();
+        sink.backing.lock().extend([(ContentNo(8), len_bytes), (ContentNo(9), 0)]);
+        drop(journal);
+        let opened = open(&disk, dir.path(), &sink, Materialise::Manual).unwrap();
+        assert_eq!(opened.recovered.applied, Lsn(applied), "{len_bytes} bytes are there");
+    }
+}

@@ -21,6 +21,21 @@ fn everything_is_there_after_a_restart() {
 }
 
 #[test]
+fn what_follows_after_a_file_was_shortened_is_there_after_a_kill() {
+    for size in [0, 10, 50_000] {
+        let device = Device::new();
+        let ino = device.written(TOP, "f", &[1; 60_000]);
+        // It gets a file of its own, of which the log says what it must be to count.
+        device.write(ino, 60_000, &[2; 10_000]);
+        device.tree.truncate(ino, size).unwrap();
+        device.written(TOP, "g", b"later");
+        let device = device.kill();
+        assert!(device.read(device.at("/f")) == vec![1; size as usize], "{size}");
+        assert_eq!(device.read(device.at("/g")), b"later");
+    }
+}
+
+#[test]
 fn a_frozen_operation_comes_back_as_it_was_sent() {
     let device = Device::new();
     device.written(TOP, "a", b"1");
