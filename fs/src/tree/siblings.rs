@@ -8,6 +8,7 @@ use super::types::NodeType;
 use super::work::Work;
 use crate::content::LocalContent;
 use crate::meta::rows::{Ino, InodeRow, RowChange};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 type Result<T> = std::result::Result<T, TreeError>;
@@ -63,7 +64,9 @@ impl Session<'_> {
     /// unit of work.
     fn absent_contents(&mut self, files: Vec<Ino>, ahead: Ahead) -> Result<Vec<Arc<LocalContent>>> {
         let (mut contents, mut adopted, mut work, mut bytes) = (Vec::new(), Vec::new(), Work::default(), 0);
-        for ino in files {
+        // A file with several names here is one file.
+        let mut seen = HashSet::new();
+        for ino in files.into_iter().filter(|ino| seen.insert(*ino)) {
             let remote = self.remote_of(ino)?;
             let Some(file) = remote.as_ref().and_then(|remote| remote.file.as_ref()) else { continue };
             if file.content.size == 0 || file.content.size > ahead.file_bytes_max || bytes > ahead.bytes_max {

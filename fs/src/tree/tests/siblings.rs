@@ -63,6 +63,15 @@ fn what_is_written_here_is_not_looked_for_elsewhere() {
 }
 
 #[test]
+fn a_file_of_several_names_gets_one_local_content() {
+    let mut device = folders();
+    device.pull(vec![entry_row(node(0, 99), "f1 again", Some(node(0, 1)))]);
+    let found = behind(&device, "/d0/f0", Ahead { beyond: false, ..MANY });
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert_eq!(device.tree.row_faults(10).unwrap().1, []);
+}
+
+#[test]
 fn the_next_few_of_a_listing_are_told_from_others() {
     let device = folders();
     let next = |before, ino| device.tree.is_next_behind(device.at(before), device.at(ino), 2).unwrap();
