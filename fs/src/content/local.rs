@@ -105,6 +105,19 @@ impl LocalContent {
         self.state.read().ino
     }
 
+    /// Says whose it is by now. Its row follows with the next [`super::Contents::record_presence`].
+    pub fn set_ino(&self, ino: Ino) {
+        let mut state = self.state.write();
+        if state.ino == ino || state.is_removed {
+            return;
+        }
+        state.ino = ino;
+        if let Some(pinned) = self.shared.pinned.lock().get_mut(&self.no) {
+            *pinned = ino;
+        }
+        self.shared.unrecorded.lock().insert(self.no);
+    }
+
     /// Its size as programs see it.
     pub fn size_bytes(&self) -> u64 {
         self.state.read().size_bytes

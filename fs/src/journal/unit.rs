@@ -207,8 +207,8 @@ impl Journal {
     /// # Errors
     /// What is wrong with the log on the disk.
     pub fn read_back(&self) -> Result<(Lsn, Lsn), JournalError> {
-        let last = self.last();
-        Ok((last, self.shared.log.read_back()?))
+        let (last, from) = (self.last(), self.materialised().next());
+        Ok((last, self.shared.log.read_back(from)?))
     }
 
     /// How the materialiser feels.

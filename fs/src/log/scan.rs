@@ -77,6 +77,12 @@ impl LogScan {
         self.segments.first().map(|segment| Lsn(segment.first))
     }
 
+    /// The first record of the segment that holds `from`: whatever is damaged from there on hides what follows.
+    pub(super) fn first_of(&self, from: Lsn) -> Lsn {
+        let before = self.segments.iter().rfind(|segment| segment.first <= from.0);
+        before.map_or(from, |segment| Lsn(segment.first))
+    }
+
     /// The records from `from` on, in order, up to the last one that is whole.
     pub fn replay(&self, from: Lsn) -> Replay<'_> {
         let start = self.segments.iter().rposition(|segment| segment.first <= from.0);

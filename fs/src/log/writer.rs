@@ -135,15 +135,16 @@ impl Log {
         }
     }
 
-    /// Reads back what a start would find now: the number of the last whole record, once everything appended so far was
-    /// given to the kernel. May fail, or find less, while records are written or segments freed.
+    /// Reads back what a start that lacks the records from `from` on would find now: the number of the last whole record,
+    /// once everything appended so far was given to the kernel. May fail, or find less, while records are written or
+    /// segments freed.
     ///
     /// # Errors
     /// As [`Log::flush`], or what is wrong with the log on the disk.
-    pub fn read_back(&self) -> Result<Lsn, LogError> {
+    pub fn read_back(&self, from: Lsn) -> Result<Lsn, LogError> {
         self.flush(self.last())?;
         let scan = Self::scan(&self.env, &self.dir, self.options)?;
-        let first = scan.first().unwrap_or_default();
+        let first = scan.first_of(from);
         let mut last = Lsn(first.0.saturating_sub(1));
         for record in scan.replay(first) {
             last = record?.0;

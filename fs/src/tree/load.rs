@@ -314,6 +314,10 @@ impl Session<'_> {
                 row.map(|row| self.core.contents.load(no, row)).transpose()?
             }
         };
+        if let Some(content) = &content {
+            // A conflict's sibling took it over; a crash may have left its row behind.
+            content.set_ino(ino);
+        }
         self.inode(ino)?.content.clone_from(&content);
         Ok(content)
     }

@@ -108,6 +108,11 @@ impl Tree {
         })
     }
 
+    /// Notes a node of which something is not here any more.
+    pub fn note_pinned(&self, ino: Ino) {
+        self.with(|session| session.state.pins.note(ino));
+    }
+
     /// What persons pinned: stands for everything below.
     pub fn pinned_roots(&self) -> BTreeSet<Ino> {
         self.with(|session| session.state.pins.roots.clone())

@@ -155,6 +155,7 @@ impl Session<'_> {
             return Ok(false);
         }
         work.rows.push(RowChange::Inode(ino, Some(InodeRow { content: Some(content.no()), ..row })));
+        content.set_ino(ino);
         Ok(true)
     }
 

@@ -47,7 +47,7 @@ fn server() -> Server {
     Server::start(Db::Sqlite).unwrap().unwrap()
 }
 
-/// Waits until both have sent what they did and show the same tree.
+/// Waits until both have sent what they did and show the same tree; then nothing differs inside of each, either.
 #[track_caller]
 fn converge(one: &Device, other: &Device) {
     one.wait().unwrap();
@@ -58,4 +58,5 @@ fn converge(one: &Device, other: &Device) {
         last.is_ok()
     });
     last.unwrap();
+    [one, other].into_iter().for_each(|device| drop(verify::assert_sound(device, &[])));
 }

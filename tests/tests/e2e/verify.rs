@@ -18,7 +18,7 @@ fn verify(device: &Device, args: &[&str]) -> (i32, Value) {
 }
 
 #[track_caller]
-fn assert_sound(device: &Device, args: &[&str]) -> Value {
+pub fn assert_sound(device: &Device, args: &[&str]) -> Value {
     let (code, report) = verify(device, args);
     assert!(code == 0 && report["difference_count"] == 0, "{report:#}");
     assert_eq!(report["left_out"].as_array().unwrap().len(), 0, "{report:#}");

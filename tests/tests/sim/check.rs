@@ -32,7 +32,19 @@ pub fn differences(who: usize, life: &Life, server: &SimServer) -> Vec<String> {
             break;
         }
     }
+    match inside(life) {
+        Ok(found) => found.into_iter().for_each(|fault| walk.fault(fault)),
+        Err(error) => walk.fault(error.to_string()),
+    }
     walk.faults
+}
+
+/// How memory, log and database of a device differ from each other.
+fn inside(life: &Life) -> Result<Vec<String>, TreeError> {
+    life.contents.record_presence()?;
+    let memory = life.tree.compare_memory(usize::MAX, 0)?.mismatches.into_iter();
+    let rows = life.tree.row_faults(20)?.1.into_iter();
+    Ok(memory.map(|mismatch| format!("{mismatch:?}")).chain(rows.map(|fault| format!("{fault:?}"))).collect())
 }
 
 impl Walk<'_> {

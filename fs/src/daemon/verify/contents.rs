@@ -132,6 +132,7 @@ impl Run<'_> {
             if let Some(base) = own.base() {
                 let whole = 0..own.size_bytes();
                 parts.contents.drop_damaged(own.no(), base.content.version, std::slice::from_ref(&whole))?;
+                parts.tree.note_pinned(own.ino());
             }
             parts.journal.record_contents(&[own.no()])?;
             parts.notifier.invalidate(vec![Invalidation::Content(own.ino())]);
@@ -265,6 +266,7 @@ fn told_and_dropped(
         tracing::warn!(%error, content = content.no().0, "damaged bytes could not be dropped");
         false
     });
+    parts.tree.note_pinned(content.ino());
     // Pages that the kernel kept would hide that the bytes are gone.
     parts.notifier.invalidate(vec![Invalidation::Content(content.ino())]);
     let told = |(range, how): &(Range<u64>, String)| {

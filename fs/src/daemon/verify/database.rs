@@ -59,12 +59,10 @@ impl Run<'_> {
     }
 
     async fn rows(&self) -> Found {
-        let space = self.space;
-        let looked = self.local(move |parts| {
-            parts.journal.drain()?;
-            let (rows, faults) = parts.journal.readers().get()?.faults(space, FAULTS_MAX)?;
+        let looked = self.local(|parts| {
+            let (rows, faults) = parts.tree.row_faults(FAULTS_MAX)?;
             let found: Vec<Difference> = faults.into_iter().map(|fault| of_row(parts, fault)).collect();
-            Ok::<_, anyhow::Error>((rows, found))
+            Ok::<_, crate::tree::TreeError>((rows, found))
         });
         let (rows, found) = looked.await?.map_err(Failure::failed)?;
         self.report.note(|report, _| report.compared.rows = report.compared.rows.max(rows));

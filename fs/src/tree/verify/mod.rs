@@ -11,8 +11,8 @@ pub use folder::{FolderMismatch, compare_folder};
 
 use super::Tree;
 use super::error::TreeError;
-use crate::meta::KnownFolder;
 use crate::meta::rows::Ino;
+use crate::meta::{KnownFolder, RowFault};
 use tarn_proto::ids::NodeId;
 
 /// Something that memory and database say differently.
@@ -69,6 +69,15 @@ impl Tree {
         self.compare_cursor(&mut look)?;
         self.compare_inodes(&mut look, inodes_max, from)?;
         Ok(look)
+    }
+
+    /// Looks for rows of the database that cannot be as they are: how many rows there are, and at most `max` faults.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn row_faults(&self, max: usize) -> Result<(u64, Vec<RowFault>), TreeError> {
+        self.core.journal.drain()?;
+        Ok(self.core.reader()?.faults(self.identity().space, max)?)
     }
 
     /// What the server has said of a folder, as the database has it.
