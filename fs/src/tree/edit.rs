@@ -6,8 +6,10 @@
 use super::Tree;
 use super::error::TreeError;
 use super::load::Session;
+use super::state::Inode;
 use super::types::{NewNode, Stat};
 use super::work::Work;
+use crate::log::Lsn as Position;
 use crate::meta::rows::{EntryRow, Ino, InodeRow, LocalNode, LocalOp, ROOT, Ticket};
 use tarn_proto::ids::{DeviceId, NodeId};
 use tarn_proto::name::Name;
@@ -98,7 +100,9 @@ impl Session<'_> {
         let mut attrs = Attrs { mode: new.mode, uid: new.uid, gid: new.gid, ..Attrs::default() };
         (attrs.mtime, attrs.ctime, attrs.btime) = (now, now, now);
         let mut work = Work::default();
-        let node = match self.revived(parent, name, &new.kind)? {
+        let revived = self.revived(parent, name, &new.kind)?;
+        let is_fresh = revived.is_none();
+        let node = match revived {
             Some((unlink, old, node)) => {
                 self.queue_revival(&mut work, (parent, name), (unlink, old), (ino, ticket, &attrs)).map(|()| node)?
             }
@@ -115,10 +119,24 @@ impl Session<'_> {
         let local = Some(LocalNode { kind: new.kind, attrs, ticket });
         work.inode(ino, InodeRow { node: Some(node), local, content, pinned: false });
         work.entry(parent, name, Some(ino), ticket);
-        self.commit(work)?;
+        if is_fresh {
+            self.commit_fresh(work, ino, node)?
+        } else {
+            self.commit(work)?
+        };
         self.adopt_fresh(ino, content, new.open)?;
         self.touch(parent)?;
         Ok(ino)
+    }
+
+    /// Commits the rows of a node that was made just now: nobody can have spoken of it, so the database is not asked.
+    fn commit_fresh(&mut self, work: Work, ino: Ino, node: NodeId) -> Result<Position> {
+        self.state.inodes.insert(ino, Inode { node: Some(node), links: Some(Vec::new()), ..Inode::default() });
+        self.state.by_node.insert(node, ino);
+        self.commit(work).inspect_err(|_| {
+            self.state.inodes.remove(&ino);
+            self.state.by_node.remove(&node);
+        })
     }
 
     fn adopt_fresh(

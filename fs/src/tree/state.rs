@@ -101,6 +101,8 @@ pub(super) struct Dir {
     by_name: HashMap<Name, Child>,
     by_cookie: BTreeMap<u64, Name>,
     last_cookie: u64,
+    /// Names of directories: asked for with every `stat` of this one.
+    subdir_count: u32,
     /// Open directory handles: while there are any, cookies must stay.
     pub handles: u32,
     /// Changes with every change of the listing.
@@ -118,7 +120,9 @@ impl Dir {
     /// Sets what a name stands for; keeps its cookie where it had one.
     pub fn set(&mut self, name: &Name, ino: Ino, node_type: NodeType) {
         self.generation += 1;
+        self.subdir_count += u32::from(node_type == NodeType::Dir);
         if let Some(child) = self.by_name.get_mut(name) {
+            self.subdir_count -= u32::from(child.node_type == NodeType::Dir);
             (child.ino, child.node_type) = (ino, node_type);
             return;
         }
@@ -131,6 +135,7 @@ impl Dir {
     pub fn remove(&mut self, name: &Name) {
         if let Some(child) = self.by_name.remove(name) {
             self.generation += 1;
+            self.subdir_count -= u32::from(child.node_type == NodeType::Dir);
             self.by_cookie.remove(&child.cookie);
         }
     }
@@ -149,8 +154,7 @@ impl Dir {
     }
 
     pub fn subdir_count(&self) -> u32 {
-        let dirs = self.by_name.values().filter(|child| child.node_type == NodeType::Dir).count();
-        u32::try_from(dirs).unwrap_or(u32::MAX)
+        self.subdir_count
     }
 }
 

@@ -177,3 +177,22 @@ fn a_folder_and_what_is_in_it_go_out_in_order() {
     let counters: Vec<u64> = ops.iter().map(|op| op.counter).collect();
     assert!(counters.is_sorted());
 }
+
+#[test]
+fn a_directory_counts_the_directories_in_it() {
+    let device = Device::new();
+    let top = device.folder(TOP, "top").ino;
+    let links = || device.tree.stat(top).unwrap().link_count;
+    let (a, _, file) = (device.folder(top, "a").ino, device.folder(top, "b").ino, device.file(top, "file").ino);
+    assert_eq!(links(), 4);
+    device.rename((top, "a"), (top, "b"), RenameMode::Replace).unwrap();
+    assert_eq!(links(), 3);
+    device.rename((top, "b"), (top, "file"), RenameMode::Exchange).unwrap();
+    assert_eq!((links(), device.lookup(top, "file").unwrap().ino, device.at("/top/b")), (3, a, file));
+    device.rename((top, "file"), (TOP, "away"), RenameMode::Replace).unwrap();
+    assert_eq!(links(), 2);
+    device.rename((TOP, "away"), (top, "back"), RenameMode::Replace).unwrap();
+    assert_eq!(links(), 3);
+    device.tree.rmdir(top, &name("back")).unwrap();
+    assert_eq!(links(), 2);
+}
