@@ -73,6 +73,9 @@ impl JournalOptions {
     }
 }
 
+/// What comes within this time becomes one transaction: of what is made, sent and settled, or replaced, in it only the
+/// end is written. Whoever needs the database now does not wait for it ([`Journal::drain`]); the log has all of it.
+const GATHER: Duration = Duration::from_millis(200);
 /// However small a budget is, so much may wait.
 const PENDING_BYTES_MIN: usize = 1 << 20;
 
@@ -82,7 +85,7 @@ impl Default for JournalOptions {
             log: LogOptions::default(),
             check: Check::Quick,
             materialise: Materialise::Thread,
-            gather: Duration::from_millis(20),
+            gather: GATHER,
             pending_bytes_max: limits::UNMATERIALISED_BYTES_MAX,
             wal_bytes: limits::WAL_BYTES,
         }
