@@ -180,6 +180,10 @@ impl Driver {
         let left = self.timer.map_or(Duration::MAX, |at| at.saturating_sub(now));
         let deaf = self.deaf_until.saturating_sub(now);
         let changes = async {
+            if !self.engine.wants_changes(now) {
+                // Whoever changes the queue wakes nobody then; what it said is heard after the next reading began.
+                return std::future::pending().await;
+            }
             if !deaf.is_zero() {
                 self.shared.env.sleep(deaf).await;
             }

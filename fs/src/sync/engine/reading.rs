@@ -1,6 +1,7 @@
 //! Owns when the queue is read, and what reading it says of operations that are under way.
 
 use super::super::event::Action;
+use super::super::link::LinkState;
 use super::super::plan::Stage;
 use super::Engine;
 use crate::limits;
@@ -12,7 +13,7 @@ use std::time::Duration;
 /// Time between two reads of the queue.
 const READ_SPACING: Duration = Duration::from_millis(1);
 /// More of it for each operation that is known already.
-const READ_SPACING_PER_ITEM: Duration = Duration::from_micros(25);
+const READ_SPACING_PER_ITEM: Duration = Duration::from_micros(100);
 
 /// Reading the queue.
 #[derive(Debug, Default)]
@@ -38,6 +39,12 @@ impl Reading {
 }
 
 impl Engine {
+    /// Whether hearing that the queue changed would tell it anything: not while it is going to read the queue anyway.
+    /// One that is waiting for the server tries sooner for it.
+    pub fn wants_changes(&self, now: Duration) -> bool {
+        !self.reading.is_stale || self.link != LinkState::Online || !self.gate.is_open(now)
+    }
+
     /// The queue is read when it changed: at once when it was quiet, or when all that went is settled and other
     /// operations waited for that; else less often the longer it is, for reading costs programs the tree's lock.
     pub(super) fn pump_reading(&mut self, now: Duration, actions: &mut Vec<Action>) -> Option<Duration> {

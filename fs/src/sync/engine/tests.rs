@@ -95,6 +95,26 @@ fn a_closed_file_is_sent_and_pushed_without_any_wait() {
 }
 
 #[test]
+fn changes_are_heard_unless_the_queue_will_be_read_anyway() {
+    let (mut engine, _) = online(Vec::new());
+    assert!(engine.wants_changes(Duration::ZERO));
+    engine.handle(Event::QueueChanged, Duration::ZERO);
+    assert!(!engine.wants_changes(Duration::ZERO), "the next reading shows all that changes until then");
+    let actions = engine.handle(Event::Tick, 2 * MS);
+    assert!(actions.contains(&Action::ReadQueue { max: limits::QUEUE_WINDOW }));
+    assert!(engine.wants_changes(2 * MS), "what changes from now on may not be in that reading");
+}
+
+#[test]
+fn an_engine_that_waits_for_the_server_hears_every_change() {
+    let (mut engine, _) = online(vec![folder(1)]);
+    engine.handle(Event::QueueChanged, Duration::ZERO);
+    assert!(!engine.wants_changes(Duration::ZERO));
+    engine.handle(Event::PushFailed { error: unreachable() }, MS);
+    assert!(engine.wants_changes(MS), "a change makes it try sooner");
+}
+
+#[test]
 fn the_next_push_goes_out_while_answers_are_applied() {
     let (mut engine, actions) = online(vec![folder(1)]);
     assert_eq!(pushes(&actions), [tickets(&[1])]);
