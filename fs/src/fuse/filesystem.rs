@@ -67,6 +67,7 @@ impl Filesystem for Mounted {
     }
 
     fn forget(&self, _: &Request, node: INodeNo, count: u64) {
+        let _turn = self.runner.turn();
         self.runner.tell(|vfs| vfs.forget(ino(node), count));
     }
 
@@ -187,7 +188,7 @@ impl Filesystem for Mounted {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        self.runner.call("read", req, reply, move |vfs, _| vfs.read(handle.0, offset, size as usize));
+        self.runner.read(req, reply, (handle.0, offset), size);
     }
 
     fn write(
@@ -221,6 +222,7 @@ impl Filesystem for Mounted {
         _flush: bool,
         reply: ReplyEmpty,
     ) {
+        let _turn = self.runner.turn();
         self.runner.tell(|vfs| vfs.release(handle.0));
         reply.ok();
     }
@@ -234,6 +236,7 @@ impl Filesystem for Mounted {
     }
 
     fn readdir(&self, _: &Request, _: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+        let _turn = self.runner.turn();
         let add = |item: &_| Ok(add_plain(&mut reply, item));
         match self.runner.at_once(|vfs| fill(vfs, handle.0, offset, add)) {
             Ok(()) => reply.ok(),
@@ -242,6 +245,7 @@ impl Filesystem for Mounted {
     }
 
     fn readdirplus(&self, _: &Request, _: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
+        let _turn = self.runner.turn();
         let filled = self.runner.at_once(|vfs| fill(vfs, handle.0, offset, |item| add_plus(vfs, &mut reply, item)));
         match filled {
             Ok(()) => reply.ok(),
@@ -250,6 +254,7 @@ impl Filesystem for Mounted {
     }
 
     fn releasedir(&self, _: &Request, _: INodeNo, handle: FileHandle, _: OpenFlags, reply: ReplyEmpty) {
+        let _turn = self.runner.turn();
         self.runner.tell(|vfs| vfs.releasedir(handle.0));
         reply.ok();
     }

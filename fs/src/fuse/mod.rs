@@ -7,6 +7,7 @@
 //! Start reading at `filesystem`.
 
 mod attr;
+mod crew;
 mod errno;
 mod filesystem;
 mod init;

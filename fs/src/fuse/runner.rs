@@ -1,12 +1,13 @@
 //! Owns how a call runs: at once on the worker thread where it can, else on the runtime, with its reply, until what
 //! it waits for is there, the deadline passes or its caller is told to end. Catches panics: one answers EIO and is logged.
 
+use super::crew::{Crew, Turn};
 use super::errno::errno;
 use super::reply::Respond;
 use super::signals::told_to_end;
 use crate::vfs::ports::BringError;
 use crate::vfs::{Answer, Caller, Stop, Vfs, VfsError, WaitFor};
-use fuser::{Errno, ReplyWrite, Request};
+use fuser::{Errno, ReplyData, ReplyWrite, Request};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,11 +21,40 @@ pub(super) struct Runner {
     pub runtime: Handle,
     /// How long a call may wait.
     pub patience: Duration,
+    /// The workers.
+    pub crew: Arc<Crew>,
 }
 
+/// A read of so much takes long enough for another worker to read the next request.
+const LONG_READ_BYTES: u32 = 128 << 10;
+
 impl Runner {
+    /// Begins a call on this worker, for calls that are not run here; dropped after the reply.
+    pub fn turn(&self) -> Turn<'_> {
+        self.crew.turn()
+    }
+
     /// Runs one call and replies.
-    pub fn call<T, R, F>(&self, name: &'static str, request: &Request, reply: R, mut op: F)
+    pub fn call<T, R, F>(&self, name: &'static str, request: &Request, reply: R, op: F)
+    where
+        T: Send + 'static,
+        R: Respond<T>,
+        F: FnMut(&Vfs, Caller) -> Answer<T> + Send + 'static,
+    {
+        let _turn = self.turn();
+        self.run(name, request, reply, op);
+    }
+
+    /// Reads and replies.
+    pub fn read(&self, request: &Request, reply: ReplyData, (handle, offset): (u64, u64), size: u32) {
+        let turn = self.turn();
+        if size >= LONG_READ_BYTES {
+            turn.is_long();
+        }
+        self.run("read", request, reply, move |vfs, _| vfs.read(handle, offset, size as usize));
+    }
+
+    fn run<T, R, F>(&self, name: &'static str, request: &Request, reply: R, mut op: F)
     where
         T: Send + 'static,
         R: Respond<T>,
@@ -40,6 +70,7 @@ impl Runner {
 
     /// Writes and replies, copying the data only if it must wait.
     pub fn write(&self, request: &Request, reply: ReplyWrite, to: (u64, u64), data: &[u8], from_map: bool) {
+        let _turn = self.turn();
         let caller = caller(request);
         let span = span("write", caller);
         // The kernel sends at most 1 MiB at once.

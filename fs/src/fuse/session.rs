@@ -52,7 +52,7 @@ pub fn mount(
 ) -> io::Result<Session> {
     let mountpoint = options.mountpoint.canonicalize()?;
     let config = config(&vfs, options);
-    let runner = Runner { vfs, runtime: runtime.clone(), patience: options.read_timeout };
+    let runner = Runner { vfs, runtime: runtime.clone(), patience: options.read_timeout, crew: Arc::default() };
     let session = fuser::Session::new(Mounted::new(runner), &mountpoint, &config)?;
     let sender = notifier.attach(session.notifier())?;
     let (ends, ended) = watch::channel(false);

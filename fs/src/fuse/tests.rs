@@ -249,6 +249,28 @@ fn the_late_end_of_a_mount_leaves_the_next_one_at_its_place_alone() {
 }
 
 #[test]
+fn calls_that_last_keep_no_other_waiting_and_a_crew_at_rest_ends() {
+    let mut mount = Mount::new();
+    // By the end of this one worker waits for requests, and the others rest.
+    (0..64).for_each(|number| fs::write(mount.path(&format!("f{number}")), b"x").unwrap());
+    let held = mount.tree.hold_syncs();
+    let sync = |number| {
+        let file = File::open(mount.path(&format!("f{number}"))).unwrap();
+        std::thread::spawn(move || file.sync_all())
+    };
+    let syncs: Vec<_> = (0..3).map(sync).collect();
+    until(|| mount.tree.syncing_count() == 3);
+    (0..64).for_each(|number| assert!(!mount.path(&format!("absent{number}")).exists()));
+    assert_eq!(mount.tree.sync_count(), 0);
+    drop(held);
+    syncs.into_iter().for_each(|sync| sync.join().unwrap().unwrap());
+    assert_eq!(mount.tree.sync_count(), 3);
+    let session = mount.session.take().unwrap();
+    session.unmount().unwrap();
+    session.join().unwrap();
+}
+
+#[test]
 fn an_unmounted_session_ends_and_is_joined() {
     let mut mount = Mount::new();
     let session = mount.session.take().unwrap();

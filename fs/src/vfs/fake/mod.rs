@@ -10,7 +10,7 @@ use crate::meta::rows::{Ino, ROOT};
 use crate::tree::{DirEntry, NewNode, NodeType, RenameRequest, Stat, SyncState, TreeError};
 use async_trait::async_trait;
 use content::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
@@ -40,13 +40,14 @@ struct State {
     refs: HashMap<Ino, u64>,
     opens: HashMap<Ino, (u32, u32)>,
     unlisted: HashSet<Ino>,
+    syncing: u32,
     synced: u32,
     last: u64,
 }
 
 /// The tree.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct FakeTree(Arc<Mutex<State>>, pub Arc<FakeNetwork>);
+pub(crate) struct FakeTree(Arc<Mutex<State>>, pub Arc<FakeNetwork>, Arc<Mutex<()>>);
 
 fn node_of(ino: Ino) -> NodeId {
     let mut id = [0; 16];
@@ -95,6 +96,16 @@ impl FakeTree {
 
     pub fn sync_count(&self) -> u32 {
         self.0.lock().synced
+    }
+
+    /// Syncs of files that began.
+    pub fn syncing_count(&self) -> u32 {
+        self.0.lock().syncing
+    }
+
+    /// No sync of a file ends while this is held.
+    pub fn hold_syncs(&self) -> MutexGuard<'_, ()> {
+        self.2.lock()
     }
 
     fn change<T>(&self, ino: Ino, change: impl FnOnce(&mut Bytes) -> T) -> Result<T> {
@@ -333,6 +344,8 @@ impl TreePort for FakeTree {
     }
 
     fn fsync(&self, _: Ino) -> Result<()> {
+        self.0.lock().syncing += 1;
+        drop(self.2.lock());
         self.0.lock().synced += 1;
         Ok(())
     }
