@@ -293,6 +293,33 @@ message! {
         /// When, by the server's clock.
         time: Timestamp,
     }
+    /// POST /spaces/{space}/undo: takes back what a device did.
+    UndoRequest {
+        /// Which device.
+        device: DeviceId,
+        /// What it did from then on, by the server's clock.
+        since: Timestamp,
+    }
+    /// Answer: what was taken back, in one piece.
+    UndoResponse {
+        /// Nodes that are as they were.
+        undone: u64,
+        /// Files that others have written since: what they were before is in an open conflict.
+        conflicts: u64,
+        /// Nodes that stay as they are.
+        left: Vec<UndoLeft>,
+        /// Where the journal stands with it.
+        seq: u64,
+    }
+    /// Something that was not taken back.
+    UndoLeft {
+        /// Which node.
+        node: NodeId,
+        /// One of its names, the one that it had or has.
+        name: Option<Name>,
+        /// Why, for people.
+        why: String,
+    }
     /// A device's word that it has applied a space up to a seq.
     Receipt {
         /// Which space.

@@ -271,6 +271,10 @@ fn listings_round_trip() {
 
 #[test]
 fn chunk_calls_round_trip() {
+    let since = Timestamp { secs: 5, nanos: 6 };
+    round_trips(&UndoRequest { device: DeviceId([3; 16]), since });
+    let left = UndoLeft { node: NODE, name: Some(place().name), why: "taken".into() };
+    round_trips(&UndoResponse { undone: 1, conflicts: 2, left: vec![left], seq: 4 });
     round_trips(&MissingRequest { ids: vec![ChunkId([1; 32]), ChunkId([0xff; 32])] });
     round_trips(&MissingResponse { missing: vec![] });
     round_trips(&UploadResponse { accepted: 2, stored: 1 });

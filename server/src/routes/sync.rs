@@ -2,10 +2,10 @@
 
 use super::Called;
 use crate::middleware::{Accept, PathOf, QueryOf, Wire};
-use crate::service::{Failure, Identity, children, pull, push};
+use crate::service::{Failure, Identity, children, pull, push, undo};
 use axum::response::Response;
 use serde::Deserialize;
-use tarn_proto::api::{ChildrenResponse, PullResponse, PushRequest, PushResponse};
+use tarn_proto::api::{ChildrenResponse, PullResponse, PushRequest, PushResponse, UndoRequest, UndoResponse};
 use tarn_proto::change::Cursor;
 use tarn_proto::error::Problem;
 use tarn_proto::ids::{EpochId, JournalHash, NodeId, SpaceId};
@@ -27,6 +27,24 @@ pub async fn push_ops(
         services.watch.changed(space, response.after.seq, Some(who.device));
     }
     Ok(accept.reply(&response))
+}
+
+/// Takes back what one of the account's devices did since a moment, all of it at once.
+#[utoipa::path(post, path = "/spaces/{space}/undo", tag = "sync", security(("token" = [])),
+    params(("space" = SpaceId, Path, description = "which space")), request_body = UndoRequest,
+    responses((status = 200, body = UndoResponse), (status = "default", body = Problem)))]
+pub async fn undo_device(
+    services: Called,
+    who: Identity,
+    PathOf(space): PathOf<SpaceId>,
+    accept: Accept,
+    Wire(request): Wire<UndoRequest>,
+) -> Result<Response, Failure> {
+    let undone = undo::undo(&services.db, &services.env, who, space, &request).await?;
+    if undone.is_news {
+        services.watch.changed(space, undone.response.seq, None);
+    }
+    Ok(accept.reply(&undone.response))
 }
 
 /// Where a pull goes on from.

@@ -4,7 +4,7 @@
 use super::draft::Draft;
 use super::place::{alt_place, standing_place};
 use super::row::ConflictRow;
-use super::write::come_back;
+use super::write::{come_back, same_bytes};
 use super::{Done, Halt, Rule};
 use tarn_proto::change::ConflictState;
 use tarn_proto::ids::{ConflictId, NodeId};
@@ -74,6 +74,17 @@ fn sibling_of(conflict: ConflictId) -> NodeId {
 fn is_version_of(draft: &Draft<'_>, file: &FileVersion, node: NodeId) -> Rule<bool> {
     let version = draft.snapshot.version(file.content.version).map_err(Halt::Missing)?;
     Ok(version.is_some_and(|version| version.node == node))
+}
+
+/// Records a content beside the one that stays, without a sibling; once for the same bytes.
+pub(super) fn record_beside(draft: &mut Draft<'_>, node: NodeId, theirs: FileVersion) -> Rule<()> {
+    let open = draft.snapshot.conflicts(node).map_err(Halt::Missing)?;
+    if !open.iter().any(|open| same_bytes(&open.state.theirs.content, &theirs.content)) {
+        draft.put_version(node, theirs.clone());
+        let id = new_id(draft);
+        record(draft, node, id, theirs, None);
+    }
+    Ok(())
 }
 
 fn new_id(draft: &Draft<'_>) -> ConflictId {

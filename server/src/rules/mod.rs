@@ -19,6 +19,7 @@ mod resolve;
 mod revive;
 mod row;
 mod snapshot;
+mod undo;
 mod unlink;
 mod validate;
 mod write;
@@ -28,6 +29,7 @@ pub use plan::wanted;
 pub use resolve::{Resolve, resolve};
 pub use row::{AliasRow, ConflictRow, EntryRow, GoneNode, Key, NodeRow, NodeSlot, VersionRow};
 pub use snapshot::Snapshot;
+pub use undo::{Before, Undo, undo};
 pub use validate::check_content;
 
 use draft::Draft;

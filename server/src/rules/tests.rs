@@ -6,3 +6,4 @@ mod refused;
 mod resolve;
 pub(crate) mod state;
 mod table;
+mod undo;

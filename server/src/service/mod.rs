@@ -21,6 +21,7 @@ pub mod receipts;
 pub mod spaces;
 mod token;
 pub mod tokens;
+pub mod undo;
 pub mod versions;
 
 pub use error::Failure;

@@ -19,6 +19,7 @@ pub mod receipts;
 pub mod spaces;
 pub mod sql;
 pub mod tree;
+pub mod undo;
 pub mod versions;
 
 pub use db::{Conn, Database, Tx};

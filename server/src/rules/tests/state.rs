@@ -1,6 +1,6 @@
 //! A whole space in memory, devices that change it, and what must always hold of it.
 
-use crate::rules::{Author, ConflictRow, Decision, NodeRow, Resolve, Snapshot, decide, resolve};
+use crate::rules::{Author, ConflictRow, Decision, NodeRow, Resolve, Snapshot, Undo, decide, resolve, undo};
 use std::collections::{BTreeMap, BTreeSet};
 use tarn_proto::api::{Keep, Outcome};
 use tarn_proto::change::Row;
@@ -154,14 +154,7 @@ impl State {
 
     /// Resolves a conflict, having seen `seen`, and checks what must hold of every state.
     pub fn resolve(&mut self, open: &ConflictRow, keep: Keep, seen: &VersionVector, alt: Option<&str>) -> Decision {
-        let author = Author {
-            space: SPACE,
-            device: DeviceId(SPACE.0),
-            shown_as: device(C),
-            device_name: "device 3".to_owned(),
-            cursor_seq: self.seq,
-            now: Timestamp::default(),
-        };
+        let author = self.server();
         let asked = Resolve {
             conflict: open.id,
             node: open.state.node,
@@ -175,6 +168,27 @@ impl State {
         let decision = resolve(&self.snapshot, &author, &asked, self.seq + 1).unwrap();
         self.follow(&decision);
         decision
+    }
+
+    /// Takes back what a device did to a node.
+    pub fn undo(&mut self, asked: &Undo) -> Decision {
+        let (author, seq) = (self.server(), self.seq + 1);
+        let asked = Undo { version: VersionId(self.fresh()), counter: seq, ..asked.clone() };
+        let decision = undo(&self.snapshot, &author, &asked, seq).unwrap();
+        self.follow(&decision);
+        decision
+    }
+
+    /// The server in its own name, asked by C.
+    fn server(&self) -> Author {
+        Author {
+            space: SPACE,
+            device: DeviceId(SPACE.0),
+            shown_as: device(C),
+            device_name: "device 3".to_owned(),
+            cursor_seq: self.seq,
+            now: Timestamp::default(),
+        }
     }
 
     /// What a device has seen that has seen everything.
