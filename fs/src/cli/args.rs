@@ -1,6 +1,8 @@
 //! Owns the shape of the command line: names, flags, help. The texts are those of docs/cli.md, which a test compares.
 
-use super::units::{parse_duration, parse_hold_deletes, parse_log_level, parse_seconds, parse_size};
+use super::units::{
+    Since, parse_duration, parse_hold_deletes, parse_log_level, parse_seconds, parse_since, parse_size,
+};
 use crate::daemon::HoldDeletes;
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -41,8 +43,8 @@ pub(super) enum Command {
     Conflicts(Conflicts),
     /// Sends the deletes that are held because they are unusually many
     Confirm(WholeMount),
-    /// Takes the deletes that are held back: the names return
-    Undo(WholeMount),
+    /// Takes back deletes that are held, or what a device did since a moment
+    Undo(Undo),
     /// Brings contents to the local disk
     Hydrate(Paths),
     /// Drops local contents that the server has
@@ -194,6 +196,19 @@ pub(super) struct Wait {
 pub(super) struct WholeMount {
     /// The mount point
     pub mount: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Undo {
+    /// The mount point whose held deletes are taken back
+    #[arg(conflicts_with = "device")]
+    pub mount: Option<PathBuf>,
+    /// Takes back what this device did instead, on all devices
+    #[arg(long, value_name = "NAME", requires = "since")]
+    pub device: Option<String>,
+    /// From this moment on, by the server's clock: 90m, 2h or 3d ago, 2026-11-20, or 2026-11-20T22:25:45Z
+    #[arg(long, value_name = "TIME", requires = "device", value_parser = parse_since)]
+    pub since: Option<Since>,
 }
 
 #[derive(Debug, Args)]

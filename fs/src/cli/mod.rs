@@ -20,6 +20,7 @@ mod progress;
 mod shell;
 mod status;
 mod target;
+mod undo;
 mod units;
 mod unmount;
 mod verify;
@@ -72,7 +73,7 @@ async fn run_in(context: &Context, command: Command) -> Result<()> {
         Command::Wait(args) => wait::run(context, &args).await,
         Command::Conflicts(args) => conflicts::run(context, &args).await,
         Command::Confirm(args) => mass_delete::confirm(context, &args).await,
-        Command::Undo(args) => mass_delete::undo(context, &args).await,
+        Command::Undo(args) => undo::run(context, &args).await,
         Command::Hydrate(args) => contents::hydrate(context, &args.paths).await,
         Command::Evict(args) => contents::evict(context, &args).await,
         Command::Pin(args) => contents::pin(context, &args.paths).await,

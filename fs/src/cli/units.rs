@@ -1,7 +1,9 @@
 //! Owns how sizes, times and thresholds are written on the command line.
 
+use crate::control::parse_rfc3339;
 use crate::daemon::HoldDeletes;
 use std::time::Duration;
+use tarn_proto::node::Timestamp;
 
 /// `10GiB`, `500MB`, `1.5G` (binary, as GiB), `4096` (bytes).
 pub(super) fn parse_size(text: &str) -> Result<u64, String> {
@@ -63,6 +65,28 @@ pub(super) fn hold_deletes_text(hold: HoldDeletes) -> String {
     }
 }
 
+/// A moment that is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Since {
+    /// So long ago.
+    Ago(Duration),
+    /// Then.
+    At(Timestamp),
+}
+
+/// `90m`, `2h`, `3d` (ago), `2026-11-20`, `2026-11-20T22:25:45Z`.
+pub(super) fn parse_since(text: &str) -> Result<Since, String> {
+    if let Some(at) = parse_rfc3339(text) {
+        return Ok(Since::At(at));
+    }
+    let days = text.strip_suffix('d').and_then(|days| days.parse::<u32>().ok());
+    let ago = match days {
+        Some(days) => seconds(f64::from(days) * 86_400.0),
+        None => parse_duration(text),
+    };
+    ago.map(Since::Ago).map_err(|_| "write 90m, 2h or 3d (ago), 2026-11-20, or 2026-11-20T22:25:45Z".to_owned())
+}
+
 /// A level or filters, as the log understands them.
 pub(super) fn parse_log_level(text: &str) -> Result<String, String> {
     crate::telemetry::check_filter(text).map_err(|e| e.to_string())?;
@@ -112,6 +136,18 @@ mod tests {
         }
         for bad in ["", "s", "-3s", "3 days", "99999999999h"] {
             assert!(parse_duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn moments_are_read_as_ages_and_as_times() {
+        assert_eq!(parse_since("3d"), Ok(Since::Ago(Duration::from_secs(3 * 86_400))));
+        assert_eq!(parse_since("90m"), Ok(Since::Ago(Duration::from_secs(5400))));
+        let at = |secs| Ok(Since::At(Timestamp { secs, nanos: 0 }));
+        assert_eq!(parse_since("2026-11-20T22:25:45Z"), at(1_795_213_545));
+        assert_eq!(parse_since("1970-01-02"), at(86_400));
+        for bad in ["", "yesterday", "-3d", "2026-11-31"] {
+            assert!(parse_since(bad).is_err(), "{bad}");
         }
     }
 

@@ -17,7 +17,7 @@ pub use client::{Client, ClientError, GREETING_TIMEOUT};
 pub use messages::{Failure, FailureKind, Hello, MountPath, Progress, Reply, Request};
 pub use server::Server;
 pub use service::{ProgressSink, Service};
-pub use time::rfc3339;
+pub use time::{days_before, parse_rfc3339, rfc3339};
 
 /// Version of the messages. A command and a daemon of different versions refuse each other.
 pub const PROTOCOL: u32 = 1;

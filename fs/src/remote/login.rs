@@ -4,8 +4,10 @@ use super::client::HttpClient;
 use super::{RemoteError, ServerAddress};
 use crate::limits;
 use reqwest::Method;
-use tarn_proto::api::{DeviceInfo, DevicesResponse, EnrolRequest, EnrolResponse, LoginRequest, LoginResponse};
-use tarn_proto::ids::DeviceId;
+use tarn_proto::api::{
+    DeviceInfo, DevicesResponse, EnrolRequest, EnrolResponse, LoginRequest, LoginResponse, UndoRequest, UndoResponse,
+};
+use tarn_proto::ids::{DeviceId, SpaceId};
 
 /// An account on a server, signed in or about to be.
 #[derive(Debug, Clone)]
@@ -53,6 +55,14 @@ impl Account {
     /// What a call fails with.
     pub async fn enrol(&self, request: &EnrolRequest) -> Result<EnrolResponse, RemoteError> {
         self.client.post("devices", request, limits::ANSWER_BYTES_MAX).await
+    }
+
+    /// Takes back what a device did since a moment.
+    ///
+    /// # Errors
+    /// `Refused(NotFound)` if the account has no such device; else what a call fails with.
+    pub async fn undo(&self, space: SpaceId, request: &UndoRequest) -> Result<UndoResponse, RemoteError> {
+        self.client.post(&format!("spaces/{space}/undo"), request, limits::ROWS_ANSWER_BYTES_MAX).await
     }
 
     /// Revokes a device: its token is void from now on.

@@ -31,6 +31,7 @@ mod offline;
 mod rebuild;
 mod rolled_back;
 mod two_devices;
+mod undo;
 mod verify;
 
 use std::time::Duration;

@@ -3,6 +3,7 @@
 use super::Finding;
 use crate::cli::Context;
 use crate::cli::account::{account_of, told};
+use crate::control::days_before;
 use crate::daemon::Credentials;
 use anyhow::{Context as _, Result};
 use reqwest::header::DATE;
@@ -70,14 +71,6 @@ fn parse_http_date(text: &str) -> Option<i64> {
     let number = |text: &str| text.parse::<i64>().ok();
     let days = days_before(number(year)?, month as i64 + 1) + number(day)? - 1;
     Some(days * 86_400 + number(hour)? * 3600 + number(minute)? * 60 + number(second)?)
-}
-
-/// Days from 1970-01-01 to the first of a month: years begin in March, so that the leap day is the last of its year.
-fn days_before(year: i64, month: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let month_from_march = (month + 9) % 12;
-    let day_of_year = (153 * month_from_march + 2) / 5;
-    365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + day_of_year - 719_468
 }
 
 #[cfg(test)]
