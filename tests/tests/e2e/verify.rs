@@ -6,8 +6,10 @@ use std::fs;
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use tarn_tests::device::Device;
 use tarn_tests::seed::Seed;
+use tarn_tests::wait::eventually;
 
 /// The exit status, and what `--json` prints.
 fn verify(device: &Device, args: &[&str]) -> (i32, Value) {
@@ -111,6 +113,26 @@ fn a_flipped_byte_is_told_with_its_path_and_the_next_read_is_right() {
 
     let said = a.tarn(&["verify"]).unwrap();
     assert!(said.code == 0 && said.stdout.contains("compared: 2 folders"), "{}", said.stdout);
+}
+
+#[test]
+fn damage_in_what_is_pinned_is_brought_again_at_once() {
+    let server = server();
+    let a = Device::mounted(&server, "a").unwrap();
+    let content = Seed::new(6).bytes(4 << 20);
+    fs::write(a.join("pinned"), &content).unwrap();
+    a.wait().unwrap();
+    let path = a.join("pinned").to_string_lossy().into_owned();
+    a.tarn(&["pin", &path]).unwrap().ok().unwrap();
+    flip(&backing_files(&a)[0], 1_500_000);
+    assert_eq!(verify(&a, &[]).0, 1);
+    let is_local = || {
+        let looked = a.tarn(&["status", &path, "--json"]).unwrap();
+        serde_json::from_str::<Value>(&looked.stdout).is_ok_and(|status| status["state"] == "hydrated")
+    };
+    eventually(Duration::from_secs(30), "it is local again", is_local);
+    server.kill();
+    assert!(fs::read(&path).unwrap() == content, "without the server");
 }
 
 #[test]
