@@ -51,8 +51,8 @@ impl Session<'_> {
         }
         // Only now: what has lost one name may have got another.
         for ino in renamed {
-            self.release_if_idle(ino);
             self.note_new_place(ino)?;
+            self.release_if_idle(ino);
         }
         for (ino, old) in looks {
             self.invalidate_looks(ino, old);
@@ -97,13 +97,8 @@ impl Session<'_> {
     /// A file that had lost its last name here, and with it the operation that would have sent its bytes, has a name
     /// again: they are sent after all.
     fn note_new_place(&mut self, ino: Ino) -> Result<()> {
-        if self.state.inodes.get(&ino).is_none_or(|inode| inode.content_no.is_none()) {
-            return Ok(());
-        }
-        match self.local_content(ino)? {
-            Some(content) if content.is_dirty() => self.requeue_dirty(ino),
-            _ => Ok(()),
-        }
+        let has_content = self.state.inodes.get(&ino).is_some_and(|inode| inode.content_no.is_some());
+        if has_content { self.requeue_if_dirty(ino) } else { Ok(()) }
     }
 
     /// A node in memory that got a name, perhaps in a folder that is not: its names are looked up anew.

@@ -71,6 +71,12 @@ impl Session<'_> {
         if self.has_open_content_op(ino) { Ok(()) } else { self.queue_write(ino) }
     }
 
+    /// The same for what may have been sent, or given to another file, meanwhile.
+    pub(super) fn requeue_if_dirty(&mut self, ino: Ino) -> Result<()> {
+        let is_dirty = self.local_content(ino)?.is_some_and(|content| content.is_dirty());
+        if is_dirty { self.requeue_dirty(ino) } else { Ok(()) }
+    }
+
     fn has_open_content_op(&self, ino: Ino) -> bool {
         let mut ops = self.state.queue.of_ino(ino).rev();
         ops.any(|(_, queued)| {
@@ -85,7 +91,7 @@ impl Session<'_> {
         }
         let Some((parent, name)) = self.links(ino)?.into_iter().next() else { return Ok(()) };
         let has_base = self.local_content(ino)?.is_some_and(|content| content.base().is_some());
-        let over = self.inode(ino)?.made_over.clone().filter(|_| !has_base);
+        let over = self.inode(ino)?.made_over.take().filter(|_| !has_base);
         let ticket = self.state.next_ticket();
         let mut work = Work::default();
         let op = LocalOp::Write { ino, parent, name, attrs: AttrChange::default(), over };

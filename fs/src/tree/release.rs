@@ -20,7 +20,10 @@ impl Session<'_> {
         let nameless = inode.node.is_none() || inode.links.as_ref().is_some_and(Vec::is_empty);
         if nameless {
             self.remove_for_good(ino);
-        } else if inode.touched <= self.core.journal.materialised() && inode.times.is_none() {
+        } else if inode.touched <= self.core.journal.materialised()
+            && inode.times.is_none()
+            && inode.made_over.is_none()
+        {
             self.unload(ino);
         }
     }

@@ -377,7 +377,7 @@ impl Tree {
             session.state.counters.answered = answered;
             session.state.cursor = moved.or(session.state.cursor);
             for ino in all.dirty {
-                match session.requeue_dirty(ino) {
+                match session.requeue_if_dirty(ino) {
                     Ok(()) | Err(TreeError::NotFound) => {}
                     Err(error) => return Err(error),
                 }

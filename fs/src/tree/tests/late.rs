@@ -7,7 +7,7 @@ use tarn_proto::api::{Answer, Outcome};
 use tarn_proto::change::{Change, Row};
 use tarn_proto::error::ErrorCode;
 use tarn_proto::ids::NodeId;
-use tarn_proto::node::{AttrChange, Attrs, NodeKind, NodeState};
+use tarn_proto::node::{AttrChange, Attrs, FileVersion, NodeKind, NodeState};
 use tarn_proto::op::{OpKind, Operation, RenameMode, Seen};
 use tarn_proto::version::VersionVector;
 
@@ -173,4 +173,47 @@ fn attributes_of_a_folder_that_others_removed_are_theirs_when_it_is_back() {
         }
         assert_eq!(device.lookup(TOP, "d").unwrap().attrs.mode, 0o755);
     }
+}
+
+#[test]
+fn what_a_later_answer_of_the_same_push_took_is_not_sent_again() {
+    let mut device = Device::new();
+    device.pull(vec![node_row(N, theirs(1)), entry_row(root(), "f", Some(N)), entry_row(root(), "g", Some(N))]);
+    device.written(TOP, "other", b"other");
+    device.push();
+    rename(&device, "other", "g");
+    device.tree.truncate(device.at("/f"), 0).unwrap();
+    device.write(device.at("/f"), 0, b"mine");
+    let frozen = device.freeze();
+    let OpKind::Write { content, base, .. } = &frozen[1].1.kind else { panic!("{frozen:?}") };
+    let file = FileVersion { content: content.clone(), vector: base.clone().with(ME, frozen[1].1.counter), author: ME };
+    let written = NodeState { file: Some(file), ..theirs(1) };
+    let said = vec![
+        (Outcome::Applied, device.apply(&frozen[0].1).changes.into_iter().map(|change| change.row).take(2).collect()),
+        (Outcome::Applied, vec![node_row(N, written)]),
+    ];
+    answer(&mut device, &frozen, said);
+    assert_eq!(device.tree.queue_totals().operations, 0);
+}
+
+#[test]
+fn who_removes_a_file_that_others_moved_has_seen_what_its_own_bytes_were_made_of() {
+    let mut device = Device::new();
+    device.pull(vec![node_row(N, theirs(1)), entry_row(root(), "f", Some(N))]);
+    device.written(TOP, "f.tmp", b"mine");
+    rename(&device, "f.tmp", "f");
+    let on_its_way = device.tree.queue(10).unwrap()[0].ticket;
+    let _snapshot = device.tree.prepare(on_its_way).unwrap().unwrap();
+    device.written(TOP, "f.tmp", b"more");
+    rename(&device, "f.tmp", "f");
+    device.tree.unlink(TOP, &name("f")).unwrap();
+    device.journal.drain().unwrap();
+    device.pull(vec![node_row(N, theirs(2)), entry_row(root(), "f", None), entry_row(root(), "g", Some(N))]);
+    device.journal.drain().unwrap();
+    device.pull(vec![entry_row(root(), "g", None), entry_row(root(), "h", Some(N))]);
+    assert_eq!(device.read(device.at("/h")), b"mine");
+    device.tree.unlink(TOP, &name("h")).unwrap();
+    let frozen = device.freeze();
+    let Some((_, Operation { kind: OpKind::Unlink { seen, .. }, .. })) = frozen.last() else { panic!("{frozen:?}") };
+    assert_eq!((seen.node, &seen.vector), (N, &VersionVector::default().with(OTHER, 1)));
 }
