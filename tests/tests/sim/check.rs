@@ -7,6 +7,7 @@ use super::server::{SPACE, SimServer};
 use std::collections::{BTreeMap, BTreeSet};
 use tarn::meta::rows::{Ino, ROOT};
 use tarn::tree::TreeError;
+use tarn_proto::change::{ConflictState, Row};
 use tarn_proto::ids::{ContentId, NodeId};
 use tarn_proto::name::Name;
 use tarn_proto::node::NodeState;
@@ -122,22 +123,50 @@ pub fn server(server: &SimServer, oracle: &Oracle) -> Vec<String> {
             None => faults.push(format!("bytes of version {} are missing", file.content.version)),
         }
     }
-    faults.extend(oracle.lost(&everywhere));
+    let mut kept = in_conflict(server);
     let (mut present, mut contents) = (BTreeSet::new(), BTreeMap::<ContentId, BTreeSet<NodeId>>::new());
     for (path, node, state) in files(server) {
         let Some(file) = state.file else { continue };
         if file.content.size > 0 {
             contents.entry(file.content.content_id).or_default().insert(node);
         }
+        let here = tokens(&server.bytes_of(&file.content).unwrap_or_default());
+        kept.extend(&here);
         // Beside the file, or out of its way, on purpose.
         if !path.contains("(conflict from") && !path.starts_with("/Tarn rescued") {
-            present.extend(tokens(&server.bytes_of(&file.content).unwrap_or_default()));
+            present.extend(here);
         }
     }
+    faults.extend(oracle.lost(&kept, &everywhere));
+    faults.extend(needless_conflicts(server, oracle));
     faults.extend(oracle.returned(&present));
     let twice = contents.iter().filter(|(_, nodes)| nodes.len() > 1);
     faults.extend(twice.map(|(content, nodes)| format!("{content:?} is there {} times: {nodes:?}", nodes.len())));
     faults
+}
+
+fn conflicts(server: &SimServer) -> impl Iterator<Item = &ConflictState> {
+    server.rows.values().filter_map(|change| match &change.row {
+        Row::Conflict { state, .. } => state.as_deref(),
+        _ => None,
+    })
+}
+
+/// The writes that open conflicts hold.
+fn in_conflict(server: &SimServer) -> BTreeSet<u64> {
+    let contents = conflicts(server).filter_map(|conflict| server.bytes_of(&conflict.theirs.content));
+    contents.flat_map(|bytes| tokens(&bytes)).collect()
+}
+
+/// Conflicts with what the author of the second version had seen.
+fn needless_conflicts(server: &SimServer, oracle: &Oracle) -> Vec<String> {
+    let is_needless = |conflict: &&ConflictState| {
+        let stayed = server.versions.get(&conflict.stayed).and_then(|(_, file)| server.bytes_of(&file.content));
+        let theirs = server.bytes_of(&conflict.theirs.content);
+        stayed.zip(theirs).is_some_and(|(stayed, theirs)| oracle.had_seen(&theirs, &stayed))
+    };
+    let needless = conflicts(server).filter(is_needless);
+    needless.map(|conflict| format!("{} had seen what its write is in conflict with", conflict.device_name)).collect()
 }
 
 fn files(server: &SimServer) -> Vec<(String, NodeId, NodeState)> {

@@ -2,6 +2,8 @@
 
 use super::dice::{Dice, SimRng};
 use super::net::{Centre, Line, SimRemote};
+use super::plant::Plant;
+use super::planted::{LyingDisk, PlantedTree};
 use super::server::SPACE;
 use super::time::{MachineClock, SimTasks, Time};
 use super::trace::Trace;
@@ -12,14 +14,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tarn::content::{self, Contents};
-use tarn::env::{CrashDisk, Env};
+use tarn::env::{CrashDisk, Disk, Env};
 use tarn::hydrate::{HydrateOptions, Hydrator};
 use tarn::journal::{Journal, JournalOptions, Materialise};
 use tarn::log::LogOptions;
 use tarn::meta::Check;
 use tarn::meta::rows::Ino;
 use tarn::remote::{Remote, RemoteError};
-use tarn::sync::ports::Identity as Enrol;
+use tarn::sync::engine::EngineView;
+use tarn::sync::ports::{Identity as Enrol, SyncTree};
 use tarn::sync::{Lister, Parts, SyncHandle, TreeBridge, link::LinkState};
 use tarn::tree::{Identity, Opened, Tree};
 use tarn_proto::chunk::ContentKey;
@@ -40,6 +43,7 @@ pub struct Machine {
     pub oddness: u64,
     pub skew_secs: i64,
     pub lives: u64,
+    pub plant: Option<Plant>,
     pub life: Option<Life>,
 }
 
@@ -83,7 +87,7 @@ impl Machine {
         let env = Env {
             clock: Arc::new(MachineClock { time: time.clone(), skew_secs: self.skew_secs }),
             rng: Arc::new(SimRng::new(dice(1))),
-            disk: Arc::new(self.disk.clone()),
+            disk: self.disk(),
             tasks: Arc::new(SimTasks { time: time.clone(), dice: Mutex::new(dice(2)) }),
         };
         let remote = Arc::new(SimRemote {
@@ -104,8 +108,13 @@ impl Machine {
         let opened =
             Tree::assemble(&env, &self.dir, journal_options(), options, identity).map_err(|e| e.to_string())?;
         opened.tree.take_inventory().map_err(|e| e.to_string())?;
-        self.life = Some(Life::begin(&env, opened, remote, dice(4)));
+        self.life = Some(Life::begin(&env, opened, remote, self.plant, dice(4)));
         Ok(())
+    }
+
+    fn disk(&self) -> Arc<dyn Disk> {
+        let disk = Arc::new(self.disk.clone());
+        if self.plant == Some(Plant::LogNotSynced) { Arc::new(LyingDisk(disk)) } else { disk }
     }
 
     pub fn life(&self) -> Option<&Life> {
@@ -123,22 +132,24 @@ fn journal_options() -> JournalOptions {
 }
 
 impl Life {
-    fn begin(env: &Env, opened: Opened, remote: Arc<SimRemote>, mut dice: Dice) -> Self {
+    fn begin(env: &Env, opened: Opened, remote: Arc<SimRemote>, plant: Option<Plant>, mut dice: Dice) -> Self {
         let Opened { tree, contents, journal, .. } = opened;
         let calls = remote.clone() as Arc<dyn Remote>;
         let options = HydrateOptions { memory_bytes: 1 << 20, ..HydrateOptions::default() };
         let hydrator = Hydrator::new(env.clone(), calls.clone(), SPACE, Handle::current(), options);
+        let bridge: Arc<dyn SyncTree> = TreeBridge::new(tree.clone(), hydrator.clone(), ContentKey::Ordinary);
+        let planted = |plant| Arc::new(PlantedTree { inner: bridge.clone(), tree: tree.clone(), plant }) as _;
         let sync = SyncHandle::start(Parts {
             env: env.clone(),
             space: SPACE,
-            tree: TreeBridge::new(tree.clone(), hydrator.clone(), ContentKey::Ordinary),
+            tree: plant.map_or_else(|| bridge.clone(), planted),
             remote: calls,
             identity: Arc::new(Registry { remote: remote.clone(), rng: SimRng::new(Dice::new(dice.roll())) }),
             counters: Arc::default(),
         });
         let chores = vec![
             tokio::spawn(keep_house(env.clone(), tree.clone(), contents.clone(), journal, dice)),
-            tokio::spawn(follow_link(sync.watch(), hydrator.clone())),
+            tokio::spawn(follow_link(sync.watch(), hydrator.clone(), remote.clone())),
         ];
         let lister = sync.lister();
         Self { tree, contents, hydrator, sync, lister, remote, handles: Vec::new(), chores }
@@ -167,9 +178,15 @@ async fn keep_house(env: Env, tree: Arc<Tree>, contents: Arc<Contents>, journal:
 }
 
 /// Readers are told when the server is away.
-async fn follow_link(mut view: watch::Receiver<tarn::sync::engine::EngineView>, hydrator: Hydrator) {
+async fn follow_link(mut view: watch::Receiver<EngineView>, hydrator: Hydrator, remote: Arc<SimRemote>) {
+    let mut last_error = None;
     loop {
         let now = view.borrow_and_update().clone();
+        if let Some(error) = now.last_error.as_ref().filter(|error| !error.is_passing)
+            && last_error.replace(error.at) != Some(error.at)
+        {
+            remote.trace.note(remote.time.now(), remote.who, &format!("error: {}", error.reason));
+        }
         hydrator.set_online(now.link == LinkState::Online || (now.failures == 0 && now.is_gate_open));
         if view.changed().await.is_err() {
             return;

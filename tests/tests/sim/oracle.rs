@@ -1,7 +1,8 @@
 //! Owns what programs were told, so that the end can be held against it. Bytes are made of slots, each of which names
 //! the write that it came from: a token is in a content or it is not, whatever became of the content.
 
-use std::collections::{BTreeMap, BTreeSet};
+use blake3::{Hash, hash};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// Bytes of one slot.
 pub const SLOT: usize = 64;
@@ -29,6 +30,12 @@ pub struct Oracle {
     touched: BTreeMap<u64, BTreeSet<usize>>,
     /// Writes to one file, each with an older one.
     same_file: BTreeMap<u64, u64>,
+    /// Writes of files one of whose names a person removed: with those of others the last one can have gone.
+    unnamed: BTreeSet<u64>,
+    /// What a person saw when these bytes were made.
+    before: HashMap<Hash, Hash>,
+    /// Bytes that were made by cutting others short: there may be two such versions.
+    cut: HashSet<Hash>,
 }
 
 /// `count` slots that name one write.
@@ -87,6 +94,40 @@ impl Oracle {
         files
     }
 
+    /// A program made a file's bytes of those that it could see.
+    pub fn made_of(&mut self, before: &[u8], after: &[u8]) {
+        let (before, after) = (hash(before), hash(after));
+        if before != after {
+            self.before.insert(after, before);
+        }
+    }
+
+    /// These bytes are others cut short.
+    pub fn cut_short(&mut self, bytes: &[u8]) {
+        self.cut.insert(hash(bytes));
+    }
+
+    /// Whether who made `bytes` had seen `other` for certain, at once or on the way to them.
+    pub fn had_seen(&self, bytes: &[u8], other: &[u8]) -> bool {
+        let (mut at, other) = (hash(bytes), hash(other));
+        let mut on_the_way = HashSet::from([at]);
+        while let Some(before) = self.before.get(&at) {
+            if *before == other {
+                return !self.cut.contains(&other);
+            }
+            if !on_the_way.insert(*before) {
+                return false;
+            }
+            at = *before;
+        }
+        false
+    }
+
+    /// A program removed one of several names of what it could see.
+    pub fn unnamed(&mut self, seen: &BTreeSet<u64>) {
+        self.unnamed.extend(seen);
+    }
+
     /// A program wrote over what it could see.
     pub fn replaced(&mut self, seen: &BTreeSet<u64>) {
         for token in seen {
@@ -117,10 +158,16 @@ impl Oracle {
         self.gone.retain(|_, gone| gone.who != who || gone.is_synced);
     }
 
-    /// Writes that programs were told of and nobody has.
-    pub fn lost(&self, everywhere: &BTreeSet<u64>) -> Vec<String> {
-        let lost = self.wanted.iter().filter(|(token, _)| !everywhere.contains(token));
-        lost.map(|(token, wanted)| format!("write {token} of machine {} is lost ({wanted:?})", wanted.who)).collect()
+    /// Writes that programs were told of and nobody has: `kept` are those in the tree and in conflicts, `history` those in
+    /// any version. Who replaces or removes what it saw no longer wants that; so what is in the history alone went
+    /// without having been seen.
+    pub fn lost(&self, kept: &BTreeSet<u64>, history: &BTreeSet<u64>) -> Vec<String> {
+        let of = |token: &u64| format!("write {token} of machine {}", self.wanted[token].who);
+        let missing = self.wanted.keys().filter(|token| !kept.contains(token));
+        let (unseen, lost): (Vec<&u64>, Vec<&u64>) = missing.partition(|token| history.contains(token));
+        let lost = lost.into_iter().map(|token| format!("{} is lost ({:?})", of(token), self.wanted[token]));
+        let unseen = unseen.into_iter().filter(|token| !self.unnamed.contains(token));
+        lost.chain(unseen.map(|token| format!("{} went without having been seen", of(token)))).collect()
     }
 
     /// Removed files that are there again though nobody else touched them.

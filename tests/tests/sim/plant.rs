@@ -1,14 +1,43 @@
-//! Owns bugs that are planted on purpose, in the simulated server: the simulation must find each.
+//! Owns bugs that are planted on purpose, one at a time, in the simulated server, on the wire, in the device and under
+//! it: the simulation must find each.
 
 /// What is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Plant {
-    /// A pull says nothing of what is gone.
+    /// Server: a pull says nothing of what is gone.
     TombstoneSkipped,
-    /// Some chunks are acknowledged and not kept.
+    /// Server: some chunks are acknowledged and not kept.
     ChunkNotKept,
-    /// The cursor comes with the first page, and the others never do.
+    /// Server: the cursor comes with the first page, and the others never do.
     CursorBeforePages,
+    /// Server: a write counts as having seen whatever is there.
+    BaseTakenForGranted,
+    /// Device: a write does not say what it is based on.
+    BaseNotSent,
+    /// Device: what was written while a content was on its way counts as sent with it.
+    OvertakenWriteForgotten,
+    /// Device: two answers of one push are applied to each other's operations.
+    AnswersMixedUp,
+    /// Device: a pull is applied over bytes that wait to be sent.
+    PullOverDirty,
+    /// Device: the cursor of a cut is saved with the first half of its rows.
+    CutAppliedInPart,
+    /// Disk: the log is never synced, whatever fsync says.
+    LogNotSynced,
 }
 
-pub const PLANTS: [Plant; 3] = [Plant::CursorBeforePages, Plant::TombstoneSkipped, Plant::ChunkNotKept];
+/// What a few seeds find.
+pub const PLANTS: [Plant; 9] = [
+    Plant::CursorBeforePages,
+    Plant::TombstoneSkipped,
+    Plant::ChunkNotKept,
+    Plant::BaseTakenForGranted,
+    Plant::BaseNotSent,
+    Plant::OvertakenWriteForgotten,
+    Plant::AnswersMixedUp,
+    Plant::PullOverDirty,
+    Plant::CutAppliedInPart,
+];
+
+/// What takes too many seeds for every test run.
+pub const RARE: [Plant; 1] = [Plant::LogNotSynced];

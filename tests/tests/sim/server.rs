@@ -196,7 +196,7 @@ impl SimServer {
 
     fn decide(&mut self, author: &Author, op: &Operation) -> Result<Answer, RemoteError> {
         let seq = self.seq() + 1;
-        let decision = rules::decide(&self.snapshot, author, op, seq);
+        let decision = rules::decide(&self.snapshot, author, &self.spoilt(op), seq);
         let Decision { outcome, changes, effects } =
             decision.map_err(|missing| RemoteError::Busy(format!("rows are missing: {missing:?}")))?;
         *self.outcomes.entry(outcome_name(&outcome)).or_default() += 1;
@@ -204,6 +204,16 @@ impl SimServer {
             self.apply(&effects, seq);
         }
         Ok(Answer { counter: op.counter, outcome, changes })
+    }
+
+    fn spoilt(&self, op: &Operation) -> Operation {
+        let mut op = op.clone();
+        if let (Some(Plant::BaseTakenForGranted), OpKind::Write { node, base, .. }) = (self.plant, &mut op.kind)
+            && let Some(file) = self.node(*node).and_then(|state| state.file)
+        {
+            *base = file.vector;
+        }
+        op
     }
 
     fn apply(&mut self, effects: &Effects, seq: u64) {

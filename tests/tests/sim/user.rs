@@ -2,9 +2,9 @@
 
 use super::device::Life;
 use super::dice::Dice;
-use super::look::{list, seen};
+use super::look::{bytes, list, seen};
 use super::net::Centre;
-use super::oracle::{Oracle, SLOT, slots};
+use super::oracle::{Oracle, SLOT, slots, tokens};
 use super::script::Deed;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -110,6 +110,10 @@ impl User<'_> {
         seen(self.life, &self.centre.server.lock(), ino)
     }
 
+    fn bytes(&self, ino: Ino) -> Result<Vec<u8>, TreeError> {
+        bytes(self.life, &self.centre.server.lock(), ino)
+    }
+
     fn node(&self, kind: NodeKind, open: Option<bool>) -> NewNode {
         NewNode { kind, mode: 0o644, uid: 0, gid: 0, open }
     }
@@ -152,14 +156,20 @@ impl User<'_> {
     /// Changes a file as a program does that has it open meanwhile.
     fn edit(&mut self, what: &str, change: impl FnOnce(&mut Self, Ino) -> Result<u64, TreeError>) -> Done {
         let spot = self.any_file()?;
-        let seen = self.seen(spot.ino)?;
+        let before = self.bytes(spot.ino)?;
+        let seen = tokens(&before);
         self.life.tree.opened(spot.ino, true)?;
         self.oracle.touch(self.who, &seen);
         let changed = change(self, spot.ino);
         self.life.tree.closed(spot.ino, true)?;
         let token = changed?;
         // What it could see and did not leave there is replaced.
-        let left = self.seen(spot.ino)?;
+        let after = self.bytes(spot.ino)?;
+        let left = tokens(&after);
+        // Bytes that were cut short may have been there before.
+        if what != "truncate" {
+            self.oracle.made_of(&before, &after);
+        }
         self.oracle.join(&seen, &left);
         self.oracle.replaced(&seen.difference(&left).copied().collect());
         Ok(format!("{what} {:?}/{} ({:?}) with {token}", spot.dir, spot.name, spot.ino))
@@ -192,6 +202,7 @@ impl User<'_> {
             let slots = user.life.tree.stat(ino)?.size_bytes / SLOT as u64;
             let kept = user.dice.below(slots + 1);
             user.life.tree.truncate(ino, kept * SLOT as u64)?;
+            user.oracle.cut_short(&user.bytes(ino)?);
             Ok(kept)
         })
     }
@@ -202,6 +213,8 @@ impl User<'_> {
         self.life.tree.unlink(spot.dir, &spot.name)?;
         if is_last {
             self.oracle.removed(self.who, &seen);
+        } else {
+            self.oracle.unnamed(&seen);
         }
         Ok(())
     }
@@ -261,7 +274,7 @@ impl User<'_> {
         match (mode, displaced) {
             (RenameMode::Exchange, _) => self.oracle.touch(self.who, &over),
             (_, Some(stat)) if stat.link_count == 1 && stat.kind.is_file() => self.oracle.removed(self.who, &over),
-            _ => {}
+            _ => self.oracle.unnamed(&over),
         }
         Ok(())
     }
@@ -309,13 +322,18 @@ impl User<'_> {
         let spot = self.any_file()?;
         let temporary = name(&format!(".{}.tmp", spot.name));
         let links = self.life.tree.stat(spot.ino)?.link_count;
+        let before = self.bytes(spot.ino)?;
         let (ino, token) = self.create_at(spot.dir, &temporary)?;
         if self.dice.chance(500) {
             self.life.tree.fsync(ino)?;
             self.oracle.synced(self.who, &std::collections::BTreeSet::from([token]));
         }
         let from = Spot { dir: spot.dir, name: temporary, ino };
+        let after = self.bytes(ino)?;
         self.rename_spot(&from, spot.dir, &spot.name, RenameMode::Replace)?;
+        if links == 1 {
+            self.oracle.made_of(&before, &after);
+        }
         Ok(format!(
             "save {:?}/{} ({:?}, {links} links) by renaming {ino:?} over it, {token}",
             spot.dir, spot.name, spot.ino

@@ -88,6 +88,7 @@ impl World {
             oddness: script.oddness,
             skew_secs: dice.below(200_000) as i64 - 100_000,
             lives: 0,
+            plant,
             life: None,
         };
         let machines = (0..script.machines).map(machine).collect();
