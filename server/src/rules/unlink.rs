@@ -53,7 +53,7 @@ pub(super) fn remove_entry(draft: &mut Draft<'_>, place: &Place, node: NodeId) -
 
 /// Removes a folder with all that its remover had seen below it; it stays if anything else is there.
 fn remove_folder(draft: &mut Draft<'_>, place: &Place, seen: &Seen) -> Rule<bool> {
-    let upto = seen.seq.unwrap_or(u64::MAX).min(draft.author.cursor_seq);
+    let upto = Upto { seq: seen.seq.unwrap_or(u64::MAX).min(draft.author.cursor_seq), and_own: seen.seq.is_none() };
     let mut folders = vec![(place.clone(), seen.node)];
     let mut next = 0;
     while next < folders.len() {
@@ -77,16 +77,25 @@ fn remove_folder(draft: &mut Draft<'_>, place: &Place, seen: &Seen) -> Rule<bool
     Ok(draft.entry(place)?.is_none())
 }
 
-/// Whether the author had seen a row: one of the journal up to `upto`, or its own.
-fn covers(draft: &Draft<'_>, seq: u64, device: DeviceId, upto: u64) -> bool {
-    seq <= upto || device == draft.author.device
+/// What the remover of a folder had seen of it.
+#[derive(Clone, Copy)]
+struct Upto {
+    /// So much of the journal.
+    seq: u64,
+    /// Whatever it did itself, too. Who says what it had seen need not have known where its own changes went: a folder
+    /// that they brought back may stand in this one by now.
+    and_own: bool,
 }
 
-fn covers_entry(draft: &Draft<'_>, entry: &EntryRow, upto: u64) -> bool {
+fn covers(draft: &Draft<'_>, seq: u64, device: DeviceId, upto: Upto) -> bool {
+    seq <= upto.seq || (upto.and_own && device == draft.author.device)
+}
+
+fn covers_entry(draft: &Draft<'_>, entry: &EntryRow, upto: Upto) -> bool {
     covers(draft, entry.seq, entry.device, upto)
 }
 
-fn covers_file(draft: &Draft<'_>, place: &Place, entry: &EntryRow, upto: u64) -> Rule<bool> {
+fn covers_file(draft: &Draft<'_>, place: &Place, entry: &EntryRow, upto: Upto) -> Rule<bool> {
     if !covers_entry(draft, entry, upto) {
         return Ok(false);
     }

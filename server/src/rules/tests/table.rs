@@ -362,6 +362,22 @@ fn an_exchange_swaps_what_its_author_saw_and_nothing_else() {
 }
 
 #[test]
+fn what_its_author_brought_back_in_a_folder_without_knowing_is_not_removed_with_that() {
+    let mut s = State::new();
+    let (d, e) = (s.some_dir("d"), s.some_dir("e"));
+    let ((f, _), (g, base)) = (s.some_file(&top("f"), "one"), s.some_file(&at(d, "g"), "two"));
+    s.cursors.insert(B, s.seq);
+    let seq = Some(s.seq);
+    s.applied(C, rename(d, &top("d"), &at(e, "d")));
+    s.applied(C, unlink(&at(d, "g"), g, &base));
+    s.applied(C, unlink(&at(e, "d"), d, &VersionVector::default()));
+    s.merged(B, exchange(f, &top("f"), g, &at(d, "g")), None);
+    let seen = Seen { node: e, vector: VersionVector::default(), seq };
+    s.merged(B, OpKind::Unlink { place: top("e"), seen }, None);
+    assert_eq!((s.paths()["/e/d/g"], s.paths()["/f"]), (f, g));
+}
+
+#[test]
 fn an_exchange_wins_over_a_removal_of_either() {
     for is_first_removed in [true, false] {
         let mut s = State::new();
