@@ -26,6 +26,13 @@ pub enum Dialect {
     Postgres,
 }
 
+impl Dialect {
+    /// What a connection speaks.
+    pub fn of(conn: &Conn) -> Self {
+        if conn.backend_name() == "SQLite" { Self::Sqlite } else { Self::Postgres }
+    }
+}
+
 /// The database; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Database {

@@ -5,7 +5,7 @@
 //!
 //! Only table, column and placeholder text is ever built; values are always bound.
 
-use super::db::Conn;
+use super::db::{Conn, Dialect};
 use super::error::StoreError;
 use futures_util::future::BoxFuture;
 use sqlx::Arguments as _;
@@ -93,6 +93,14 @@ pub fn rows_of_placeholders(first: usize, rows: usize, columns: usize) -> String
     (0..rows).map(row).collect::<Vec<_>>().join(",")
 }
 
+/// The rows of an insert, whose values are bound in their order. SQLite looks each `$n` up by name; `?` has none.
+fn rows_in_order(dialect: Dialect, rows: usize, columns: usize) -> String {
+    match dialect {
+        Dialect::Sqlite => vec![format!("({})", vec!["?"; columns].join(",")); rows].join(","),
+        Dialect::Postgres => rows_of_placeholders(1, rows, columns),
+    }
+}
+
 /// Inserts many rows: `head` is `INSERT INTO t (a, b)`, `tail` what follows the values
 /// (`ON CONFLICT …` or nothing). Rows all have `columns` values. Answers the rows affected.
 ///
@@ -120,7 +128,7 @@ async fn insert_all(
     let mut affected = 0;
     while rows.peek().is_some() {
         let batch: Vec<Vec<Param>> = rows.by_ref().take(per_statement).collect();
-        let sql = format!("{head} VALUES {} {tail}", rows_of_placeholders(1, batch.len(), columns));
+        let sql = format!("{head} VALUES {} {tail}", rows_in_order(Dialect::of(conn), batch.len(), columns));
         let cached = batch.len() == 1 || batch.len() == per_statement;
         let arguments = arguments(batch.into_iter().flatten())?;
         let query = sqlx::query_with(AssertSqlSafe(sql), arguments).persistent(cached);
