@@ -13,7 +13,7 @@ use std::time::Duration;
 /// Time between two reads of the queue.
 const READ_SPACING: Duration = Duration::from_millis(1);
 /// More of it for each operation that is known already.
-const READ_SPACING_PER_ITEM: Duration = Duration::from_micros(100);
+const READ_SPACING_PER_ITEM: Duration = Duration::from_micros(200);
 
 /// Reading the queue.
 #[derive(Debug, Default)]
