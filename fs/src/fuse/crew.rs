@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Time between two looks: a call that takes longer gets the others a reader of their own.
-const LOOK_EVERY: Duration = Duration::from_millis(2);
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// Who watches that requests are read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
