@@ -152,9 +152,13 @@ fn conflicts(server: &SimServer) -> impl Iterator<Item = &ConflictState> {
     })
 }
 
-/// The writes that open conflicts hold.
+/// The writes that open conflicts hold, or held: there is one sibling for a file and a device at most, so what the device
+/// saves later stands in its place.
 fn in_conflict(server: &SimServer) -> BTreeSet<u64> {
-    let contents = conflicts(server).filter_map(|conflict| server.bytes_of(&conflict.theirs.content));
+    let siblings: BTreeSet<_> = conflicts(server).filter_map(|one| Some((one.sibling?, one.device))).collect();
+    let shown = server.versions.values().filter(|(node, file)| siblings.contains(&(*node, file.author)));
+    let held = conflicts(server).map(|conflict| &conflict.theirs);
+    let contents = held.chain(shown.map(|(_, file)| file)).filter_map(|file| server.bytes_of(&file.content));
     contents.flat_map(|bytes| tokens(&bytes)).collect()
 }
 
