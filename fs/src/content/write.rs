@@ -231,15 +231,14 @@ impl LocalContent {
         };
         // The file's end must not move before its bytes are written: `backing_has` goes by it.
         let length = if bytes.is_empty() { state.size_bytes } else { 0 };
-        let made = self.shared.make_backing(self.no, length).and_then(|file| file.write_at(&bytes, 0).map(|()| file));
-        let file = match made {
+        let file = match self.make_file(length, &bytes) {
             Ok(file) => file,
             Err(e) => return keep(state, bytes, e),
         };
         let old_home = state.home.take();
         let old_body = std::mem::replace(&mut state.body, Body::File(file));
-        state.unsynced = state.present.clone();
-        state.is_named = false;
+        state.unsynced.clear();
+        state.is_named = state.size_bytes > 0;
         state.open_for_writing = false;
         if let Err(e) = self.mark_open(state, false) {
             state.home = old_home;
@@ -250,6 +249,18 @@ impl LocalContent {
         self.shared.retired.lock().extend(old_home.map(|home| home.slot));
         self.shared.enlist(self.no, state);
         Ok(())
+    }
+
+    /// A backing file with these bytes, on the disk: the mark asks for them, and an fsync of any other file must not depend
+    /// on this one. Of an empty file nothing is asked.
+    fn make_file(&self, length: u64, bytes: &[u8]) -> io::Result<Arc<dyn DiskFile>> {
+        let file = self.shared.make_backing(self.no, length)?;
+        file.write_at(bytes, 0)?;
+        if length > 0 || !bytes.is_empty() {
+            file.sync_data()?;
+            self.shared.sync_name(self.no)?;
+        }
+        Ok(file)
     }
 
     /// Marks a backing file before the first write since it was at rest.
