@@ -2,7 +2,7 @@
 
 use super::local::LocalContent;
 use super::seams::ContentError;
-use super::state::{Body, FAR, State};
+use super::state::{Body, FAR, Since, State};
 use super::store::Contents;
 use crate::meta::ranges::RangeSet;
 use crate::meta::rows::{BaseVersion, ContentNo, ContentRow};
@@ -103,7 +103,9 @@ impl LocalContent {
         let mut guard = self.state.write();
         let state = &mut *guard;
         let before = state.charge();
-        let since = state.since.iter().position(|since| since.generation == generation);
+        // A version of another size is not what that snapshot was: nobody knows what was written since it.
+        let is_its = |since: &Since| since.generation == generation && since.size_bytes == new_base.content.size;
+        let since = state.since.iter().position(is_its);
         state.base = Some(new_base);
         if let Some(index) = since {
             let since = state.since.drain(..=index).next_back();

@@ -76,7 +76,8 @@ impl LocalContent {
                 Source::Own { bytes: bytes.into(), present: state.present.clone() }
             }
         };
-        state.since.push(Since { generation: state.generation, written: RangeSet::new(), resized: false });
+        let (generation, size_bytes) = (state.generation, state.size_bytes);
+        state.since.push(Since { generation, size_bytes, written: RangeSet::new(), resized: false });
         if state.since.len() > SINCE_MAX {
             state.since.remove(0);
         }

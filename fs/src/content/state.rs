@@ -43,6 +43,8 @@ pub(super) struct Home {
 #[derive(Debug)]
 pub(super) struct Since {
     pub(super) generation: u64,
+    /// The size then.
+    pub(super) size_bytes: u64,
     pub(super) written: RangeSet,
     pub(super) resized: bool,
 }

@@ -45,7 +45,7 @@ impl Settling {
 impl Session<'_> {
     fn settle_one(&mut self, ticket: Ticket, answer: &Answer, all: &mut Settling) -> Result<()> {
         let Some(queued) = self.state.queue.ops.get(&ticket) else { return Ok(()) };
-        let (op, prepared, frozen) = (queued.op.op.clone(), queued.prepared, queued.op.frozen.clone());
+        let (op, sent, frozen) = (queued.op.op.clone(), queued.sent, queued.op.frozen.clone());
         all.work.rows.push(RowChange::Queue(ticket, None));
         all.work.changes.extend(answer.changes.iter().cloned());
         for (parent, name) in op.places() {
@@ -64,7 +64,7 @@ impl Session<'_> {
             }
         }
         if !refused && let Some(ino) = op.content_of() {
-            self.acknowledge(ino, prepared, frozen.as_ref().map(|f| &f.kind), answer, all)?;
+            self.acknowledge(ino, sent, frozen.as_ref().map(|f| &f.kind), answer, all)?;
         }
         for ino in op.inodes() {
             self.drop_local(ino, ticket, answer, all)?;
@@ -138,7 +138,7 @@ impl Session<'_> {
     fn acknowledge(
         &mut self,
         ino: Ino,
-        prepared: Option<u64>,
+        snapshot: Option<u64>,
         sent: Option<&OpKind>,
         answer: &Answer,
         all: &mut Settling,
@@ -149,26 +149,26 @@ impl Session<'_> {
         };
         let Some(content) = self.local_content(ino)? else { return Ok(()) };
         if let Outcome::Conflicted { conflict } = answer.outcome {
-            return self.give_to_sibling(ino, conflict, answer, prepared, all);
+            return self.give_to_sibling(ino, conflict, answer, snapshot, all);
         }
         let Some(file) = self.version_after(*node, answer)? else { return Ok(()) };
         if file.content.content_id != sent.content_id {
             return Ok(()); // newer than what was sent; the dirty content meets it with its next operation
         }
         let base = BaseVersion { content: file.content, vector: file.vector };
-        self.acknowledge_content(ino, &content, prepared, base, all)
+        self.acknowledge_content(ino, &content, snapshot, base, all)
     }
 
     fn acknowledge_content(
         &mut self,
         ino: Ino,
         content: &Arc<LocalContent>,
-        prepared: Option<u64>,
+        snapshot: Option<u64>,
         base: BaseVersion,
         all: &mut Settling,
     ) -> Result<()> {
         // 0 is no snapshot's generation: after a restart nobody knows what was written since.
-        let left = content.acknowledged(prepared.unwrap_or(0), base)?;
+        let left = content.acknowledged(snapshot.unwrap_or(0), base)?;
         if left == Acknowledged::Dirty {
             all.dirty.push(ino);
         }
@@ -189,7 +189,7 @@ impl Session<'_> {
         ino: Ino,
         conflict: tarn_proto::ids::ConflictId,
         answer: &Answer,
-        prepared: Option<u64>,
+        snapshot: Option<u64>,
         all: &mut Settling,
     ) -> Result<()> {
         let Some(content) = self.local_content(ino)? else { return Ok(()) };
@@ -199,7 +199,7 @@ impl Session<'_> {
         });
         let Some(record) = record else { return Ok(()) };
         let base = BaseVersion { content: record.theirs.content.clone(), vector: record.theirs.vector.clone() };
-        self.acknowledge_content(ino, &content, prepared, base, all)?;
+        self.acknowledge_content(ino, &content, snapshot, base, all)?;
         if content.is_dirty() || self.is_content_queued(ino, all) {
             return Ok(());
         }

@@ -14,7 +14,8 @@ use std::time::Duration;
 use tarn_proto::change::Cursor;
 use tarn_proto::ids::NodeId;
 use tarn_proto::name::Name;
-use tarn_proto::node::{Attrs, NodeKind, NodeState, Timestamp};
+use tarn_proto::node::{Attrs, Content, NodeKind, NodeState, Timestamp};
+use tarn_proto::op::OpKind;
 use tarn_proto::version::VersionVector;
 
 /// An inode in memory.
@@ -233,6 +234,9 @@ pub(super) struct Queued {
     pub op: QueuedOp,
     /// Set while a snapshot of its content is being uploaded: later writes need an operation of their own.
     pub prepared: Option<u64>,
+    /// The snapshot whose content the frozen operation brings, if it was frozen by this daemon: what was prepared later
+    /// says nothing of what the server has.
+    pub sent: Option<u64>,
     /// Monotonic time at which it was queued (of this daemon).
     pub since: Duration,
 }
@@ -257,6 +261,15 @@ fn forget<K: Eq + std::hash::Hash>(index: &mut HashMap<K, BTreeSet<Ticket>>, key
     }
 }
 
+/// The content that an operation brings, once it is frozen.
+fn sent_content(op: &QueuedOp) -> Option<&Content> {
+    match &op.frozen.as_ref()?.kind {
+        OpKind::Create { content, .. } => content.as_ref(),
+        OpKind::Write { content, .. } => Some(content),
+        _ => None,
+    }
+}
+
 impl Queue {
     pub fn set(&mut self, ticket: Ticket, op: Option<QueuedOp>, now: Duration) {
         self.generation += 1;
@@ -272,8 +285,15 @@ impl Queue {
             self.by_place.entry((parent, name.clone())).or_default().insert(ticket);
             *self.in_dir.entry(parent).or_default() += 1;
         }
-        let (prepared, since) = old.map_or((None, now), |old| (old.prepared, old.since));
-        self.ops.insert(ticket, Queued { op, prepared, since });
+        let queued = match old {
+            None => Queued { op, prepared: None, sent: None, since: now },
+            Some(old) => {
+                let is_as_sent = sent_content(&old.op) == sent_content(&op);
+                let sent = if is_as_sent { old.sent } else { old.prepared };
+                Queued { op, prepared: old.prepared, sent, since: old.since }
+            }
+        };
+        self.ops.insert(ticket, queued);
     }
 
     fn unindex(&mut self, ticket: Ticket, op: &QueuedOp) {

@@ -206,6 +206,22 @@ fn what_was_sent_before_a_restart_is_not_sent_again() {
 }
 
 #[test]
+fn what_was_prepared_again_after_the_freeze_was_not_sent() {
+    let mut device = Device::new();
+    let ino = device.written(TOP, "f", b"sent");
+    let (ticket, op) = device.freeze().remove(0);
+    device.write(ino, 0, b"late");
+    // The server lacked chunks, and sending the content as it is now was broken off.
+    device.tree.prepare(ticket).unwrap().unwrap();
+    let answer = device.apply(&op);
+    device.tree.settle(&[(ticket, answer)], cursor(device.seq - 1), cursor(device.seq)).unwrap();
+    assert!(device.tree.content(ino).unwrap().is_dirty());
+    device.push();
+    assert!(!device.tree.content(ino).unwrap().is_dirty());
+    assert_local(&device, ino, b"late", "at the end");
+}
+
+#[test]
 fn what_was_written_after_the_freeze_point_is_not_unchanged() {
     let device = Device::new();
     let ino = device.written(TOP, "f", b"sent");
