@@ -214,8 +214,9 @@ impl UploadSource for FrozenContent {
 
 fn source_error(error: SnapshotError) -> SourceError {
     match error {
-        SnapshotError::Stale => SourceError::Changed,
-        SnapshotError::Missing(_) | SnapshotError::Io(_) => SourceError::Local(error.to_string()),
+        // What was there when it was cut is not any more: cutting again has it fetched.
+        SnapshotError::Stale | SnapshotError::Missing(_) => SourceError::Changed,
+        SnapshotError::Io(_) => SourceError::Local(error.to_string()),
     }
 }
 
