@@ -8,10 +8,19 @@ from torture_house import BIN, Failed
 
 def crash(house, args):
     """Every call that returned is there after each of the kills, with contents dropped and fetched meanwhile."""
-    env = {**os.environ, "TARN_BIN_DIR": str(BIN), "TMPDIR": str(house.place), "TARN_CRASH_KILLS": str(args.kills),
-           "TARN_CRASH_SEED": str(args.seed)}
-    command = ["cargo", "test", "--quiet", "--locked", "-p", "tarn-tests", "--test", "e2e", "--",
-               "every_call_that_returned_survives", "--nocapture"]
+    return check(house, args, "every_call_that_returned_survives", TARN_CRASH_KILLS=args.kills)
+
+
+def power(house, args):
+    """Every call that was synced is there after each of the power cuts, on ext4 and on XFS."""
+    return "; ".join(f"{kind}: " + check(house, args, f"survives_power_cuts_on_{kind}", TARN_CRASH_CUTS=args.kills)
+                     for kind in ("ext4", "xfs"))
+
+
+def check(house, args, test, **given):
+    env = {**os.environ, "TARN_BIN_DIR": str(BIN), "TMPDIR": str(house.place), "TARN_CRASH_SEED": str(args.seed),
+           **{name: str(value) for name, value in given.items()}}
+    command = ["cargo", "test", "--quiet", "--locked", "-p", "tarn-tests", "--test", "e2e", "--", test, "--nocapture"]
     done = subprocess.run(command, cwd=Path(__file__).resolve().parent.parent, env=env, stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     lines = [line for line in done.stdout.splitlines() if " INFO " not in line]

@@ -2,9 +2,10 @@
 //! power cut at random moments, and what is found afterwards is compared.
 //!
 //! Start at [`model`] (states and calls), then `load` (which calls), `lane` (makes them), `verdict` (what may be
-//! found) and [`trial`] (the whole). A lane is one folder that one thread works in: its calls have an order.
+//! found) and [`trial`] (the whole); `power` has the disk. A lane is one folder that one thread works in: its calls have an order.
 
 pub mod model;
+pub mod power;
 pub mod trial;
 
 mod lane;

@@ -73,7 +73,10 @@ fn run_seeded(server: &Server, device: &Device, plan: Plan, break_it: Break<'_>)
         figures.idle += u64::from(!was_queued);
         figures.calls += lanes.iter().map(|lane| lane.count() as u64).sum::<u64>();
         let number = figures.crashes + figures.idle;
-        let compared = compare(&mut lanes, plan.crash);
+        let compared = match plan.crash {
+            Crash::Daemon => compare(&mut lanes, plan.crash),
+            Crash::Power => compare_settled(&mut lanes, device),
+        };
         compared.map_err(|e| e.context(format!("after crash {number}; {}", later(&mut lanes, plan.crash, device))))?;
         if number.is_multiple_of(WAIT_EVERY) || figures.crashes == plan.crashes {
             device.wait()?;
@@ -118,6 +121,17 @@ fn crash_once(device: &Device, lanes: &mut [Lane], evicts: bool, seed: &mut Seed
 
 fn within_moment(moment: Duration, working: &[thread::ScopedJoinHandle<'_, Result<()>>]) -> bool {
     within(moment, || working.iter().any(thread::ScopedJoinHandle::is_finished))
+}
+
+/// After a power cut the server may have what the device lost: the comparison waits until that has come back.
+fn compare_settled(lanes: &mut [Lane], device: &Device) -> Result<()> {
+    device.wait()?;
+    let mut last = Ok(());
+    within(SHOWN, || {
+        last = compare(lanes, Crash::Power);
+        last.is_ok()
+    });
+    last
 }
 
 /// Whether what was wrong is so for good.

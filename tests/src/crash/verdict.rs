@@ -6,7 +6,7 @@ use std::ops::Range;
 
 /// What memory and disk take at once.
 const PAGE_BYTES: usize = 4096;
-/// Bytes of larger files are written in place; those of smaller ones are in the log, in order.
+/// Bytes of files that were ever larger are written in place; those of others are in the log, in order.
 const SMALL_BYTES_MAX: usize = 64 << 10;
 
 /// After a kill of the daemon: everything that returned, and of the call that did not any part or nothing.
@@ -17,7 +17,9 @@ pub fn after_kill(state: &State, in_flight: Option<&Call>, found: &Tree) -> Resu
     let Err(without) = same(state, found, &exactly) else { return Ok(()) };
     let Some(call) = in_flight else { return Err(without) };
     match same(&with(state, call), found, &exactly) {
-        Err(done) if !is_part(state, call, found) => Err(format!("{without}; or, with the call in flight, {done}")),
+        Err(done) if !is_part(state, call, found, &exactly) => {
+            Err(format!("{without}; or, with the call in flight, {done}"))
+        }
         _ => Ok(()),
     }
 }
@@ -26,7 +28,7 @@ pub fn after_kill(state: &State, in_flight: Option<&Call>, found: &Tree) -> Resu
 /// some moment since the file's own last fsync.
 ///
 /// # Errors
-/// In what the newest such state differs.
+/// In what each such state differs.
 pub fn after_cut(
     base: &State,
     calls: &[Call],
@@ -35,23 +37,45 @@ pub fn after_cut(
     found: &Tree,
 ) -> Result<(), String> {
     let versions = versions(base, calls, in_flight);
-    let (mut state, mut last) = (base.clone(), None);
+    let (mut state, mut all_differ) = (base.clone(), Vec::new());
     let all = calls.iter().chain(in_flight);
     for (number, next) in all.map(Some).chain([None]).enumerate() {
         if number >= synced {
             let may_be = |id: FileId, wanted: &[u8], bytes: &[u8]| match versions.get(&id) {
-                Some(all) if wanted.len().max(bytes.len()) > SMALL_BYTES_MAX => is_mixed(all, bytes),
+                Some(all) if may_have_file(base, id, all) => is_mixed(all, bytes),
                 _ => wanted == bytes,
             };
             match same(&state, found, &may_be) {
                 Ok(()) => return Ok(()),
-                Err(_) if next.is_some_and(|call| is_part(&state, call, found)) => return Ok(()),
-                Err(what) => last = Some(format!("after {number} calls: {what}")),
+                Err(_) if next.is_some_and(|call| is_part(&state, call, found, &may_be)) => return Ok(()),
+                Err(what) => {
+                    all_differ.push(format!("after {number} calls: {what}{}", odd_pages(&state, &versions, found)))
+                }
             }
         }
         next.into_iter().for_each(|call| state.apply(call));
     }
-    Err(last.unwrap_or_else(|| "nothing to compare with".into()))
+    Err(all_differ.join("; "))
+}
+
+/// Of large files, the first page that is as it never was.
+fn odd_pages(state: &State, versions: &BTreeMap<FileId, Vec<Vec<u8>>>, found: &Tree) -> String {
+    let mut told = String::new();
+    for (path, found) in found {
+        if let (Some(all), Found::File(bytes)) = (state.file_id(path).and_then(|id| versions.get(&id)), found)
+            && bytes.len() > SMALL_BYTES_MAX
+            && let Some(range) = odd_page(all, bytes)
+        {
+            let zeros = page(bytes, &range).iter().filter(|byte| **byte == 0).count();
+            told += &format!(" ({path}: page at {} is none of {} versions', {zeros} zeros)", range.start, all.len());
+        }
+    }
+    told
+}
+
+/// Whether bytes may be in a file of their own: what was large once stays there, and nobody knows what was before.
+fn may_have_file(base: &State, id: FileId, versions: &[Vec<u8>]) -> bool {
+    base.files.contains_key(&id) || versions.iter().any(|version| version.len() > SMALL_BYTES_MAX)
 }
 
 /// All that a file's bytes were since its own last fsync, the newest last.
@@ -66,7 +90,9 @@ fn versions(base: &State, calls: &[Call], in_flight: Option<&Call>) -> BTreeMap<
         {
             versions.entry(id).or_default().extend(state.files.get(&id).cloned());
         }
+        // One that did not return promises nothing.
         if let Call::Fsync(path) = call
+            && !in_flight.is_some_and(|last| std::ptr::eq(last, call))
             && let Some(all) = state.file_id(path).and_then(|id| versions.get_mut(&id))
         {
             all.drain(..all.len().saturating_sub(1));
@@ -76,16 +102,28 @@ fn versions(base: &State, calls: &[Call], in_flight: Option<&Call>) -> BTreeMap<
 }
 
 fn is_mixed(versions: &[Vec<u8>], bytes: &[u8]) -> bool {
-    let page = |of: &[u8], range: &Range<usize>| -> Vec<u8> {
-        let mut page = of.get(range.start..range.end.min(of.len())).unwrap_or_default().to_vec();
-        page.resize(range.len(), 0);
-        page
+    // A call may reach the disk piece by piece: between two sizes each has been.
+    let grew_through = |pair: &[Vec<u8>]| {
+        let (one, other) = (pair[0].len(), pair[1].len());
+        (one.min(other)..=one.max(other)).contains(&bytes.len())
     };
-    versions.iter().any(|version| version.len() == bytes.len())
-        && pages(0..bytes.len()).all(|range| {
-            let own = page(bytes, &range);
-            versions.iter().any(|version| page(version, &range) == own)
-        })
+    let was_so_long = versions.iter().any(|version| version.len() == bytes.len());
+    (was_so_long || versions.windows(2).any(grew_through)) && odd_page(versions, bytes).is_none()
+}
+
+/// The first page that none of the versions has.
+fn odd_page(versions: &[Vec<u8>], bytes: &[u8]) -> Option<Range<usize>> {
+    pages(0..bytes.len()).find(|range| {
+        let own = page(bytes, range);
+        !versions.iter().any(|version| page(version, range) == own)
+    })
+}
+
+/// A page's bytes, with zeros behind the end.
+fn page(of: &[u8], range: &Range<usize>) -> Vec<u8> {
+    let mut page = of.get(range.start..range.end.min(of.len())).unwrap_or_default().to_vec();
+    page.resize(range.len(), 0);
+    page
 }
 
 fn pages(range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
@@ -101,7 +139,7 @@ fn with(state: &State, call: &Call) -> State {
 }
 
 /// Whether a call that writes bytes did so in part: a write from its start, a map page by page.
-fn is_part(state: &State, call: &Call, found: &Tree) -> bool {
+fn is_part(state: &State, call: &Call, found: &Tree, may_be: MayBe<'_>) -> bool {
     let (Call::Write(path, offset, data) | Call::Map(path, offset, data)) = call else { return false };
     let (Some(old), Some(Found::File(bytes))) = (state.bytes(path), found.get(path)) else { return false };
     let is_part = if matches!(call, Call::Map(..)) {
@@ -116,11 +154,9 @@ fn is_part(state: &State, call: &Call, found: &Tree) -> bool {
         let part = Call::Write(path.clone(), *offset, data[..written].to_vec());
         with(state, &part).bytes(path) == Some(bytes)
     };
-    let mut in_part = state.clone();
-    if let Some(own) = state.file_id(path).and_then(|id| in_part.files.get_mut(&id)) {
-        own.clone_from(bytes);
-    }
-    is_part && same(&in_part, found, &exactly).is_ok()
+    let own = state.file_id(path);
+    let is_as_found = |id: FileId, wanted: &[u8], bytes: &[u8]| Some(id) == own || may_be(id, wanted, bytes);
+    is_part && same(state, found, &is_as_found).is_ok()
 }
 
 fn exactly(_: FileId, wanted: &[u8], bytes: &[u8]) -> bool {

@@ -84,3 +84,17 @@ fn pages_of_a_large_file_are_no_older_than_its_fsync() {
     mixed[3 * PAGE_BYTES..4 * PAGE_BYTES].fill(1);
     assert!(judge(&mixed).is_err() && judge(&one).is_err() && judge(&two[1..]).is_err());
 }
+
+#[test]
+fn a_call_that_returned_unsynced_may_be_there_in_part_beside_mixed_files() {
+    let (old, new) = (vec![1; 100_000], vec![2; 100_000]);
+    let calls = [create("f"), write("f", 0, &old), Call::Fsync("f".into()), write("f", 0, &new), create("g")];
+    let more = [calls.to_vec(), vec![write("g", 0, b"abcd"), create("h"), write("h", 0, &new)]].concat();
+    let mut mixed = old.clone();
+    mixed[PAGE_BYTES..2 * PAGE_BYTES].fill(2);
+    let judge = |found: &[(&str, &[u8])]| after_cut(&State::default(), &more, 3, None, &tree(found));
+    assert!(judge(&[("f", &mixed), ("g", b"ab")]).is_ok());
+    assert!(judge(&[("f", &mixed), ("g", b"abcd"), ("h", &new[..70_000])]).is_ok(), "a write in pieces");
+    assert!(judge(&[("f", &mixed), ("g", b"ax")]).is_err());
+    assert!(judge(&[("f", &mixed), ("g", b"abcd"), ("h", &old[..70_000])]).is_err());
+}
