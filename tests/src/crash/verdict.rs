@@ -24,8 +24,8 @@ pub fn after_kill(state: &State, in_flight: Option<&Call>, found: &Tree) -> Resu
     }
 }
 
-/// After a power cut: a state that existed, no older than what was synced. Of a large file each page is as it was at
-/// some moment since the file's own last fsync.
+/// After a power cut: a state that existed, no older than what was synced. Of a large file each byte is as it was at
+/// some moment since the file's own last fsync: what is in place may be newer than what the log brings back.
 ///
 /// # Errors
 /// In what each such state differs.
@@ -49,7 +49,7 @@ pub fn after_cut(
                 Ok(()) => return Ok(()),
                 Err(_) if next.is_some_and(|call| is_part(&state, call, found, &may_be)) => return Ok(()),
                 Err(what) => {
-                    all_differ.push(format!("after {number} calls: {what}{}", odd_pages(&state, &versions, found)))
+                    all_differ.push(format!("after {number} calls: {what}{}", odd_bytes(&state, &versions, found)))
                 }
             }
         }
@@ -58,16 +58,15 @@ pub fn after_cut(
     Err(all_differ.join("; "))
 }
 
-/// Of large files, the first page that is as it never was.
-fn odd_pages(state: &State, versions: &BTreeMap<FileId, Vec<Vec<u8>>>, found: &Tree) -> String {
+/// Of large files, the first byte that is as it never was.
+fn odd_bytes(state: &State, versions: &BTreeMap<FileId, Vec<Vec<u8>>>, found: &Tree) -> String {
     let mut told = String::new();
     for (path, found) in found {
         if let (Some(all), Found::File(bytes)) = (state.file_id(path).and_then(|id| versions.get(&id)), found)
             && bytes.len() > SMALL_BYTES_MAX
-            && let Some(range) = odd_page(all, bytes)
+            && let Some(at) = odd_byte(all, bytes)
         {
-            let zeros = page(bytes, &range).iter().filter(|byte| **byte == 0).count();
-            told += &format!(" ({path}: page at {} is none of {} versions', {zeros} zeros)", range.start, all.len());
+            told += &format!(" ({path}: byte {at} is none of {} versions')", all.len());
         }
     }
     told
@@ -108,22 +107,13 @@ fn is_mixed(versions: &[Vec<u8>], bytes: &[u8]) -> bool {
         (one.min(other)..=one.max(other)).contains(&bytes.len())
     };
     let was_so_long = versions.iter().any(|version| version.len() == bytes.len());
-    (was_so_long || versions.windows(2).any(grew_through)) && odd_page(versions, bytes).is_none()
+    (was_so_long || versions.windows(2).any(grew_through)) && odd_byte(versions, bytes).is_none()
 }
 
-/// The first page that none of the versions has.
-fn odd_page(versions: &[Vec<u8>], bytes: &[u8]) -> Option<Range<usize>> {
-    pages(0..bytes.len()).find(|range| {
-        let own = page(bytes, range);
-        !versions.iter().any(|version| page(version, range) == own)
-    })
-}
-
-/// A page's bytes, with zeros behind the end.
-fn page(of: &[u8], range: &Range<usize>) -> Vec<u8> {
-    let mut page = of.get(range.start..range.end.min(of.len())).unwrap_or_default().to_vec();
-    page.resize(range.len(), 0);
-    page
+/// The first byte that none of the versions has there; behind a version's end are zeros.
+fn odd_byte(versions: &[Vec<u8>], bytes: &[u8]) -> Option<usize> {
+    let of = |version: &Vec<u8>, at: usize| version.get(at).copied().unwrap_or(0);
+    (0..bytes.len()).find(|at| !versions.iter().any(|version| of(version, *at) == bytes[*at]))
 }
 
 fn pages(range: Range<usize>) -> impl Iterator<Item = Range<usize>> {

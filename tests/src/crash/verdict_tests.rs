@@ -74,7 +74,7 @@ fn after_a_power_cut_a_prefix_is_there_no_older_than_the_last_fsync() {
 }
 
 #[test]
-fn pages_of_a_large_file_are_no_older_than_its_fsync() {
+fn bytes_of_a_large_file_are_no_older_than_its_fsync() {
     let (one, two, three) = (vec![1; 100_000], vec![2; 100_000], vec![3; 100_000]);
     let calls = [create("f"), write("f", 0, &one), write("f", 0, &two), Call::Fsync("f".into()), write("f", 0, &three)];
     let judge = |bytes: &[u8]| after_cut(&State::default(), &calls, 4, None, &tree(&[("f", bytes)]));
