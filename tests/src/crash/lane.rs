@@ -94,7 +94,8 @@ impl Lane {
             }
             self.in_flight = None;
             self.state.apply(&call);
-            let is_sync = matches!(call, Call::Fsync(_));
+            // A disk whose power is being cut may still say that it has everything.
+            let is_sync = matches!(call, Call::Fsync(_)) && !crashed.load(Ordering::Acquire);
             self.calls.push(call);
             if is_sync {
                 self.synced = self.calls.len();

@@ -36,7 +36,7 @@ pub fn after_cut(
     in_flight: Option<&Call>,
     found: &Tree,
 ) -> Result<(), String> {
-    let versions = versions(base, calls, in_flight);
+    let versions = versions(base, calls, synced, in_flight);
     let (mut state, mut all_differ) = (base.clone(), Vec::new());
     let all = calls.iter().chain(in_flight);
     for (number, next) in all.map(Some).chain([None]).enumerate() {
@@ -78,20 +78,20 @@ fn may_have_file(base: &State, id: FileId, versions: &[Vec<u8>]) -> bool {
 }
 
 /// All that a file's bytes were since its own last fsync, the newest last.
-fn versions(base: &State, calls: &[Call], in_flight: Option<&Call>) -> BTreeMap<FileId, Vec<Vec<u8>>> {
+fn versions(base: &State, calls: &[Call], synced: usize, in_flight: Option<&Call>) -> BTreeMap<FileId, Vec<Vec<u8>>> {
     let mut state = base.clone();
     let mut versions: BTreeMap<FileId, Vec<Vec<u8>>> =
         base.files.iter().map(|(id, bytes)| (*id, vec![bytes.clone()])).collect();
-    for call in calls.iter().chain(in_flight) {
+    for (number, call) in calls.iter().chain(in_flight).enumerate() {
         state.apply(call);
         if let Call::Write(path, ..) | Call::Map(path, ..) | Call::Truncate(path, _) | Call::Create(path) = call
             && let Some(id) = state.file_id(path)
         {
             versions.entry(id).or_default().extend(state.files.get(&id).cloned());
         }
-        // One that did not return promises nothing.
+        // One that did not return, or not in time, promises nothing.
         if let Call::Fsync(path) = call
-            && !in_flight.is_some_and(|last| std::ptr::eq(last, call))
+            && number < synced
             && let Some(all) = state.file_id(path).and_then(|id| versions.get_mut(&id))
         {
             all.drain(..all.len().saturating_sub(1));
