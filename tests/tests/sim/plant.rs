@@ -14,8 +14,6 @@ pub enum Plant {
     BaseTakenForGranted,
     /// Device: a write does not say what it is based on.
     BaseNotSent,
-    /// Device: what was written while a content was on its way counts as sent with it.
-    OvertakenWriteForgotten,
     /// Device: two answers of one push are applied to each other's operations.
     AnswersMixedUp,
     /// Device: a pull is applied over bytes that wait to be sent.
@@ -27,13 +25,12 @@ pub enum Plant {
 }
 
 /// What a few seeds find.
-pub const PLANTS: [Plant; 9] = [
+pub const PLANTS: [Plant; 8] = [
     Plant::CursorBeforePages,
     Plant::TombstoneSkipped,
     Plant::ChunkNotKept,
     Plant::BaseTakenForGranted,
     Plant::BaseNotSent,
-    Plant::OvertakenWriteForgotten,
     Plant::AnswersMixedUp,
     Plant::PullOverDirty,
     Plant::CutAppliedInPart,
