@@ -1,7 +1,7 @@
 //! What may be found after a crash. Does no I/O.
 
 use super::model::{Call, FileId, Found, Node, State, Tree};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 /// What memory and disk take at once.
@@ -37,12 +37,13 @@ pub fn after_cut(
     found: &Tree,
 ) -> Result<(), String> {
     let versions = versions(base, calls, synced, in_flight);
+    let filed = filed(base, calls, in_flight);
     let (mut state, mut all_differ) = (base.clone(), Vec::new());
     let all = calls.iter().chain(in_flight);
     for (number, next) in all.map(Some).chain([None]).enumerate() {
         if number >= synced {
             let may_be = |id: FileId, wanted: &[u8], bytes: &[u8]| match versions.get(&id) {
-                Some(all) if may_have_file(base, id, all) => is_mixed(all, bytes),
+                Some(all) if filed.contains(&id) => is_mixed(all, bytes),
                 _ => wanted == bytes,
             };
             match same(&state, found, &may_be) {
@@ -72,9 +73,14 @@ fn odd_bytes(state: &State, versions: &BTreeMap<FileId, Vec<Vec<u8>>>, found: &T
     told
 }
 
-/// Whether bytes may be in a file of their own: what was large once stays there, and nobody knows what was before.
-fn may_have_file(base: &State, id: FileId, versions: &[Vec<u8>]) -> bool {
-    base.files.contains_key(&id) || versions.iter().any(|version| version.len() > SMALL_BYTES_MAX)
+/// Whose bytes may be in a file of their own: what was large once stays there, and nobody knows what was before.
+fn filed(base: &State, calls: &[Call], in_flight: Option<&Call>) -> BTreeSet<FileId> {
+    let (mut state, mut filed): (State, BTreeSet<FileId>) = (base.clone(), base.files.keys().copied().collect());
+    for call in calls.iter().chain(in_flight) {
+        state.apply(call);
+        filed.extend(state.files.iter().filter(|(_, bytes)| bytes.len() > SMALL_BYTES_MAX).map(|(id, _)| *id));
+    }
+    filed
 }
 
 /// All that a file's bytes were since its own last fsync, the newest last.

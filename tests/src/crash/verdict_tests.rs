@@ -98,3 +98,17 @@ fn a_call_that_returned_unsynced_may_be_there_in_part_beside_mixed_files() {
     assert!(judge(&[("f", &mixed), ("g", b"ax")]).is_err());
     assert!(judge(&[("f", &mixed), ("g", b"abcd"), ("h", &old[..70_000])]).is_err());
 }
+
+#[test]
+fn what_was_large_once_is_mixed_also_when_it_is_small() {
+    let calls = [
+        create("f"),
+        write("f", 0, &[1; 100_000]),
+        Call::Truncate("f".into(), 10),
+        Call::Fsync("f".into()),
+        write("f", 10, b"abc"),
+    ];
+    let judge = |bytes: &[u8]| after_cut(&State::default(), &calls, 4, None, &tree(&[("f", bytes)]));
+    assert!(judge(&[&[1; 10][..], &[0; 3]].concat()).is_ok(), "the size came before the bytes");
+    assert!(judge(&[&[1; 9][..], &[0; 4]].concat()).is_err());
+}
