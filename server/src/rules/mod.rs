@@ -126,6 +126,19 @@ pub fn decide(snapshot: &Snapshot, author: &Author, op: &Operation, seq: u64) ->
     Ok(Decision { outcome, changes, effects })
 }
 
+/// What comes of what is no operation: it happens whole or not at all.
+fn decided<'a>(mut draft: Draft<'a>, settle: impl FnOnce(&mut Draft<'a>) -> Rule<()>) -> Result<Decision, Missing> {
+    match settle(&mut draft) {
+        Ok(()) => {
+            let effects = draft.effects();
+            let changes = effects.as_ref().map(Effects::changes).unwrap_or_default();
+            Ok(Decision { outcome: Outcome::Applied, changes, effects })
+        }
+        Err(Halt::Missing(key)) => Err(Missing(vec![key])),
+        Err(halt) => Ok(Decision { outcome: stopped(halt), changes: Vec::new(), effects: None }),
+    }
+}
+
 fn stopped(halt: Halt) -> Outcome {
     match halt {
         Halt::Refused(code, detail) => Outcome::Refused { code, detail: detail.to_owned() },

@@ -2,13 +2,12 @@
 //! whoever resolves has not seen, and each content stays in the history of its file.
 
 use super::draft::Draft;
-use super::draft::Effects;
 use super::place::{alt_place, live_place};
 use super::row::{ConflictRow, NodeSlot};
 use super::unlink::remove_entry;
 use super::write::come_back;
-use super::{Author, Decision, Halt, Missing, Rule, Snapshot, refuse, stopped, validate};
-use tarn_proto::api::{Keep, Outcome};
+use super::{Author, Decision, Halt, Missing, Rule, Snapshot, decided, refuse, validate};
+use tarn_proto::api::Keep;
 use tarn_proto::error::ErrorCode;
 use tarn_proto::ids::{ConflictId, NodeId, VersionId};
 use tarn_proto::name::Name;
@@ -42,16 +41,8 @@ pub struct Resolve {
 /// # Errors
 /// Says which rows must be loaded first; nothing else has happened.
 pub fn resolve(snapshot: &Snapshot, author: &Author, asked: &Resolve, seq: u64) -> Result<Decision, Missing> {
-    let mut draft = Draft::named(snapshot, author, (asked.counter, asked.alt_name.as_ref()), seq);
-    match settle(&mut draft, asked) {
-        Ok(()) => {
-            let effects = draft.effects();
-            let changes = effects.as_ref().map(Effects::changes).unwrap_or_default();
-            Ok(Decision { outcome: Outcome::Applied, changes, effects })
-        }
-        Err(Halt::Missing(key)) => Err(Missing(vec![key])),
-        Err(halt) => Ok(Decision { outcome: stopped(halt), changes: Vec::new(), effects: None }),
-    }
+    let draft = Draft::named(snapshot, author, (asked.counter, asked.alt_name.as_ref()), seq);
+    decided(draft, |draft| settle(draft, asked))
 }
 
 fn settle(draft: &mut Draft<'_>, asked: &Resolve) -> Rule<()> {

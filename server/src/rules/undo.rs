@@ -1,13 +1,12 @@
 //! Owns taking back what a device did to one node: it becomes what it was, at the place where it was. Nothing that
 //! others built on it is overwritten, and each content stays in the history of its file.
 
-use super::draft::{Draft, Effects};
+use super::draft::Draft;
 use super::place::{ancestors, check_depth, live_place};
 use super::row::{GoneNode, NodeRow, NodeSlot};
 use super::unlink::remove_entry;
 use super::write::same_bytes;
-use super::{Author, Decision, Halt, Missing, Rule, Snapshot, conflict, refuse, stopped};
-use tarn_proto::api::Outcome;
+use super::{Author, Decision, Halt, Missing, Rule, Snapshot, conflict, decided, refuse};
 use tarn_proto::error::ErrorCode;
 use tarn_proto::ids::{NodeId, VersionId};
 use tarn_proto::node::{Attrs, Content, FileVersion, NodeState};
@@ -48,16 +47,8 @@ pub struct Before {
 /// # Errors
 /// Says which rows must be loaded first; nothing else has happened.
 pub fn undo(snapshot: &Snapshot, author: &Author, asked: &Undo, seq: u64) -> Result<Decision, Missing> {
-    let mut draft = Draft::named(snapshot, author, (asked.counter, None), seq);
-    match settle(&mut draft, asked) {
-        Ok(()) => {
-            let effects = draft.effects();
-            let changes = effects.as_ref().map(Effects::changes).unwrap_or_default();
-            Ok(Decision { outcome: Outcome::Applied, changes, effects })
-        }
-        Err(Halt::Missing(key)) => Err(Missing(vec![key])),
-        Err(halt) => Ok(Decision { outcome: stopped(halt), changes: Vec::new(), effects: None }),
-    }
+    let draft = Draft::named(snapshot, author, (asked.counter, None), seq);
+    decided(draft, |draft| settle(draft, asked))
 }
 
 fn settle(draft: &mut Draft<'_>, asked: &Undo) -> Rule<()> {
