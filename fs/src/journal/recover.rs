@@ -11,6 +11,7 @@ use crate::env::Env;
 use crate::log::{Log, LogScan, Lsn};
 use crate::meta::rows::{ContentNo, RowChange};
 use crate::meta::{FILE_NAME, Marks, Readers, Writer, finish_rebuild};
+use std::collections::HashMap;
 use std::path::Path;
 
 /// The log's folder in the state folder.
@@ -99,10 +100,10 @@ impl Prepared {
 type Replayed = (Vec<Pending>, Option<Stopped>);
 
 fn replay(scan: &LogScan, applied: Lsn, sink: &mut dyn RecoverySink) -> Result<Replayed, JournalError> {
-    let mut batch = Vec::new();
+    let (mut batch, mut later) = (Vec::new(), Later::default());
     for record in scan.replay(applied.next()) {
         let (lsn, record) = decoded(record?)?;
-        if let Some(content) = first_missing(scan, lsn, &record, sink)? {
+        if let Some(content) = first_missing(scan, lsn, &record, &mut later, sink)? {
             return Ok((batch, Some(Stopped { before: lsn, content })));
         }
         let job = recover_one(record, sink).map_err(JournalError::Content)?;
@@ -115,34 +116,50 @@ fn first_missing(
     scan: &LogScan,
     lsn: Lsn,
     record: &Record,
+    later: &mut Later,
     sink: &mut dyn RecoverySink,
 ) -> Result<Option<ContentNo>, JournalError> {
     for &(no, len_bytes) in unsynced_of(record) {
-        let is_there = sink.backing_has(no, len_bytes).map_err(JournalError::Content)?;
-        if !is_there && !is_less_asked_later(scan, lsn, no, sink)? {
+        let mut has = |len_bytes| sink.backing_has(no, len_bytes).map_err(JournalError::Content);
+        if has(len_bytes)? {
+            continue;
+        }
+        // All of it had reached the disk, and then it was shortened, if a later record asks for no more than there is.
+        let is_shortened = later.least_asked(scan, lsn, no)?.map_or(Ok(false), has)?;
+        if !is_shortened {
             return Ok(Some(no));
         }
     }
     Ok(None)
 }
 
-/// Whether a later record asks for no more of a content's backing file than there is: all of it had reached the disk, and
-/// then it was shortened.
-fn is_less_asked_later(
-    scan: &LogScan,
-    lsn: Lsn,
-    no: ContentNo,
-    sink: &mut dyn RecoverySink,
-) -> Result<bool, JournalError> {
-    for later in scan.replay(lsn.next()) {
-        let later = decoded(later?)?.1;
-        for &(_, len_bytes) in unsynced_of(&later).iter().filter(|(other, _)| *other == no) {
-            if sink.backing_has(no, len_bytes).map_err(JournalError::Content)? {
-                return Ok(true);
+/// What records behind the first doubt ask of backing files: read once, and seldom at all.
+#[derive(Default)]
+struct Later(Option<HashMap<ContentNo, Vec<(Lsn, u64)>>>);
+
+impl Later {
+    /// The least that records behind one ask of a content's backing file.
+    fn least_asked(&mut self, scan: &LogScan, behind: Lsn, no: ContentNo) -> Result<Option<u64>, JournalError> {
+        let asked = match self.0.take() {
+            Some(asked) => asked,
+            None => Self::read(scan, behind.next())?,
+        };
+        let of_content = asked.get(&no).into_iter().flatten();
+        let least = of_content.filter(|(lsn, _)| *lsn > behind).map(|(_, len_bytes)| *len_bytes).min();
+        self.0 = Some(asked);
+        Ok(least)
+    }
+
+    fn read(scan: &LogScan, from: Lsn) -> Result<HashMap<ContentNo, Vec<(Lsn, u64)>>, JournalError> {
+        let mut asked: HashMap<ContentNo, Vec<(Lsn, u64)>> = HashMap::new();
+        for record in scan.replay(from) {
+            let (lsn, record) = decoded(record?)?;
+            for &(no, len_bytes) in unsynced_of(&record) {
+                asked.entry(no).or_default().push((lsn, len_bytes));
             }
         }
+        Ok(asked)
     }
-    Ok(false)
 }
 
 fn unsynced_of(record: &Record) -> &[(ContentNo, u64)] {
