@@ -8,7 +8,7 @@ use super::notify::Invalidation;
 use crate::log::Lsn;
 use crate::meta::RemoteWork;
 use crate::meta::rows::{Ino, InodeRow, LocalNode, ROOT, RowChange};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tarn_proto::change::{Change, Row};
 use tarn_proto::ids::NodeId;
@@ -70,26 +70,20 @@ impl Session<'_> {
     /// A node that was removed keeps its local attributes when the last operation about it has been answered. If others
     /// bring it back, theirs show.
     fn drop_stale_local(&self, work: &mut RemoteWork) {
-        let present = work.changes.iter().filter_map(|change| match &change.row {
-            Row::Node { node, state: Some(_) } => self.state.by_node.get(node),
-            _ => None,
-        });
-        let with_local = |ino: &&Ino| self.state.inodes.get(ino).is_some_and(|inode| inode.local.is_some());
-        let mut stale: BTreeMap<Ino, LocalNode> = BTreeMap::new();
-        for ino in present.filter(with_local) {
-            let local = self.state.inodes.get(ino).and_then(|inode| inode.local.clone());
-            stale.extend(local.map(|local| (*ino, local)));
-        }
-        // What this unit of work says of them itself, and what still waits.
-        for row in &work.rows {
-            if let RowChange::Inode(ino, _) = row {
-                stale.remove(ino);
-            }
-        }
-        stale.retain(|_, local| local.ticket != KEPT && !self.state.queue.ops.contains_key(&local.ticket));
-        for ino in stale.into_keys() {
-            if let Some(inode) = self.state.inodes.get(&ino) {
-                work.rows.push(RowChange::Inode(ino, Some(InodeRow { local: None, ..inode.row() })));
+        // What this unit of work says of an inode itself stands.
+        let told: BTreeSet<Ino> = work.rows.iter().filter_map(told_of).collect();
+        let is_stale = |local: &LocalNode| local.ticket != KEPT && !self.state.queue.ops.contains_key(&local.ticket);
+        let present: BTreeSet<Ino> = work
+            .changes
+            .iter()
+            .filter_map(|change| match &change.row {
+                Row::Node { node, state: Some(_) } => self.state.by_node.get(node).copied(),
+                _ => None,
+            })
+            .collect();
+        for ino in present.difference(&told) {
+            if let Some(inode) = self.state.inodes.get(ino).filter(|inode| inode.local.as_ref().is_some_and(is_stale)) {
+                work.rows.push(RowChange::Inode(*ino, Some(InodeRow { local: None, ..inode.row() })));
             }
         }
     }
@@ -251,6 +245,10 @@ impl Session<'_> {
             None => Ok(self.remote_node(node)?.is_some()),
         }
     }
+}
+
+fn told_of(row: &RowChange) -> Option<Ino> {
+    if let RowChange::Inode(ino, _) = row { Some(*ino) } else { None }
 }
 
 fn last_state(changes: &[Change], node: NodeId) -> Option<Arc<NodeState>> {
