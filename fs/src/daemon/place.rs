@@ -108,7 +108,7 @@ impl Place {
                 return Ok(place.path);
             };
             match mounts::pulse(&place.path) {
-                Pulse::Dead => clear(&place.path)?,
+                Pulse::Dead => mounts::clear(&place.path).map_err(stuck(&place.path))?,
                 _ if entry.fs_type == FS_TYPE && env.clock.monotonic() < deadline => {
                     condvar.wait_for(&mut mutex.lock(), POLL);
                 }
@@ -122,13 +122,13 @@ impl Place {
     /// # Errors
     /// `Stuck`.
     pub fn clear_dead(path: &Path) -> Result<bool, PlaceError> {
-        mounts::clear_dead(path).map_err(|source| PlaceError::Stuck { path: path.to_owned(), source })
+        mounts::clear_dead(path).map_err(stuck(path))
     }
 }
 
-fn clear(path: &Path) -> Result<(), PlaceError> {
-    tracing::info!(path = %path.display(), "a dead mount point is cleaned up");
-    mounts::unmount(path, true).map_err(|source| PlaceError::Stuck { path: path.to_owned(), source })
+fn stuck(path: &Path) -> impl FnOnce(io::Error) -> PlaceError {
+    let path = path.to_owned();
+    move |source| PlaceError::Stuck { path, source }
 }
 
 fn check_free(home: &Home, path: &Path) -> Result<(), PlaceError> {

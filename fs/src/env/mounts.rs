@@ -98,10 +98,18 @@ pub fn clear_dead(path: &Path) -> io::Result<bool> {
     let is_ours = mounted_at(path)?.is_some_and(|entry| entry.fs_type == FS_TYPE);
     let is_dead = is_ours && pulse(path) == Pulse::Dead;
     if is_dead {
-        tracing::info!(path = %path.display(), "a dead mount point is cleaned up");
-        unmount(path, true)?;
+        clear(path)?;
     }
     Ok(is_dead)
+}
+
+/// Takes a mount away whose daemon is gone, whatever it is of.
+///
+/// # Errors
+/// As [`unmount`].
+pub fn clear(path: &Path) -> io::Result<()> {
+    tracing::info!(path = %path.display(), "a dead mount point is cleaned up");
+    unmount(path, true)
 }
 
 /// Ends the connection of a FUSE mount: every call that waits in it fails, and its daemon, should there be one, cannot answer
