@@ -19,9 +19,6 @@ use tarn_proto::error::ErrorCode;
 use tarn_proto::ids::NodeId;
 use tokio::task::spawn_blocking;
 
-/// Entries of a directory read at once.
-const PAGE_ENTRIES: usize = 1024;
-
 /// What stands, once it is built. The order of fields is the order in which they go.
 #[derive(Debug)]
 pub(super) struct Parts {
@@ -64,10 +61,10 @@ impl Parts {
             _ => {}
         }
         while let Some(dir) = dirs.pop() {
-            for (ino, node_type) in self.on_tree(what, move |tree| entries(tree, dir)).await? {
-                match node_type {
-                    NodeType::File => files.push(ino),
-                    NodeType::Dir => dirs.push(ino),
+            for entry in self.on_tree(what, move |tree| tree.read_dir_whole(dir)).await? {
+                match entry.node_type {
+                    NodeType::File => files.push(entry.ino),
+                    NodeType::Dir => dirs.push(entry.ino),
                     _ => {}
                 }
             }
@@ -76,23 +73,6 @@ impl Parts {
         files.dedup();
         Ok(files)
     }
-}
-
-/// What a directory holds.
-fn entries(tree: &Tree, dir: Ino) -> Result<Vec<(Ino, NodeType)>, TreeError> {
-    let handle = tree.open_dir(dir)?;
-    let read = || {
-        let (mut all, mut after) = (Vec::new(), 0);
-        loop {
-            let page = tree.read_dir(handle, after, PAGE_ENTRIES)?;
-            let Some(last) = page.last() else { return Ok(all) };
-            after = last.cookie;
-            all.extend(page.iter().map(|entry| (entry.ino, entry.node_type)));
-        }
-    };
-    let all = read();
-    tree.close_dir(handle);
-    all
 }
 
 /// Brings listings to the mount.

@@ -11,6 +11,9 @@ use tarn_proto::node::NodeKind;
 
 type Result<T> = std::result::Result<T, TreeError>;
 
+/// Entries of a directory read under one lock.
+const ENTRIES_AT_ONCE: usize = 512;
+
 /// An open directory: its cookies stay while it lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DirHandle {
@@ -139,6 +142,27 @@ impl Tree {
             };
             Ok(dir.after(after).take(max).map(entry).collect())
         })
+    }
+
+    /// All entries of a directory, as they are while it is read.
+    ///
+    /// # Errors
+    /// As [`Self::open_dir`] and [`Self::read_dir`].
+    pub fn read_dir_whole(&self, ino: Ino) -> Result<Vec<DirEntry>> {
+        let handle = self.open_dir(ino)?;
+        let (mut all, mut after) = (Vec::new(), 0);
+        let outcome = loop {
+            match self.read_dir(handle, after, ENTRIES_AT_ONCE) {
+                Ok(page) if page.is_empty() => break Ok(all),
+                Ok(page) => {
+                    after = page.last().map_or(after, |last| last.cookie);
+                    all.extend(page);
+                }
+                Err(error) => break Err(error),
+            }
+        };
+        self.close_dir(handle);
+        outcome
     }
 
     /// The directory above; the root is its own.

@@ -14,8 +14,6 @@ use tarn_proto::ids::NodeId;
 
 /// Folders that are looked at at once: the server may be far away.
 const AT_ONCE: usize = 8;
-/// Entries of a folder read at once.
-const PAGE_ENTRIES: usize = 512;
 
 impl Run<'_> {
     /// Compares folders. Returns the files at or below `start`; `None` for the whole mount.
@@ -121,23 +119,13 @@ impl Run<'_> {
 
 fn listing(tree: &Tree, dir: Ino) -> Result<Option<Listing>, TreeError> {
     let Some(path) = tree.path_of(dir)? else { return Ok(None) };
-    let handle = tree.open_dir(dir)?;
-    let read = || {
-        let (mut entries, mut after) = (Vec::new(), 0);
-        loop {
-            let page = tree.read_dir(handle, after, PAGE_ENTRIES)?;
-            let Some(last) = page.last() else { return Ok(entries) };
-            after = last.cookie;
-            for entry in page {
-                match tree.stat(entry.ino) {
-                    Ok(stat) => entries.push((entry.name, stat)),
-                    Err(TreeError::NotFound) => {}
-                    Err(error) => return Err(error),
-                }
-            }
+    let mut entries = Vec::new();
+    for entry in tree.read_dir_whole(dir)? {
+        match tree.stat(entry.ino) {
+            Ok(stat) => entries.push((entry.name, stat)),
+            Err(TreeError::NotFound) => {}
+            Err(error) => return Err(error),
         }
-    };
-    let entries = read();
-    tree.close_dir(handle);
-    Ok(Some(Listing { path, entries: entries? }))
+    }
+    Ok(Some(Listing { path, entries }))
 }

@@ -180,10 +180,8 @@ impl Device {
     }
 
     pub fn list(&self, ino: Ino) -> Vec<String> {
-        let handle = self.tree.open_dir(ino).unwrap();
-        let mut names: Vec<String> =
-            self.tree.read_dir(handle, 0, 1_000).unwrap().into_iter().map(|entry| entry.name.to_string()).collect();
-        self.tree.close_dir(handle);
+        let entries = self.tree.read_dir_whole(ino).unwrap();
+        let mut names: Vec<String> = entries.into_iter().map(|entry| entry.name.to_string()).collect();
         names.sort();
         names
     }
