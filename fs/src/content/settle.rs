@@ -92,19 +92,20 @@ impl LocalContent {
     }
 
     /// The server has what the snapshot of this generation was: what was not written since is clean now,
-    /// of the new base; the rest stays dirty against it. [`Contents::make_room`] for
+    /// of the new base; the rest stays dirty against it. After a restart nobody knows which snapshot that was, nor what was
+    /// written since. [`Contents::make_room`] for
     /// [`Self::dirty_bytes`] comes first, for clean bytes count against the budget. Logs the row, in its place
     /// between what was written before and after.
     ///
     /// # Errors
     /// The disk's or the log's; it can be called again.
-    pub fn acknowledged(&self, generation: u64, new_base: BaseVersion) -> io::Result<Acknowledged> {
+    pub fn acknowledged(&self, generation: Option<u64>, new_base: BaseVersion) -> io::Result<Acknowledged> {
         self.sync()?;
         let mut guard = self.state.write();
         let state = &mut *guard;
         let before = state.charge();
         // A version of another size is not what that snapshot was: nobody knows what was written since it.
-        let is_its = |since: &Since| since.generation == generation && since.size_bytes == new_base.content.size;
+        let is_its = |since: &Since| Some(since.generation) == generation && since.size_bytes == new_base.content.size;
         let since = state.since.iter().position(is_its);
         state.base = Some(new_base);
         if let Some(index) = since {

@@ -11,6 +11,7 @@ use crate::meta::RemoteWork;
 use crate::meta::rows::{BaseVersion, Ino, InodeRow, LocalNode, LocalOp, ROOT, RowChange, Ticket};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tarn_proto::api::{Answer, Outcome};
 use tarn_proto::change::{Cursor, Row};
 use tarn_proto::ids::NodeId;
@@ -167,8 +168,7 @@ impl Session<'_> {
         base: BaseVersion,
         all: &mut Settling,
     ) -> Result<()> {
-        // 0 is no snapshot's generation: after a restart nobody knows what was written since.
-        let left = content.acknowledged(snapshot.unwrap_or(0), base)?;
+        let left = content.acknowledged(snapshot, base)?;
         if left == Acknowledged::Dirty {
             all.dirty.push(ino);
         }
@@ -411,7 +411,7 @@ impl Tree {
         self.edit(|session| {
             let Some((ino, prepared, content)) = content_of(session)? else { return Ok(false) };
             let Some(base) = content.base() else { return Ok(false) };
-            content.acknowledged(prepared, base)?;
+            content.acknowledged(Some(prepared), base)?;
             session.unprepare(ticket);
             session.drop_unchanged(ticket, ino, &content)
         })
@@ -431,8 +431,9 @@ impl Tree {
         Ok(self.core.contents.make_room(dirty_bytes)?)
     }
 
-    /// All answers up to this counter have been applied.
+    /// All answers up to this counter have been applied, durably: the server forgets them once it is told, and gives them
+    /// again to a device that lost them in a power cut only if it has not been.
     pub fn answered(&self) -> u64 {
-        self.with(|session| session.state.counters.answered)
+        self.core.answered.load(Ordering::Acquire)
     }
 }

@@ -111,7 +111,7 @@ fn an_acknowledged_file_counts_and_can_be_evicted() {
     content.write(0, &bytes).unwrap();
     let snapshot = content.snapshot().unwrap();
     world.contents.make_room(content.dirty_bytes()).unwrap();
-    content.acknowledged(snapshot.generation(), super::world::base_of(&bytes, 1)).unwrap();
+    content.acknowledged(Some(snapshot.generation()), super::world::base_of(&bytes, 1)).unwrap();
     assert!(world.contents.usage().bytes >= 6 << 20);
     world.contents.trim().unwrap();
     assert!(world.contents.usage().bytes <= BUDGET);

@@ -165,7 +165,7 @@ impl Model {
         self.version += 1;
         let unchanged = snapshot.generation() == self.content.generation();
         let base = base_of(&bytes, self.version);
-        let result = self.content.acknowledged(snapshot.generation(), base).unwrap();
+        let result = self.content.acknowledged(Some(snapshot.generation()), base).unwrap();
         assert_eq!(result == Acknowledged::Clean, unchanged, "clean exactly if nothing was written since");
         self.base = Some(bytes);
         self.log_row();

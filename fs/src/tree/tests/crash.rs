@@ -64,6 +64,36 @@ fn writes_after_a_freeze_are_sent_after_a_restart() {
 }
 
 #[test]
+fn writes_after_a_freeze_are_sent_after_a_restart_whoever_looked_at_the_file_before_the_answer() {
+    let device = Device::new();
+    let ino = device.written(TOP, "a", b"1");
+    device.freeze();
+    device.write(ino, 0, b"2");
+    let mut device = device.restart();
+    let next = device.tree.last_ticket().unwrap();
+    let prepared = device.tree.prepare(next).unwrap();
+    device.sent_one();
+    drop(prepared);
+    device.tree.unprepare(next);
+    device.push();
+    assert_eq!(device.read(device.at("/a")), b"2");
+    assert_eq!(device.tree.content(ino).unwrap().base().unwrap().content, device.content_of(b"2"));
+}
+
+#[test]
+fn an_answer_is_told_to_be_applied_only_when_a_power_cut_cannot_take_that_back() {
+    let mut device = Device::new();
+    device.written(TOP, "a", b"1");
+    device.sent_one();
+    assert_eq!(device.tree.answered(), 0, "nothing was synced since the answer came");
+    device.written(TOP, "b", b"2");
+    device.freeze();
+    assert_eq!(device.tree.answered(), 1);
+    let device = device.restart();
+    assert_eq!(device.tree.answered(), 1);
+}
+
+#[test]
 fn an_orphan_of_an_earlier_run_is_gone() {
     let mut device = Device::new();
     let ino = device.written(TOP, "a", b"1");
