@@ -9,6 +9,7 @@ use crate::content::{ContentError, LocalContent, WriteEffect};
 use crate::meta::rows::{BaseVersion, ContentNo, Ino, InodeRow, LocalOp, RowChange};
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tarn_proto::node::{AttrChange, FileVersion};
 
 /// Locks for appends; inodes share them.
@@ -208,7 +209,10 @@ impl Tree {
     /// # Errors
     /// `Disk`.
     pub fn sync_log(&self) -> Result<()> {
-        Ok(self.core.journal.sync(self.core.journal.last())?)
+        let answered = self.with(|session| session.state.counters.answered);
+        self.core.journal.sync(self.core.journal.last())?;
+        self.core.answered.fetch_max(answered, Ordering::AcqRel);
+        Ok(())
     }
 
     /// Counts an open handle.

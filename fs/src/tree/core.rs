@@ -31,6 +31,8 @@ pub(super) struct Core {
     pub journal: Arc<Journal>,
     pub readers: Readers,
     pub contents: Arc<Contents>,
+    /// The highest counter whose answer was applied, as far as a power cut cannot take that back.
+    pub answered: AtomicU64,
     /// How many rows about conflicts have come.
     pub conflict_news: AtomicU64,
     /// The highest content number of earlier runs.

@@ -50,6 +50,7 @@ impl Tree {
             journal,
             readers,
             contents,
+            answered: AtomicU64::new(state.counters.answered),
             conflict_news: AtomicU64::new(0),
             last_content: ContentNo(marks.content),
         };
