@@ -41,9 +41,19 @@ impl Process {
         crate::wait::within(Duration::from_secs(10), || !self.lives());
     }
 
-    /// Stops it where it stands.
+    /// Stops it where it stands, and waits until it does.
     pub fn freeze(self) {
         self.signal(libc::SIGSTOP);
+        crate::wait::within(Duration::from_secs(10), || self.is_still());
+    }
+
+    /// Whether no thread of it does anything: each is stopped, or in a call of the kernel at whose end it will be.
+    fn is_still(self) -> bool {
+        let Ok(threads) = fs::read_dir(format!("/proc/{}/task", self.pid)) else { return true };
+        let stats = threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("stat")).ok());
+        stats
+            .filter_map(|stat| stat.rsplit_once(')')?.1.trim_start().chars().next())
+            .all(|state| "TtDZX".contains(state))
     }
 
     /// Lets it go on.

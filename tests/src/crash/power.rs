@@ -122,6 +122,8 @@ fn run(command: &mut Command) -> Result<()> {
 pub fn cut(disk: &Disk, device: &Device, about_to: &dyn Fn()) -> Result<()> {
     let daemon = device.daemon()?;
     about_to();
+    // A disk that is being cut may still say that it has everything: nobody must act on that.
+    daemon.freeze();
     disk.cut()?;
     daemon.signal(libc::SIGKILL);
     unmount_by_force(device.path());

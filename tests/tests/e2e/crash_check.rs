@@ -25,10 +25,7 @@ fn every_call_that_returned_survives_kill_9_under_a_mixed_load() {
 }
 
 fn every_call_that_was_synced_survives_power_cuts(kind: Kind) {
-    let crashes = given("TARN_CRASH_CUTS", 0);
-    if crashes == 0 {
-        return eprintln!("skipped: scripts/torture --only power asks for it (docs/reliability.md says why)");
-    }
+    let crashes = given("TARN_CRASH_CUTS", 10);
     let Some(disk) = Disk::new(kind).unwrap() else {
         return eprintln!("skipped: a file system cannot be mounted from an image here");
     };
