@@ -89,3 +89,16 @@ fn documents_run_only_scripts_that_exist() {
     });
     assert_tidy(found.collect());
 }
+
+#[test]
+fn documents_name_only_tests_that_exist() {
+    let sources: Vec<String> = source::all_rust_files().into_iter().map(|file| file.text).collect();
+    let names: Vec<&str> = sources.iter().flat_map(|text| text::functions(text)).collect();
+    assert!(names.len() > 500, "the walk found the tests");
+    let documents = source::files_below("").into_iter().filter(|path| path.ends_with(".md"));
+    let found = documents.flat_map(|path| {
+        let text = fs::read_to_string(source::root().join(&path)).expect("documents are UTF-8");
+        text::missing_tests(&path, &text, |name| names.iter().any(|function| function.contains(name)))
+    });
+    assert_tidy(found.collect());
+}

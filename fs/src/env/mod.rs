@@ -1,6 +1,7 @@
 //! Owns the outside world: clock, randomness, disk, waiting and blocking work come from here and nowhere else, so that the
 //! same code runs under the mount and under the simulation.
 
+mod callers;
 mod crash;
 mod files;
 pub mod mounts;
@@ -8,6 +9,7 @@ mod real;
 mod spawn;
 mod tasks;
 
+pub use callers::groups_of;
 pub use crash::{CrashDisk, Fault};
 pub use files::{copy_file, is_there, remove_if_there};
 pub use real::{RealClock, RealDisk, RealRng};

@@ -27,7 +27,8 @@ pub(super) fn file_attr(shown: &Shown) -> FileAttr {
         gid: attrs.gid,
         rdev: rdev(&stat.kind),
         blksize: BLOCK_BYTES,
-        flags: attrs.flags,
+        // Not chattr's: the kernel has other meanings for these bits here.
+        flags: 0,
     }
 }
 

@@ -1,12 +1,13 @@
 //! Owns the kernel's calls: each is one span, one call into `vfs`, one reply.
 
 use super::attr::new_time;
+use super::attr_flags;
 use super::init;
 use super::readdir::{add_plain, add_plus, fill};
 use super::reply::Sized;
 use super::runner::Runner;
 use crate::meta::rows::Ino;
-use crate::vfs::{RenameFlags, SetAttr, Stop, VfsError, XattrMode};
+use crate::vfs::{NewMode, RenameFlags, SetAttr, Stop, VfsError, XattrMode};
 use fuser::{
     AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, INodeNo, IoctlFlags, KernelConfig,
     LockOwner, OpenFlags, RenameFlags as KernelRenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
@@ -57,7 +58,7 @@ fn xattr_mode(flags: i32) -> XattrMode {
 
 impl Filesystem for Mounted {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        init::agree(config);
+        init::agree(config, self.runner.vfs.options().posix);
         Ok(())
     }
 
@@ -102,23 +103,14 @@ impl Filesystem for Mounted {
         self.runner.call("readlink", req, reply, move |vfs, _| vfs.readlink(ino(node)));
     }
 
-    fn mknod(
-        &self,
-        req: &Request,
-        parent: INodeNo,
-        name: &OsStr,
-        mode: u32,
-        _umask: u32,
-        rdev: u32,
-        reply: ReplyEntry,
-    ) {
-        let name = bytes(name);
-        self.runner.call("mknod", req, reply, move |vfs, caller| vfs.mknod(caller, ino(parent), &name, mode, rdev));
+    fn mknod(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, rdev: u32, reply: ReplyEntry) {
+        let (name, new) = (bytes(name), NewMode { mode, umask });
+        self.runner.call("mknod", req, reply, move |vfs, caller| vfs.mknod(caller, ino(parent), &name, new, rdev));
     }
 
-    fn mkdir(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, _umask: u32, reply: ReplyEntry) {
-        let name = bytes(name);
-        self.runner.call("mkdir", req, reply, move |vfs, caller| vfs.mkdir(caller, ino(parent), &name, mode));
+    fn mkdir(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, reply: ReplyEntry) {
+        let (name, new) = (bytes(name), NewMode { mode, umask });
+        self.runner.call("mkdir", req, reply, move |vfs, caller| vfs.mkdir(caller, ino(parent), &name, new));
     }
 
     fn unlink(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -168,13 +160,13 @@ impl Filesystem for Mounted {
         parent: INodeNo,
         name: &OsStr,
         mode: u32,
-        _umask: u32,
+        umask: u32,
         flags: i32,
         reply: ReplyCreate,
     ) {
-        let name = bytes(name);
+        let (name, new) = (bytes(name), NewMode { mode, umask });
         self.runner
-            .call("create", req, reply, move |vfs, caller| vfs.create(caller, ino(parent), &name, mode, flags.into()));
+            .call("create", req, reply, move |vfs, caller| vfs.create(caller, ino(parent), &name, new, flags.into()));
     }
 
     fn read(
@@ -278,7 +270,8 @@ impl Filesystem for Mounted {
         reply: ReplyEmpty,
     ) {
         let (name, value, mode) = (bytes(name), value.to_vec(), xattr_mode(flags));
-        self.runner.call("setxattr", req, reply, move |vfs, _| vfs.setxattr(ino(node), &name, &value, mode));
+        self.runner
+            .call("setxattr", req, reply, move |vfs, caller| vfs.setxattr(caller, ino(node), &name, &value, mode));
     }
 
     fn getxattr(&self, req: &Request, node: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
@@ -301,16 +294,16 @@ impl Filesystem for Mounted {
 
     fn ioctl(
         &self,
-        _: &Request,
-        _: INodeNo,
+        req: &Request,
+        node: INodeNo,
         _: FileHandle,
         _: IoctlFlags,
-        _cmd: u32,
-        _in_data: &[u8],
+        command: u32,
+        data: &[u8],
         _out_size: u32,
         reply: ReplyIoctl,
     ) {
-        reply.error(super::errno(&VfsError::NotADevice));
+        attr_flags::answer(&self.runner, req, ino(node), command, data, reply);
     }
 
     fn fallocate(

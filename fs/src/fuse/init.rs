@@ -8,10 +8,9 @@ const WRITE_BYTES_MAX: u32 = 1 << 20;
 const BACKGROUND_MAX: u16 = 64;
 
 /// What is asked for, as far as the kernel has it. Not asked for, on purpose: the writeback cache (write(2) would
-/// return before this process has the bytes), POSIX and flock locks (the kernel keeps them rightly itself),
-/// DONT_MASK (the kernel applies the umask), EXPORT (no lookups of ".."), ABORT_ERROR (fuser takes only ENODEV for
+/// return before this process has the bytes), POSIX and flock locks (the kernel keeps them rightly itself), EXPORT (no lookups of ".."), ABORT_ERROR (fuser takes only ENODEV for
 /// an end), ATOMIC_O_TRUNC (with it the kernel
-/// lets O_RDONLY|O_TRUNC empty a program that runs), AUTO_INVAL_DATA (it throws the cache away at every change of mtime), POSIX_ACL (not stored yet).
+/// lets O_RDONLY|O_TRUNC empty a program that runs), AUTO_INVAL_DATA (it throws the cache away at every change of mtime).
 const WANTED: [InitFlags; 7] = [
     // Lookups and listings of one folder do not wait for each other.
     InitFlags::FUSE_PARALLEL_DIROPS,
@@ -28,9 +27,18 @@ const WANTED: [InitFlags; 7] = [
     InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP,
 ];
 
+/// What a mount that shows stored owners asks for as well.
+const WANTED_POSIX: [InitFlags; 2] = [
+    // The kernel enforces ACLs.
+    InitFlags::FUSE_POSIX_ACL,
+    // Whether the umask applies depends on the folder's default ACL, so `vfs` applies it.
+    InitFlags::FUSE_DONT_MASK,
+];
+
 /// Agrees on all of it. What an older kernel lacks is left out.
-pub(super) fn agree(config: &mut KernelConfig) {
-    for flag in WANTED {
+pub(super) fn agree(config: &mut KernelConfig, posix: bool) {
+    let more: &[InitFlags] = if posix { &WANTED_POSIX } else { &[] };
+    for &flag in WANTED.iter().chain(more) {
         if config.add_capabilities(flag).is_err() {
             tracing::debug!(?flag, "this kernel lacks a capability");
         }

@@ -7,6 +7,7 @@
 //! Start reading at `filesystem`.
 
 mod attr;
+mod attr_flags;
 mod crew;
 mod errno;
 mod filesystem;
@@ -21,6 +22,5 @@ mod signals;
 #[cfg(test)]
 mod tests;
 
-use errno::errno;
 pub use notifier::KernelNotifier;
 pub use session::{MountOptions, Session, mount};

@@ -9,7 +9,7 @@ use crate::vfs::{Opened, OpenedDir, Serve, Shown};
 use bytes::Bytes;
 use fuser::{
     Errno, FileAttr, FileHandle, FopenFlags, Generation, INodeNo, ReplyAttr, ReplyCreate, ReplyData, ReplyEmpty,
-    ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
+    ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
 };
 use std::time::Duration;
 use tarn_proto::node::{Attrs, NodeKind, Timestamp};
@@ -53,6 +53,7 @@ respond!(ReplyEntry, Option<Shown>, |reply, shown| {
 });
 respond!(ReplyData, Bytes, |reply, bytes| reply.data(&bytes));
 respond!(ReplyData, Vec<u8>, |reply, bytes| reply.data(&bytes));
+respond!(ReplyIoctl, Vec<u8>, |reply, bytes| reply.ioctl(0, &bytes));
 respond!(ReplyWrite, u32, |reply, count| reply.written(count));
 respond!(ReplyLseek, i64, |reply, offset| reply.offset(offset));
 respond!(ReplyOpen, Opened, |reply, opened| reply.opened(FileHandle(opened.handle), open_flags(opened.serve)));

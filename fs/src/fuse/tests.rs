@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod acl;
+mod flags;
 mod live;
 mod posix;
 
@@ -113,6 +115,7 @@ on_every_mount! {
     ten_thousand_files_are_listed_once_each_while_some_are_removed,
     a_large_file_reads_back_after_scattered_writes_and_truncation,
     a_change_of_names_moves_ctime_and_leaves_mtime_alone,
+    flags_of_chattr_are_kept_and_those_without_meaning_refused,
 }
 
 /// Waits for a condition, with a deadline.
@@ -191,7 +194,14 @@ fn what_comes_from_elsewhere_is_seen_once_it_is_invalidated() {
     let mount = Mount::new();
     assert!(!mount.path("new").exists());
     assert_eq!(fs::read_dir(mount.folder.path()).unwrap().count(), 0);
-    let new = NewNode { kind: NodeKind::File, mode: 0o644, uid: 0, gid: 0, open: None };
+    let new = NewNode {
+        kind: NodeKind::File,
+        mode: 0o644,
+        uid: 0,
+        gid: 0,
+        xattrs: std::collections::BTreeMap::new(),
+        open: None,
+    };
     let made = mount.tree.create(ROOT, &name("new"), new).unwrap();
     // The kernel still remembers that there is none, and the empty listing.
     assert!(!mount.path("new").exists());

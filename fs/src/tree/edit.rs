@@ -97,7 +97,7 @@ impl Session<'_> {
         }
         let (ino, ticket) = (self.state.next_ino(), self.state.next_ticket());
         let now = self.core.env.clock.wall();
-        let mut attrs = Attrs { mode: new.mode, uid: new.uid, gid: new.gid, ..Attrs::default() };
+        let mut attrs = Attrs { mode: new.mode, uid: new.uid, gid: new.gid, xattrs: new.xattrs, ..Attrs::default() };
         (attrs.mtime, attrs.ctime, attrs.btime) = (now, now, now);
         let mut work = Work::default();
         let revived = self.revived(parent, name, &new.kind)?;
@@ -283,9 +283,10 @@ impl Tree {
     /// Makes a node of any kind.
     ///
     /// # Errors
-    /// `Exists`, `NotFound` (the folder is gone), `NotADirectory`, `Unlisted`, `Disk`.
+    /// `Exists`, `NotFound` (the folder is gone), `NotADirectory`, `NotPermitted` (it is immutable), `Unlisted`, `Disk`.
     pub fn create(&self, parent: Ino, name: &Name, new: NewNode) -> Result<Stat> {
         self.edit(|session| {
+            session.may_add(parent)?;
             let ino = session.create(parent, name, new)?;
             session.stat(ino)
         })
@@ -294,27 +295,34 @@ impl Tree {
     /// Removes a name of anything but a directory.
     ///
     /// # Errors
-    /// `NotFound`, `IsADirectory`, `Unlisted`, `Disk`.
+    /// `NotFound`, `IsADirectory`, `NotPermitted` (it is immutable or append-only), `Unlisted`, `Disk`.
     pub fn unlink(&self, parent: Ino, name: &Name) -> Result<()> {
         let device = self.identity().device;
-        self.edit(|session| session.unlink(parent, name, false, device))
+        self.edit(|session| {
+            session.may_remove(parent, name)?;
+            session.unlink(parent, name, false, device)
+        })
     }
 
     /// Removes an empty directory.
     ///
     /// # Errors
-    /// `NotFound`, `NotADirectory`, `NotEmpty`, `Unlisted`, `Disk`.
+    /// `NotFound`, `NotADirectory`, `NotEmpty`, `NotPermitted` (it is immutable or append-only), `Unlisted`, `Disk`.
     pub fn rmdir(&self, parent: Ino, name: &Name) -> Result<()> {
         let device = self.identity().device;
-        self.edit(|session| session.unlink(parent, name, true, device))
+        self.edit(|session| {
+            session.may_remove(parent, name)?;
+            session.unlink(parent, name, true, device)
+        })
     }
 
     /// Gives a node one more name.
     ///
     /// # Errors
-    /// `Exists`, `NotFound`, `NotADirectory`, `NotPermitted` for a directory, `Unlisted`, `Disk`.
+    /// `Exists`, `NotFound`, `NotADirectory`, `NotPermitted` for a directory or what is immutable, `Unlisted`, `Disk`.
     pub fn link(&self, ino: Ino, parent: Ino, name: &Name) -> Result<Stat> {
         self.edit(|session| {
+            session.may_link(ino, parent)?;
             session.link(ino, parent, name)?;
             session.stat(ino)
         })

@@ -247,8 +247,11 @@ impl Tree {
     /// Moves a name.
     ///
     /// # Errors
-    /// Those of rename(2); `Unlisted` if a folder must be listed first; `Disk`.
+    /// Those of rename(2), also for what is immutable or append-only; `Unlisted` if a folder must be listed first; `Disk`.
     pub fn rename(&self, request: &RenameRequest) -> Result<()> {
-        self.edit(|session| session.rename(request))
+        self.edit(|session| {
+            session.may_rename(request)?;
+            session.rename(request)
+        })
     }
 }

@@ -77,6 +77,13 @@ impl Inode {
         Some(attrs)
     }
 
+    /// Its flags of `chattr`.
+    pub fn flags(&self) -> u32 {
+        let remote = self.remote.as_ref().or(self.was.as_ref());
+        let stored = self.local.as_ref().map(|local| &local.attrs).or(remote.map(|remote| &remote.attrs));
+        stored.map_or(0, |attrs| attrs.flags)
+    }
+
     /// Its durable row.
     pub fn row(&self) -> InodeRow {
         InodeRow { node: self.node, local: self.local.clone(), content: self.content_no, pinned: self.pinned }

@@ -1,10 +1,11 @@
 //! Owns the plain types in which the tree answers.
 
 use crate::meta::rows::{Ino, Ticket};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tarn_proto::ids::NodeId;
 use tarn_proto::name::Name;
-use tarn_proto::node::{Attrs, NodeKind};
+use tarn_proto::node::{Attrs, ByteString, NodeKind};
 use tarn_proto::op::RenameMode;
 
 /// What `stat` wants to know.
@@ -35,6 +36,8 @@ pub struct NewNode {
     pub uid: u32,
     /// Group.
     pub gid: u32,
+    /// Extended attributes.
+    pub xattrs: BTreeMap<String, ByteString>,
     /// Open from the start, and whether for writing: so it is not sent before its first bytes.
     pub open: Option<bool>,
 }

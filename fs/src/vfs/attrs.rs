@@ -3,7 +3,7 @@
 use super::files::OpenFile;
 use super::{Answer, Caller, Shown, Stop, Vfs, VfsError};
 use crate::meta::rows::Ino;
-use crate::tree::{Stat, TreeError};
+use crate::tree::{APPEND_ONLY, Stat, TreeError};
 use std::sync::atomic::Ordering;
 use tarn_proto::limits::FILE_BYTES_MAX;
 use tarn_proto::node::{AttrChange, Attrs, Timestamp};
@@ -43,6 +43,15 @@ pub struct SetAttr {
     pub handle: Option<u64>,
 }
 
+impl SetAttr {
+    /// Whether it only says that something was read or written just now.
+    fn is_touch(&self) -> bool {
+        let times = [self.atime, self.mtime];
+        times.into_iter().flatten().all(|time| time == NewTime::Now)
+            && (self.mode, self.uid, self.gid, self.size_bytes) == (None, None, None, None)
+    }
+}
+
 impl Vfs {
     /// What a node is.
     ///
@@ -55,9 +64,12 @@ impl Vfs {
     /// Changes attributes. Who may is the kernel's decision (`default_permissions`).
     ///
     /// # Errors
-    /// `NotPermitted` for an owner that this mount cannot mean; else as the tree says.
+    /// `NotPermitted` for an owner that this mount cannot mean, and for what is immutable or append-only; else as the tree
+    /// says.
     pub fn setattr(&self, caller: Caller, ino: Ino, set: SetAttr) -> Answer<Shown> {
         self.writable()?;
+        let flags = self.tree.stat(ino)?.attrs.flags;
+        Self::changeable(if set.is_touch() { flags & !APPEND_ONLY } else { flags })?;
         if let Some(size_bytes) = set.size_bytes {
             self.truncate(caller, ino, size_bytes, set.handle)?;
         }

@@ -72,11 +72,15 @@ impl Vfs {
     /// Allocates, zeroes or punches a range.
     ///
     /// # Errors
-    /// `NotSupported` for modes that shift or unshare; `Invalid` for an empty range; else as the tree says.
+    /// `NotSupported` for modes that shift or unshare; `Invalid` for an empty range; `NotPermitted` for zeros in what is
+    /// append-only; else as the tree says.
     pub fn fallocate(&self, caller: Caller, handle: u64, offset: u64, len_bytes: u64, mode: i32) -> Answer<()> {
         let file = self.file(handle)?;
         if !file.flags.write {
             return Err(VfsError::BadHandle.into());
+        }
+        if mode & !libc::FALLOC_FL_KEEP_SIZE != 0 {
+            Self::changeable(self.tree.stat(file.ino)?.attrs.flags)?;
         }
         let range = range_of(offset, len_bytes)?;
         if range.is_empty() {

@@ -1,7 +1,7 @@
 //! Owns the calls on open files: open, create, release, fsync.
 
 use super::ports::FileContent;
-use super::{Answer, Caller, Shown, Stop, Vfs, VfsError};
+use super::{Answer, Caller, NewMode, Shown, Stop, Vfs, VfsError};
 use crate::hydrate::ReadAhead;
 use crate::meta::rows::Ino;
 use crate::tree::TreeError;
@@ -84,11 +84,13 @@ impl Vfs {
     /// Opens a file.
     ///
     /// # Errors
-    /// As the tree says.
+    /// `NotPermitted` for what an immutable or append-only file is protected from; else as the tree says.
     pub fn open(&self, caller: Caller, ino: Ino, flags: OpenFlags) -> Answer<Opened> {
         let writes = flags.write || flags.truncate;
+        let mut flags = flags;
         if writes {
             self.writable()?;
+            flags = self.protected_open(ino, flags)?;
         }
         self.tree.opened(ino, writes)?;
         if flags.truncate
@@ -108,7 +110,7 @@ impl Vfs {
         Opened { handle: self.files.insert(file), serve: self.serve(ino, flags) }
     }
 
-    /// Makes and opens a file, or opens the one that another made first. `mode` comes with the umask applied.
+    /// Makes and opens a file, or opens the one that another made first.
     ///
     /// # Errors
     /// `Exists` if it must not be there or is no file; else as the tree says.
@@ -117,11 +119,11 @@ impl Vfs {
         caller: Caller,
         parent: Ino,
         name: &[u8],
-        mode: u32,
+        mode: impl Into<NewMode>,
         flags: OpenFlags,
     ) -> Answer<(Shown, Opened)> {
         let fresh = OpenFlags { truncate: false, ..flags };
-        let stat = match self.make(caller, parent, name, NodeKind::File, mode, Some(fresh.write)) {
+        let stat = match self.make(caller, parent, name, NodeKind::File, mode.into(), Some(fresh.write)) {
             Err(Stop::Fail(VfsError::Tree(TreeError::Exists))) if !flags.exclusive => {
                 return self.open_existing(caller, parent, name, flags);
             }

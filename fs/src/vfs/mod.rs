@@ -4,12 +4,14 @@
 //!
 //! Start reading at [`files`] and [`names`]; what stands below is in [`ports`].
 
+mod acl;
 mod attrs;
 mod data;
 mod dirs;
 #[cfg(test)]
 pub(crate) mod fake;
 pub mod files;
+mod flags;
 mod handles;
 mod live;
 mod make;
@@ -28,6 +30,7 @@ pub use attrs::{NewTime, SetAttr};
 pub use dirs::{DirItem, OpenedDir};
 pub use files::{OpenFlags, Opened, Serve};
 pub use live::LiveTree;
+pub use make::NewMode;
 pub use names::RenameFlags;
 pub use stale::Stale;
 pub use stop::{Answer, Stop, VfsError, WaitFor};

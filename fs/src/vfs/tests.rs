@@ -92,7 +92,7 @@ fn a_read_only_mount_refuses_every_change_and_no_read() {
         vfs.unlink(ROOT, b"f"),
         vfs.setattr(ANNA, file, SetAttr { mode: Some(0o600), ..SetAttr::default() }).map(drop),
         vfs.open(ANNA, file, RDWR).map(drop),
-        vfs.setxattr(file, b"user.a", b"1", XattrMode::Either),
+        vfs.setxattr(ANNA, file, b"user.a", b"1", XattrMode::Either),
     ];
     assert!(changes.into_iter().all(|change| matches!(refusal(change), TreeError::ReadOnly)));
     vfs.open(ANNA, file, RDONLY).unwrap();
@@ -211,7 +211,7 @@ fn truncate_and_fallocate_clear_setuid_too_and_any_write_the_capabilities() {
     vfs.setattr(ANNA, stat.ino, restore).unwrap();
     vfs.fallocate(ANNA, handle, 0, 10, 0).unwrap();
     assert_eq!(mode(), 0o755);
-    vfs.setxattr(stat.ino, b"security.capability", b"cap", XattrMode::Either).unwrap();
+    vfs.setxattr(ROOT_USER, stat.ino, b"security.capability", b"cap", XattrMode::Either).unwrap();
     vfs.write(ROOT_USER, handle, 0, b"x", false).unwrap();
     assert!(matches!(refusal(vfs.getxattr(stat.ino, b"security.capability")), TreeError::NoAttribute));
 }
@@ -260,7 +260,7 @@ fn times_are_set_to_the_nanosecond_before_1970_too() {
 fn xattr_modes_namespaces_and_sizes_answer_as_linux_does() {
     let (vfs, _) = fresh(owner_view());
     let (file, _) = made(&vfs, ANNA, "f", 0o644);
-    let set = |name: &str, mode| vfs.setxattr(file.ino, name.as_bytes(), b"value", mode);
+    let set = |name: &str, mode| vfs.setxattr(ANNA, file.ino, name.as_bytes(), b"value", mode);
     assert!(matches!(refusal(set("user.a", XattrMode::Replace)), TreeError::NoAttribute));
     set("user.a", XattrMode::Create).unwrap();
     assert!(matches!(refusal(set("user.a", XattrMode::Create)), TreeError::Exists));
@@ -269,7 +269,7 @@ fn xattr_modes_namespaces_and_sizes_answer_as_linux_does() {
     for name in ["trusted.a", "security.a", "system.posix_acl_access", "other.a"] {
         assert!(matches!(refusal(set(name, XattrMode::Either)), TreeError::NotSupported));
     }
-    let large = vfs.setxattr(file.ino, b"user.b", &vec![0; 65_536], XattrMode::Either);
+    let large = vfs.setxattr(ANNA, file.ino, b"user.b", &vec![0; 65_536], XattrMode::Either);
     assert!(matches!(refusal(large), TreeError::TooLarge));
     assert_eq!(vfs.listxattr(ANNA, file.ino).unwrap(), b"user.a\0");
     vfs.removexattr(file.ino, b"user.a").unwrap();
@@ -425,4 +425,54 @@ fn the_kernel_keeps_its_cache_but_for_what_is_being_invalidated() {
     vfs.stale.leave(file.ino);
     vfs.stale.leave(ROOT);
     assert_eq!((serve(RDONLY), vfs.opendir(ROOT).unwrap().keep_cache), (Serve::KeepCache, true));
+}
+
+/// An ACL as Linux writes it: owner, one user, owner's group, mask, others.
+fn acl(owner: u8, user: u8, group: u8, mask: u8, others: u8) -> Vec<u8> {
+    let entry = |tag: u8, permissions: u8, id: u32| [[tag, 0, permissions, 0], id.to_le_bytes()].concat();
+    let entries = [entry(1, owner, u32::MAX), entry(2, user, 1001), entry(4, group, u32::MAX)];
+    [vec![2, 0, 0, 0], entries.concat(), entry(16, mask, u32::MAX), entry(32, others, u32::MAX)].concat()
+}
+
+const ACCESS_ACL: &[u8] = b"system.posix_acl_access";
+
+#[test]
+fn an_acl_and_the_mode_say_the_same_whichever_is_changed() {
+    let (vfs, _) = fresh(posix());
+    let (file, _) = made(&vfs, ANNA, "f", 0o600);
+    vfs.setxattr(ANNA, file.ino, ACCESS_ACL, &acl(6, 7, 4, 5, 0), XattrMode::Either).unwrap();
+    assert_eq!(vfs.getattr(file.ino).unwrap().stat.attrs.mode, 0o650);
+    vfs.setattr(ANNA, file.ino, SetAttr { mode: Some(0o741), ..SetAttr::default() }).unwrap();
+    assert_eq!(vfs.getxattr(file.ino, ACCESS_ACL).unwrap(), acl(7, 7, 4, 4, 1));
+    assert_eq!(vfs.listxattr(ANNA, file.ino).unwrap(), [ACCESS_ACL, b"\0"].concat());
+    let minimal = [&acl(6, 0, 4, 0, 4)[..12], &acl(6, 0, 4, 0, 4)[20..28], &acl(6, 0, 4, 0, 4)[36..]].concat();
+    vfs.setxattr(ANNA, file.ino, ACCESS_ACL, &minimal, XattrMode::Either).unwrap();
+    assert_eq!(vfs.getattr(file.ino).unwrap().stat.attrs.mode, 0o644);
+    assert!(matches!(refusal(vfs.getxattr(file.ino, ACCESS_ACL)), TreeError::NoAttribute));
+    let bad = vfs.setxattr(ANNA, file.ino, ACCESS_ACL, b"no ACL", XattrMode::Either);
+    assert!(matches!(refusal(bad), TreeError::Invalid));
+}
+
+#[test]
+fn who_is_not_in_the_group_loses_setgid_with_an_acl() {
+    let (vfs, _) = fresh(posix());
+    let (file, _) = made(&vfs, ANNA, "f", 0o2750);
+    for (caller, mode) in [(ANNA, 0o2650), (Caller { gid: 7, ..ANNA }, 0o650)] {
+        vfs.setxattr(caller, file.ino, ACCESS_ACL, &acl(6, 7, 4, 5, 0), XattrMode::Either).unwrap();
+        assert_eq!(vfs.getattr(file.ino).unwrap().stat.attrs.mode, mode);
+    }
+}
+
+#[test]
+fn where_owners_are_not_shown_acls_are_not_either() {
+    let (vfs, tree) = fresh(owner_view());
+    let above = tree.mount(posix());
+    above.setxattr(ROOT_USER, ROOT, b"system.posix_acl_default", &acl(7, 7, 5, 7, 0), XattrMode::Either).unwrap();
+    let (file, _) = made(&vfs, ANNA, "f", 0o600);
+    assert_eq!(vfs.getattr(file.ino).unwrap().stat.attrs.mode, 0o600);
+    assert!(matches!(refusal(vfs.getxattr(file.ino, ACCESS_ACL)), TreeError::NotSupported));
+    assert!(vfs.listxattr(ROOT_USER, ROOT).unwrap().is_empty());
+    let (inherits, _) = made(&above, ANNA, "g", 0o666);
+    assert_eq!(above.getxattr(inherits.ino, ACCESS_ACL).unwrap(), acl(6, 7, 5, 6, 0));
+    assert_eq!(inherits.attrs.mode, 0o660);
 }

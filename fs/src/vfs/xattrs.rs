@@ -1,6 +1,8 @@
-//! Owns the calls on extended attributes: which may be stored, and `user.tarn.state`.
+//! Owns the calls on extended attributes: which may be stored, those that are ACLs, and `user.tarn.state`.
 
+use super::acl::{ACCESS, Acl, DEFAULT};
 use super::{Answer, Caller, Vfs};
+use crate::env::groups_of;
 use crate::meta::rows::Ino;
 use crate::tree::{SyncState, TreeError};
 use tarn_proto::limits::XATTRS_BYTES_MAX;
@@ -27,12 +29,14 @@ impl Vfs {
     /// Sets an extended attribute.
     ///
     /// # Errors
-    /// `NotPermitted` for this program's own, `NotSupported` for namespaces that are not stored, `Exists` or
-    /// `NoAttribute` as the mode says, `TooLarge` when a node's attributes would be more than it can have.
-    pub fn setxattr(&self, ino: Ino, name: &[u8], value: &[u8], mode: XattrMode) -> Answer<()> {
+    /// `NotPermitted` for this program's own and for what is immutable or append-only, `NotSupported` for namespaces that are not stored, `Invalid` for an ACL that
+    /// cannot be, `Exists` or `NoAttribute` as the mode says, `TooLarge` when a node's attributes would be more than it can have.
+    pub fn setxattr(&self, caller: Caller, ino: Ino, name: &[u8], value: &[u8], mode: XattrMode) -> Answer<()> {
         self.writable()?;
         let name = self.storable(name)?;
-        let attrs = self.tree.stat(ino)?.attrs;
+        let stat = self.tree.stat(ino)?;
+        Self::changeable(stat.attrs.flags)?;
+        let attrs = stat.attrs;
         match (mode, attrs.xattrs.contains_key(name)) {
             (XattrMode::Create, true) => return Err(TreeError::Exists.into()),
             (XattrMode::Replace, false) => return Err(TreeError::NoAttribute.into()),
@@ -41,7 +45,11 @@ impl Vfs {
         if size_of_others(&attrs, name) + name.len() + value.len() > XATTRS_BYTES_MAX {
             return Err(TreeError::TooLarge.into());
         }
-        self.change_xattr(ino, name, Some(ByteString(value.to_vec())))
+        match name {
+            ACCESS => self.set_access_acl(caller, ino, value),
+            DEFAULT if Acl::read(value).is_none() => Err(TreeError::Invalid.into()),
+            _ => self.change_xattr(ino, name, Some(ByteString(value.to_vec()))),
+        }
     }
 
     /// An extended attribute's value.
@@ -52,9 +60,13 @@ impl Vfs {
         if name == STATE.as_bytes() {
             return Ok(self.state(ino)?.as_bytes().to_vec());
         }
-        let name = readable(name)?;
-        let value = self.tree.stat(ino)?.attrs.xattrs.remove(name);
-        Ok(value.ok_or(TreeError::NoAttribute)?.0)
+        let name = self.readable(name)?;
+        let mut attrs = self.tree.stat(ino)?.attrs;
+        let value = attrs.xattrs.remove(name).ok_or(TreeError::NoAttribute)?.0;
+        if name == ACCESS {
+            return Ok(Acl::read(&value).ok_or(TreeError::NoAttribute)?.with_mode(attrs.mode).value());
+        }
+        Ok(value)
     }
 
     /// The names of a node's extended attributes, each ended by NUL. `trusted.*` is root's to see.
@@ -63,7 +75,11 @@ impl Vfs {
     /// As the tree says.
     pub fn listxattr(&self, caller: Caller, ino: Ino) -> Answer<Vec<u8>> {
         let attrs = self.tree.stat(ino)?.attrs;
-        let seen = attrs.xattrs.keys().filter(|name| caller.uid == 0 || !name.starts_with("trusted."));
+        let shows = |name: &str| match name {
+            ACCESS | DEFAULT => self.options.posix,
+            _ => caller.uid == 0 || !name.starts_with("trusted."),
+        };
+        let seen = attrs.xattrs.keys().filter(|name| shows(name));
         Ok(seen.flat_map(|name| name.bytes().chain([0])).collect())
     }
 
@@ -74,7 +90,9 @@ impl Vfs {
     pub fn removexattr(&self, ino: Ino, name: &[u8]) -> Answer<()> {
         self.writable()?;
         let name = self.storable(name)?;
-        if !self.tree.stat(ino)?.attrs.xattrs.contains_key(name) {
+        let stat = self.tree.stat(ino)?;
+        Self::changeable(stat.attrs.flags)?;
+        if !stat.attrs.xattrs.contains_key(name) {
             return Err(TreeError::NoAttribute.into());
         }
         self.change_xattr(ino, name, None)
@@ -88,13 +106,42 @@ impl Vfs {
         Ok(())
     }
 
+    /// Sets who may do what. Its entries of owner, mask and others become the mode; an ACL that says no more is none.
+    fn set_access_acl(&self, caller: Caller, ino: Ino, value: &[u8]) -> Answer<()> {
+        let acl = Acl::read(value).ok_or(TreeError::Invalid)?;
+        let attrs = self.tree.stat(ino)?.attrs;
+        let is_member = || caller.gid == attrs.gid || groups_of(caller.tid).contains(&attrs.gid);
+        let kept = match attrs.mode & !0o777 {
+            special if special & libc::S_ISGID != 0 && !caller.keeps_setid() && !is_member() => {
+                special & !libc::S_ISGID
+            }
+            special => special,
+        };
+        let mode = Some(kept | acl.mode());
+        let mut change = AttrChange { mode, ctime: Some(self.clock.wall()), ..AttrChange::default() };
+        let stored = (!acl.is_a_mode()).then(|| ByteString(value.to_vec()));
+        if stored.is_some() || attrs.xattrs.contains_key(ACCESS) {
+            change.xattrs.insert(ACCESS.into(), stored);
+        }
+        self.tree.set_attrs(ino, &change)?;
+        self.stale.note_attributes();
+        Ok(())
+    }
+
+    /// The name, if there can be attributes of its namespace. ACLs name stored owners: only a mount that shows those has them.
+    fn readable<'n>(&self, name: &'n [u8]) -> Answer<&'n str> {
+        let name = str::from_utf8(name).map_err(|_| TreeError::NotSupported)?;
+        let known = ["user.", "trusted.", "security."].iter().any(|namespace| name.starts_with(namespace));
+        if known || (is_acl(name) && self.options.posix) { Ok(name) } else { Err(TreeError::NotSupported.into()) }
+    }
+
     /// The name, if attributes of its namespace are stored here.
     fn storable<'n>(&self, name: &'n [u8]) -> Answer<&'n str> {
-        let name = readable(name)?;
+        let name = self.readable(name)?;
         let of_root = name.starts_with("trusted.") || name.starts_with("security.");
         match () {
             () if name.starts_with(OWN) => Err(TreeError::NotPermitted.into()),
-            () if name.starts_with("user.") || (of_root && self.options.privileged) => Ok(name),
+            () if is_acl(name) || name.starts_with("user.") || (of_root && self.options.privileged) => Ok(name),
             () => Err(TreeError::NotSupported.into()),
         }
     }
@@ -110,11 +157,8 @@ impl Vfs {
     }
 }
 
-/// The name, if there can be attributes of its namespace. ACLs are not stored yet.
-fn readable(name: &[u8]) -> Answer<&str> {
-    let name = str::from_utf8(name).map_err(|_| TreeError::NotSupported)?;
-    let known = ["user.", "trusted.", "security."].iter().any(|namespace| name.starts_with(namespace));
-    if known { Ok(name) } else { Err(TreeError::NotSupported.into()) }
+fn is_acl(name: &str) -> bool {
+    matches!(name, ACCESS | DEFAULT)
 }
 
 fn size_of_others(attrs: &Attrs, name: &str) -> usize {

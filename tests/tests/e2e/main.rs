@@ -28,6 +28,7 @@ mod crash_check;
 mod hydration;
 mod mass_delete;
 mod offline;
+mod posix;
 mod rebuild;
 mod rolled_back;
 mod two_devices;

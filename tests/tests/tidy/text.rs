@@ -55,6 +55,32 @@ pub fn missing_scripts(path: &str, text: &str, exists: impl Fn(&str) -> bool) ->
     scripts.filter(|script| !exists(script)).map(|script| format!("{path}: {script} does not exist")).collect()
 }
 
+/// Tests that a document names, after `--quick` or as code in the last column of a table with that heading, and that are
+/// no part of any test's name.
+pub fn missing_tests(path: &str, text: &str, exists: impl Fn(&str) -> bool) -> Vec<String> {
+    let quick = text.split("--quick ").skip(1).filter_map(|rest| rest.split(['`', ' ', '\n', '|']).next());
+    let mut named: Vec<&str> = quick.collect();
+    let mut lines = text.lines();
+    while lines.by_ref().any(|line| line.ends_with("| tests |")) {
+        let rows = lines.by_ref().take_while(|line| line.starts_with('|'));
+        named.extend(rows.filter_map(|row| row.trim_end_matches('|').rsplit('|').next()).flat_map(in_code));
+    }
+    let is_name = |name: &&str| {
+        name.contains('_') && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+    };
+    named.retain(is_name);
+    named.iter().filter(|name| !exists(name)).map(|name| format!("{path}: no test is called {name}")).collect()
+}
+
+/// The names of all functions in a source.
+pub fn functions(text: &str) -> impl Iterator<Item = &str> {
+    text.split("fn ").skip(1).filter_map(|rest| rest.split(['(', '<']).next())
+}
+
+fn in_code(cell: &str) -> impl Iterator<Item = &str> {
+    cell.split('`').skip(1).step_by(2)
+}
+
 mod tests {
     use super::*;
 
@@ -86,5 +112,13 @@ mod tests {
             missing_scripts("README.md", text, |s| s == "scripts/run"),
             ["README.md: scripts/lost does not exist"]
         );
+    }
+
+    #[test]
+    fn a_test_that_is_not_there_is_found_in_tables_and_commands() {
+        let text = "`scripts/test --quick a_test`\n`scripts/test --quick gone_test`\n\n| what | tests |\n|---|---|\n\
+            | `not_one` | `a_test`, `lost_test` |\n\n| what | why |\n| a | `no_test` |\n";
+        let found = missing_tests("a.md", text, |name| name == "a_test");
+        assert_eq!(found, ["a.md: no test is called gone_test", "a.md: no test is called lost_test"]);
     }
 }

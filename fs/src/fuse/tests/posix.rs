@@ -168,3 +168,18 @@ pub fn a_change_of_names_moves_ctime_and_leaves_mtime_alone(mount: &Path) {
     assert!(before.1 < linked.1 && linked.1 < renamed.1 && renamed.1 < displaced.1);
     assert!([linked.0, renamed.0, displaced.0].iter().all(|mtime| *mtime == before.0));
 }
+
+pub fn flags_of_chattr_are_kept_and_those_without_meaning_refused(mount: &Path) {
+    let shell = |script: &str| {
+        let output = Command::new("sh").args(["-c", script]).current_dir(mount).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let flags = |name: &str| shell(&format!("lsattr -d {name} | cut -d' ' -f1 | tr -d -- -\\\\n"));
+    fs::write(mount.join("f"), b"text").unwrap();
+    fs::create_dir(mount.join("d")).unwrap();
+    assert_eq!((flags("f").as_str(), shell("chattr +dA f d && echo done").as_str()), ("", "done\n"));
+    assert_eq!((flags("f"), flags("d")), ("dA".to_owned(), "dA".to_owned()));
+    assert_eq!(shell("chattr -A f; chattr +c f 2>&1"), "chattr: Operation not supported while setting flags on f\n");
+    assert_eq!(flags("f"), "d");
+    fs::write(mount.join("f"), b"other").unwrap();
+}

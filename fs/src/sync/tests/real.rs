@@ -47,7 +47,14 @@ impl Real {
     async fn write_file(&self, parent: Ino, text: &str, bytes: Bytes) -> Ino {
         let (tree, text) = (self.tree.clone(), text.to_owned());
         spawn_blocking(move || {
-            let new = NewNode { kind: NodeKind::File, mode: 0o644, uid: 0, gid: 0, open: None };
+            let new = NewNode {
+                kind: NodeKind::File,
+                mode: 0o644,
+                uid: 0,
+                gid: 0,
+                xattrs: std::collections::BTreeMap::new(),
+                open: None,
+            };
             let ino = tree.create(parent, &name(&text), new).unwrap().ino;
             tree.opened(ino, true).unwrap();
             tree.write(ino, 0, &bytes).unwrap();
@@ -60,7 +67,14 @@ impl Real {
 
     async fn mkdir(&self, parent: Ino, text: &str) -> Ino {
         let (tree, text) = (self.tree.clone(), text.to_owned());
-        let new = NewNode { kind: NodeKind::Dir, mode: 0o755, uid: 0, gid: 0, open: None };
+        let new = NewNode {
+            kind: NodeKind::Dir,
+            mode: 0o755,
+            uid: 0,
+            gid: 0,
+            xattrs: std::collections::BTreeMap::new(),
+            open: None,
+        };
         spawn_blocking(move || tree.create(parent, &name(&text), new).unwrap().ino).await.unwrap()
     }
 

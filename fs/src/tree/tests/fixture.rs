@@ -260,7 +260,7 @@ fn copy(from: &std::path::Path, to: &std::path::Path) {
 }
 
 pub fn new(kind: NodeKind) -> NewNode {
-    NewNode { kind, mode: 0o644, uid: 0, gid: 0, open: None }
+    NewNode { kind, mode: 0o644, uid: 0, gid: 0, xattrs: std::collections::BTreeMap::new(), open: None }
 }
 
 pub fn content(bytes: &[u8]) -> Content {

@@ -63,7 +63,7 @@ impl FakeTree {
     pub fn new() -> Self {
         let tree = Self::default();
         tree.0.lock().last = ROOT.0;
-        let new = NewNode { kind: NodeKind::Dir, mode: 0o755, uid: 0, gid: 0, open: None };
+        let new = NewNode { kind: NodeKind::Dir, mode: 0o755, uid: 0, gid: 0, xattrs: BTreeMap::new(), open: None };
         tree.0.lock().nodes.insert(ROOT, Node::new(new, ROOT, &tree.1));
         tree
     }
@@ -117,7 +117,7 @@ impl FakeTree {
 
 impl Node {
     fn new(new: NewNode, parent: Ino, network: &Arc<FakeNetwork>) -> Self {
-        let attrs = Attrs { mode: new.mode, uid: new.uid, gid: new.gid, ..Attrs::default() };
+        let attrs = Attrs { mode: new.mode, uid: new.uid, gid: new.gid, xattrs: new.xattrs, ..Attrs::default() };
         let (entries, content) = (BTreeMap::new(), Arc::new(FakeContent(Mutex::default(), network.clone())));
         Self { kind: new.kind, attrs, entries, last_cookie: 2, parent, names: 1, content }
     }
