@@ -18,6 +18,7 @@
 //! unit is appended: else an eviction in between would make it claim bytes that are gone.
 
 mod aside;
+mod borrow;
 mod budget;
 mod check;
 mod evict;

@@ -10,7 +10,7 @@ use super::write::zero_in;
 use crate::env::OpenMode;
 use crate::limits::SMALL_CONTENT_BYTES_MAX;
 use crate::meta::ranges::RangeSet;
-use crate::meta::rows::{ContentNo, ContentPlace, ContentRow};
+use crate::meta::rows::{BaseVersion, ContentNo, ContentPlace, ContentRow};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -161,7 +161,10 @@ impl Contents {
             if is_file && row.place != ContentPlace::File {
                 return Ok(());
             }
-            if row.is_dirty && row.place != ContentPlace::File && !matches!(state.body, Body::Nothing) {
+            // Of one whose bytes were borrowed nothing is here, and what changed since is told by later records.
+            let is_borrowed = row.base.as_ref().is_some_and(BaseVersion::is_borrowed) && row.dirty.is_empty();
+            let is_here = !is_borrowed && !matches!(state.body, Body::Nothing);
+            if row.is_dirty && row.place != ContentPlace::File && is_here {
                 // The bytes are here: from a newer slot, or replayed. The row knows what they mean; what
                 // the slot's own row calls dirty may be newer than this one.
                 (state.ino, state.base) = (row.ino, row.base.clone());

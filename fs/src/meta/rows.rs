@@ -90,6 +90,13 @@ pub struct BaseVersion {
     pub vector: VersionVector,
 }
 
+impl BaseVersion {
+    /// Whether it is a version of another file, from which the bytes were taken over: a file's own has seen its author.
+    pub fn is_borrowed(&self) -> bool {
+        self.vector.is_empty()
+    }
+}
+
 /// A local content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContentRow {

@@ -171,7 +171,8 @@ impl FrozenContent {
         let nodes = built.nodes.into_iter().filter(|node| seen.insert(node.id));
         chunks.extend(nodes.map(|node| PlannedChunk { id: node.id, source: ChunkSource::Node(node.bytes.into()) }));
         let (size_bytes, content_id) = (plan.size_bytes, plan.content_id);
-        let base = self.snapshot.base().map(|base| &base.content);
+        // Another file's version is none of this one, though the bytes are the same.
+        let base = self.snapshot.base().filter(|base| !base.is_borrowed()).map(|base| &base.content);
         let is_base = base.is_some_and(|base| (base.size, base.content_id) == (size_bytes, content_id));
         Ok(UploadPlan { size_bytes, content_id, manifest: built.manifest, chunks, is_base })
     }

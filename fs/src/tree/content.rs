@@ -55,7 +55,7 @@ impl Session<'_> {
     }
 
     /// Makes sure that an unsent operation will carry what is about to be written, and keeps the time.
-    fn begin_write(&mut self, ino: Ino) -> Result<Arc<LocalContent>> {
+    pub(super) fn begin_write(&mut self, ino: Ino) -> Result<Arc<LocalContent>> {
         let content = self.content(ino)?;
         if !self.has_open_content_op(ino) {
             self.queue_write(ino)?;
@@ -91,7 +91,8 @@ impl Session<'_> {
             return Ok(());
         }
         let Some((parent, name)) = self.links(ino)?.into_iter().next() else { return Ok(()) };
-        let has_base = self.local_content(ino)?.is_some_and(|content| content.base().is_some());
+        let base = self.local_content(ino)?.and_then(|content| content.base());
+        let has_base = base.is_some_and(|base| !base.is_borrowed());
         let over = self.inode(ino)?.made_over.take().filter(|_| !has_base);
         let ticket = self.state.next_ticket();
         let mut work = Work::default();

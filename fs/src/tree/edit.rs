@@ -33,7 +33,7 @@ impl Session<'_> {
     /// The vector of the content that programs see: the one it was made from, or shows.
     pub(super) fn seen_vector(&mut self, ino: Ino) -> Result<VersionVector> {
         if let Some(content) = self.local_content(ino)?
-            && let Some(base) = content.base()
+            && let Some(base) = content.base().filter(|base| !base.is_borrowed())
         {
             return Ok(base.vector.clone());
         }

@@ -32,6 +32,7 @@ mod rescue;
 mod rows_port;
 mod send;
 mod settle;
+mod share;
 mod siblings;
 mod sink;
 mod state;

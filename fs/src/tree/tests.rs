@@ -12,5 +12,6 @@ mod others;
 mod own;
 mod rebuild;
 mod remote;
+mod share;
 mod siblings;
 mod verify;

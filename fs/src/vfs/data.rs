@@ -14,6 +14,9 @@ use tarn_proto::limits::FILE_BYTES_MAX;
 /// Most bytes that one `copy_file_range` call copies; programs call again for the rest.
 const COPY_BYTES_MAX: u64 = 8 << 20;
 const COPY_STEP_BYTES: u64 = 1 << 20;
+/// Most bytes that one call says it has shared: the answer has 32 bits, and the kernel asks for less at once.
+const SHARED_BYTES_MAX: u64 = 1 << 31;
+
 impl Vfs {
     /// Reads `len` bytes; fewer only at the end of the file.
     ///
@@ -96,11 +99,15 @@ impl Vfs {
         self.drop_privileges_once(caller, &file)
     }
 
-    /// Copies bytes between open files, at most `COPY_BYTES_MAX`; how many.
+    /// Copies bytes between open files; how many. What is not here is shared where it can be; else at most
+    /// `COPY_BYTES_MAX` are copied.
     ///
     /// # Errors
     /// Of the first byte; later ones end the copy early. Waits for what is not here.
     pub fn copy_file_range(&self, caller: Caller, from: (u64, u64), to: (u64, u64), len_bytes: u64) -> Answer<u64> {
+        if let Some(shared) = self.share(caller, from, to, len_bytes)? {
+            return Ok(shared);
+        }
         let mut copied = 0;
         while copied < len_bytes.min(COPY_BYTES_MAX) {
             let want = (len_bytes - copied).min(COPY_STEP_BYTES);
@@ -112,6 +119,24 @@ impl Vfs {
             }
         }
         Ok(copied)
+    }
+
+    /// Has a file go on with another's bytes without moving any; how many, if it can.
+    fn share(&self, caller: Caller, from: (u64, u64), to: (u64, u64), len_bytes: u64) -> Answer<Option<u64>> {
+        let (source, target) = (self.file(from.0)?, self.file(to.0)?);
+        if !source.flags.read || !target.flags.write {
+            return Err(VfsError::BadHandle.into());
+        }
+        if from.1 != to.1 || source.ino == target.ino || target.flags.append {
+            return Ok(None);
+        }
+        let range = range_of(from.1, len_bytes.min(SHARED_BYTES_MAX))?;
+        let Some(end) = self.tree.share(source.ino, target.ino, range)? else { return Ok(None) };
+        self.drop_privileges_once(caller, &target)?;
+        if target.flags.sync {
+            self.tree.fsync(target.ino)?;
+        }
+        Ok(Some(end - from.1))
     }
 
     fn copy_step(&self, caller: Caller, from: (u64, u64), to: (u64, u64), len_bytes: u64) -> Answer<u64> {

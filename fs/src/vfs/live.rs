@@ -127,6 +127,10 @@ impl TreePort for LiveTree {
         self.tree.allocate(ino, range, keep_size).map(drop)
     }
 
+    fn share(&self, from: Ino, to: Ino, range: Range<u64>) -> Result<Option<u64>> {
+        self.tree.share(from, to, range)
+    }
+
     fn fsync(&self, ino: Ino) -> Result<()> {
         self.tree.fsync(ino)
     }

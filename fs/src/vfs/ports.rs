@@ -57,6 +57,9 @@ pub trait TreePort: Send + Sync + Debug {
     fn zero(&self, ino: Ino, range: Range<u64>, keep_size: bool) -> Result<(), TreeError>;
     /// Reserves space for a range, which reads as before; the file grows to hold it unless `keep_size`.
     fn allocate(&self, ino: Ino, range: Range<u64>, keep_size: bool) -> Result<(), TreeError>;
+    /// Has one file go on with a range of another's bytes without moving any, from the same offset on: up to where. `None` if
+    /// they must be copied.
+    fn share(&self, from: Ino, to: Ino, range: Range<u64>) -> Result<Option<u64>, TreeError>;
     /// Makes a file durable.
     fn fsync(&self, ino: Ino) -> Result<(), TreeError>;
     /// Makes a directory durable.

@@ -23,6 +23,7 @@ macro_rules! on_both {
 mod budget;
 mod conflicts;
 mod contract;
+mod copying;
 mod crash;
 mod crash_check;
 mod hydration;

@@ -343,6 +343,13 @@ impl TreePort for FakeTree {
         })
     }
 
+    fn share(&self, from: Ino, to: Ino, _: Range<u64>) -> Result<Option<u64>> {
+        let state = self.0.lock();
+        state.node(from)?;
+        state.node(to)?;
+        Ok(None)
+    }
+
     fn fsync(&self, _: Ino) -> Result<()> {
         self.0.lock().syncing += 1;
         drop(self.2.lock());
