@@ -162,7 +162,8 @@ impl Contents {
                 return Ok(());
             }
             // Of one whose bytes were borrowed nothing is here, and what changed since is told by later records.
-            let is_borrowed = row.base.as_ref().is_some_and(BaseVersion::is_borrowed) && row.dirty.is_empty();
+            let has_nothing = row.place == ContentPlace::None && row.present.is_empty() && row.dirty.is_empty();
+            let is_borrowed = has_nothing && row.base.as_ref().is_some_and(BaseVersion::is_borrowed);
             let is_here = !is_borrowed && !matches!(state.body, Body::Nothing);
             if row.is_dirty && row.place != ContentPlace::File && is_here {
                 // The bytes are here: from a newer slot, or replayed. The row knows what they mean; what

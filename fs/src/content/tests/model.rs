@@ -4,11 +4,12 @@
 
 use super::world::{Record, World, base_of, chunks_of, noise};
 use crate::content::{Acknowledged, LocalContent, Read, Snapshot, SnapshotError, unchanged_ranges};
-use crate::meta::rows::ContentNo;
+use crate::meta::rows::{BaseVersion, ContentNo};
 use proptest::prelude::*;
 use std::ops::Range;
 use std::sync::Arc;
 use tarn_proto::ids::VersionId;
+use tarn_proto::version::VersionVector;
 
 #[derive(Debug, Clone)]
 enum Op {
@@ -27,6 +28,7 @@ enum Op {
     ReadSnapshot,
     Acknowledge,
     Rebase { keep: bool },
+    Borrow { len: u64, upto: u64 },
     Kill,
     Unload,
 }
@@ -49,6 +51,7 @@ fn op(size: u64) -> impl Strategy<Value = Op> {
         2 => Just(Op::ReadSnapshot),
         3 => Just(Op::Acknowledge),
         3 => any::<bool>().prop_map(|keep| Op::Rebase { keep }),
+        2 => (1..size, 1..size).prop_map(|(len, upto)| Op::Borrow { len, upto }),
         3 => Just(Op::Kill),
         1 => Just(Op::Unload),
     ]
@@ -138,6 +141,7 @@ impl Model {
             Op::ReadSnapshot => self.read_snapshot(),
             Op::Acknowledge => self.acknowledge(),
             Op::Rebase { keep } => self.rebase(keep),
+            Op::Borrow { len, upto } => self.borrow(len as usize, upto),
             Op::Kill => self.kill(),
             Op::Unload => drop(self.world.contents.unload_idle()),
         }
@@ -188,6 +192,22 @@ impl Model {
         self.snapshot = None;
         self.bytes = new.clone();
         self.base = Some(new);
+    }
+
+    /// Empties it, and goes on with another file's version in two steps. Nothing is on its way to the server then.
+    fn borrow(&mut self, len: usize, upto: u64) {
+        self.apply(Op::Truncate { to: 0 });
+        let (lent, version) = (self.fresh(len), self.version + 1);
+        let from = BaseVersion { vector: VersionVector::default(), ..base_of(&lent, version) };
+        let mut at = 0;
+        for end in [upto.min(len as u64), len as u64] {
+            if at < end && self.content.borrow(&from, &(at..end)).unwrap() {
+                (at, self.version) = (end, version);
+            }
+        }
+        if at > 0 {
+            (self.snapshot, self.bytes, self.base) = (None, lent[..at as usize].to_vec(), Some(lent));
+        }
     }
 
     fn kill(&mut self) {

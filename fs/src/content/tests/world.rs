@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Weak};
 use tarn_proto::chunk::{ContentKey, chunk_id, cut};
-use tarn_proto::ids::VersionId;
+use tarn_proto::ids::{DeviceId, VersionId};
 use tarn_proto::manifest::{LocatedChunk, ManifestEntry, build, content_id};
 use tarn_proto::node::Content;
 use tarn_proto::version::VersionVector;
@@ -229,7 +229,7 @@ pub fn base_of(bytes: &[u8], version: u8) -> BaseVersion {
     let content_id = content_id(&ContentKey::Ordinary, &entries);
     let manifest = build(entries).unwrap().manifest;
     let content = Content { version: VersionId([version; 16]), size: bytes.len() as u64, content_id, manifest };
-    BaseVersion { content, vector: VersionVector::default() }
+    BaseVersion { content, vector: VersionVector::default().with(DeviceId([1; 16]), u64::from(version)) }
 }
 
 /// Incompressible bytes, the same for the same seed.
