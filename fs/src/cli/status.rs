@@ -4,7 +4,7 @@ use super::args::Look;
 use super::target::Mounted;
 use super::{Context, format};
 use crate::control::findings::Verified;
-use crate::control::messages::{DeviceStatus, MountStatus, PathStatus, StatusReply};
+use crate::control::messages::{CacheStatus, DeviceStatus, MountStatus, PathStatus, StatusReply};
 use crate::control::{Reply, Request};
 use anyhow::{Result, bail};
 use serde::Serialize;
@@ -48,7 +48,7 @@ fn describe_mount(mount: &Path, reply: &StatusReply) -> String {
         ("server", format!("{server}, {reach}")),
         ("account", format!("{}, this device is {}", reply.user, reply.device)),
         ("queued", queued),
-        ("cached", format!("{} of {}", format::bytes(cache.bytes), format::bytes(cache.limit_bytes))),
+        ("cached", describe_cache(cache, reply.bookkeeping_bytes)),
         ("fetching", rate(reply.rates.fetched_bytes_per_s, counters.bytes_fetched)),
         ("sending", rate(reply.rates.sent_bytes_per_s, counters.bytes_sent)),
     ];
@@ -68,6 +68,13 @@ fn describe_mount(mount: &Path, reply: &StatusReply) -> String {
         let _infallible = writeln!(text, "  {name:10}  {value}");
     }
     text
+}
+
+/// Log and database count against the budget as well; they are not what a person asks for.
+fn describe_cache(cache: &CacheStatus, bookkeeping_bytes: u64) -> String {
+    let content_bytes = cache.bytes.saturating_sub(bookkeeping_bytes);
+    let [content, bookkeeping, limit] = [content_bytes, bookkeeping_bytes, cache.limit_bytes].map(format::bytes);
+    format!("{content} of {limit}, and {bookkeeping} for log and database")
 }
 
 fn describe_verified(verified: &Verified) -> String {
@@ -97,7 +104,7 @@ fn describe_path(status: &PathStatus) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::control::messages::{CacheStatus, QueueStatus};
+    use crate::control::messages::QueueStatus;
 
     fn reply() -> StatusReply {
         let status = MountStatus {
@@ -112,7 +119,8 @@ mod tests {
             verified: None,
         };
         let (user, device) = ("ada".into(), "desk".into());
-        StatusReply { status, user, device, rates: Default::default(), conflicts: 0, held_reason: None }
+        let (rates, bookkeeping_bytes) = (Default::default(), 256 << 10);
+        StatusReply { status, user, device, rates, bookkeeping_bytes, conflicts: 0, held_reason: None }
     }
 
     #[test]
@@ -138,6 +146,7 @@ mod tests {
     fn people_read_what_needs_them() {
         let quiet = describe_mount(Path::new("/m"), &reply());
         assert!(quiet.contains("2 operations, 2.0 KiB") && !quiet.contains("held"), "{quiet}");
+        assert!(quiet.contains("768.0 KiB of 10.0 GiB, and 256.0 KiB for log and database"), "{quiet}");
         let mut reply = reply();
         reply.status.held = 1;
         reply.held_reason = Some("the quota is used up".into());

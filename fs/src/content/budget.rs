@@ -58,13 +58,17 @@ impl Budget {
         self.extra_bytes.store(bytes, Ordering::Relaxed);
     }
 
+    pub(super) fn extra_bytes(&self) -> u64 {
+        self.extra_bytes.load(Ordering::Relaxed)
+    }
+
     pub(super) fn add_fixed(&self, bytes: u64) {
         self.fixed_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// What is taken of the limit by others than contents.
     fn others_bytes(&self) -> u64 {
-        self.extra_bytes.load(Ordering::Relaxed) + self.fixed_bytes.load(Ordering::Relaxed)
+        self.extra_bytes() + self.fixed_bytes.load(Ordering::Relaxed)
     }
 
     pub(super) fn set_known(&self) {
@@ -81,7 +85,7 @@ impl Budget {
 
     /// Bytes that count against the limit, without reservations.
     pub(super) fn used_bytes(&self) -> u64 {
-        self.count.lock().used_bytes + self.extra_bytes.load(Ordering::Relaxed)
+        self.count.lock().used_bytes + self.extra_bytes()
     }
 
     /// By how much the limit is exceeded if `bytes` more are wanted.

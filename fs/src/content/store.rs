@@ -23,6 +23,8 @@ use tarn_proto::chunk::ContentKey;
 pub struct Usage {
     /// Clean bytes in allocated blocks, and what the owner reported.
     pub bytes: u64,
+    /// What of it the owner reported: log and database.
+    pub extra_bytes: u64,
     /// The budget.
     pub limit_bytes: u64,
 }
@@ -298,7 +300,8 @@ impl Contents {
 
     /// How full the store is.
     pub fn usage(&self) -> Usage {
-        Usage { bytes: self.shared.budget.used_bytes(), limit_bytes: self.shared.budget.limit_bytes() }
+        let Shared { budget, .. } = self.shared.as_ref();
+        Usage { bytes: budget.used_bytes(), extra_bytes: budget.extra_bytes(), limit_bytes: budget.limit_bytes() }
     }
 
     /// Says how many bytes log and database have allocated; they count against the budget.

@@ -218,6 +218,8 @@ pub struct StatusReply {
     pub device: String,
     /// Transfer rates over the last seconds.
     pub rates: Rates,
+    /// What of the cache's bytes are log and database.
+    pub bookkeeping_bytes: u64,
     /// Open conflicts.
     pub conflicts: u64,
     /// Why operations are held, if any are.

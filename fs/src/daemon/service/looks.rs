@@ -49,6 +49,7 @@ impl MountService {
                 fetched_bytes_per_s: sync.rate.received_bytes_per_sec,
                 sent_bytes_per_s: sync.rate.sent_bytes_per_sec,
             },
+            bookkeeping_bytes: usage.extra_bytes,
             conflicts: conflicts as u64,
             held_reason: held.as_ref().map(held_deletes_text).or_else(|| held_reason(&sync)),
             status,
