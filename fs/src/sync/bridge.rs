@@ -1,5 +1,6 @@
 //! Owns the engine's ports on the real tree, its contents and the hydrator. Decides nothing.
 
+use super::event::Failure;
 use super::ports::{ChunkSource, PlanStep, PlannedChunk, SourceError, SyncTree, UploadPlan, UploadSource};
 use crate::content::{LocalContent, Snapshot, SnapshotError};
 use crate::hydrate::{HydrateError, Hydrator, Priority};
@@ -198,18 +199,16 @@ impl UploadSource for FrozenContent {
         encode(key, &plain, ENCODE_LEVEL).map(Bytes::from).map_err(|e| SourceError::Local(e.to_string()))
     }
 
-    async fn fetch(&self, ranges: Vec<Range<u64>>) -> Result<(), RemoteError> {
+    async fn fetch(&self, ranges: Vec<Range<u64>>) -> Result<(), Failure> {
         if self.base.get().is_none() {
-            let chunks = self.hydrator.all_chunks(self.snapshot.base()).await.map_err(remote_error)?;
+            let chunks = self.hydrator.all_chunks(self.snapshot.base()).await.map_err(failure)?;
             // Another task may have found the same.
             let _ = self.base.set(chunks);
         }
         // Until what an earlier run left is counted, and while everything is pinned, fetched bytes are in memory alone.
         let needed = self.hydrator.need_on_disk(&self.content, &ranges, Priority::Demand).await;
-        let is_local = needed.map_err(remote_error)?;
-        let no_room =
-            || RemoteError::Unreachable("the local disk has no room for what is missing of a changed file".into());
-        if is_local { Ok(()) } else { Err(no_room()) }
+        let no_room = || Failure::NotYet("the cache has no room yet for what a changed file needs to be sent".into());
+        if needed.map_err(failure)? { Ok(()) } else { Err(no_room()) }
     }
 }
 
@@ -221,11 +220,15 @@ fn source_error(error: SnapshotError) -> SourceError {
     }
 }
 
-fn remote_error(error: HydrateError) -> RemoteError {
+fn failure(error: HydrateError) -> Failure {
     match error {
-        HydrateError::Offline | HydrateError::Unreachable => RemoteError::Unreachable(error.to_string()),
-        HydrateError::Refused { code, detail } => RemoteError::Refused { code, detail },
-        HydrateError::Damaged { .. } | HydrateError::Manifest(_) => RemoteError::Malformed(error.to_string()),
-        HydrateError::NoVersion | HydrateError::Local(_) => RemoteError::Unreachable(format!("local state: {error}")),
+        HydrateError::Offline | HydrateError::Unreachable => {
+            Failure::Remote(RemoteError::Unreachable(error.to_string()))
+        }
+        HydrateError::Refused { code, detail } => Failure::Remote(RemoteError::Refused { code, detail }),
+        HydrateError::Damaged { .. } | HydrateError::Manifest(_) => {
+            Failure::Remote(RemoteError::Malformed(error.to_string()))
+        }
+        HydrateError::NoVersion | HydrateError::Local(_) => Failure::NotYet(format!("local state: {error}")),
     }
 }

@@ -105,6 +105,8 @@ pub enum Failure {
     Remote(RemoteError),
     /// The local disk or database.
     Local(String),
+    /// What is missing here passes by itself; nothing is wrong with the network.
+    NotYet(String),
 }
 
 impl std::fmt::Display for Failure {
@@ -112,6 +114,7 @@ impl std::fmt::Display for Failure {
         match self {
             Self::Remote(error) => error.fmt(f),
             Self::Local(reason) => write!(f, "local state: {reason}"),
+            Self::NotYet(reason) => f.write_str(reason),
         }
     }
 }

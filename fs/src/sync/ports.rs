@@ -1,6 +1,7 @@
 //! Owns what the sync engine needs from the rest of the client: the tree with its queue, contents as
 //! they are to be sent, and a new identity when the old one was restored from a backup.
 
+use super::event::Failure;
 use crate::meta::rows::Ticket;
 use crate::remote::RemoteError;
 use crate::tree::{QueueItem, QueueTotals, TreeError};
@@ -151,8 +152,8 @@ pub trait UploadSource: Send + Sync + Debug {
     /// Fetches ranges of the base version.
     ///
     /// # Errors
-    /// What the network says.
-    async fn fetch(&self, ranges: Vec<Range<u64>>) -> Result<(), RemoteError>;
+    /// What the network says, or that there is no room yet.
+    async fn fetch(&self, ranges: Vec<Range<u64>>) -> Result<(), Failure>;
 }
 
 /// Who this device is to the server.

@@ -1,6 +1,7 @@
 //! A tree that is only a queue and rows, for tests of the driver; stricter than the real one.
 #![allow(clippy::unwrap_used)]
 
+use super::event::Failure;
 use super::ports::{ChunkSource, Identity, PlanStep, PlannedChunk, SourceError, SyncTree, UploadPlan, UploadSource};
 use crate::meta::rows::{Ino, Ticket};
 use crate::remote::RemoteError;
@@ -333,7 +334,7 @@ impl UploadSource for FakeSource {
         Ok(encode(&ContentKey::Ordinary, &plain, 1).unwrap().into())
     }
 
-    async fn fetch(&self, _ranges: Vec<Range<u64>>) -> Result<(), RemoteError> {
+    async fn fetch(&self, _ranges: Vec<Range<u64>>) -> Result<(), Failure> {
         unreachable!("a fake content is whole")
     }
 }

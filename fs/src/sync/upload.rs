@@ -176,7 +176,7 @@ impl Uploader {
             match step {
                 PlanStep::Ready(plan) => return Ok(Planned { ticket, source, plan: Arc::new(plan) }),
                 PlanStep::Needs(ranges) => {
-                    source.fetch(ranges).await.map_err(|e| UploadResult::Failed(Failure::Remote(e)))?;
+                    source.fetch(ranges).await.map_err(UploadResult::Failed)?;
                 }
             }
             let (again, found) = (Arc::clone(&source), found.clone());

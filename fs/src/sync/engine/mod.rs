@@ -359,11 +359,15 @@ fn earliest(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
 fn code_of(error: &Failure) -> Option<ErrorCode> {
     match error {
         Failure::Remote(RemoteError::Refused { code, .. }) => Some(*code),
-        Failure::Remote(_) | Failure::Local(_) => None,
+        Failure::Remote(_) | Failure::Local(_) | Failure::NotYet(_) => None,
     }
 }
 
-/// Whether the server is only away or busy.
+/// Whether the server is only away or busy, or this device is not ready yet.
 fn is_passing(error: &Failure) -> bool {
-    matches!(error, Failure::Remote(error) if error.is_retryable())
+    match error {
+        Failure::Remote(error) => error.is_retryable(),
+        Failure::NotYet(_) => true,
+        Failure::Local(_) => false,
+    }
 }
