@@ -10,6 +10,7 @@ pub mod blocks;
 pub mod crash;
 pub mod device;
 pub mod diff;
+pub mod maps;
 pub mod mounts;
 pub mod postgres;
 pub mod process;

@@ -120,6 +120,9 @@ pub(super) struct Mount {
     /// Leaves texts that two devices changed to you, even if their changes do not touch each other
     #[arg(long)]
     pub no_merge: bool,
+    /// Serves all reads in the daemon: else the kernel reads complete files by itself, where root mounts
+    #[arg(long)]
+    pub no_passthrough: bool,
     /// How long a read waits for the network before it fails
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "30s")]
     pub read_timeout: Duration,

@@ -61,6 +61,7 @@ fn options(args: &Mount) -> MountOptions {
         posix: args.posix,
         read_only: args.read_only,
         merges_texts: !args.no_merge,
+        passthrough: !args.no_passthrough,
         read_timeout: args.read_timeout,
         hold_deletes: args.hold_deletes,
     }
@@ -130,6 +131,7 @@ fn arguments(args: &Mount) -> Vec<OsString> {
         (args.posix, "--posix"),
         (args.read_only, "--read-only"),
         (args.no_merge, "--no-merge"),
+        (args.no_passthrough, "--no-passthrough"),
     ];
     all.extend(flags.iter().filter(|(is, _)| *is).map(|(_, flag)| text(flag)));
     let values = [
@@ -163,7 +165,7 @@ mod tests {
         for line in [
             "mount /m",
             "mount --cache-size 256MiB --posix --read-timeout 500ms --hold-deletes off -- -odd",
-            "mount /m --allow-other --read-only --no-merge --hold-deletes 5,50 --log-level info,tarn::sync=debug",
+            "mount /m --allow-other --read-only --no-merge --no-passthrough --hold-deletes 5,50 --log-level info,tarn::sync=debug",
         ] {
             let given = parsed(line.split(' ').map(OsString::from));
             let handed_on = parsed(arguments(&given));

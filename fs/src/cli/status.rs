@@ -4,7 +4,7 @@ use super::args::Look;
 use super::target::Mounted;
 use super::{Context, format};
 use crate::control::findings::Verified;
-use crate::control::messages::{CacheStatus, DeviceStatus, MountStatus, PathStatus, StatusReply};
+use crate::control::messages::{CacheStatus, DeviceStatus, MountStatus, PassthroughStatus, PathStatus, StatusReply};
 use crate::control::{Reply, Request};
 use anyhow::{Result, bail};
 use serde::Serialize;
@@ -37,7 +37,8 @@ pub(super) fn print_json(value: &impl Serialize) -> Result<()> {
 }
 
 fn describe_mount(mount: &Path, reply: &StatusReply) -> String {
-    let MountStatus { pid, server, online, queue, cache, counters, held, last_error, verified } = &reply.status;
+    let MountStatus { pid, server, online, queue, cache, counters, held, last_error, verified, passthrough } =
+        &reply.status;
     let reach = if *online { "online" } else { "offline" };
     let queued = match queue.operations {
         0 => "nothing: the server has everything".to_owned(),
@@ -52,6 +53,7 @@ fn describe_mount(mount: &Path, reply: &StatusReply) -> String {
         ("fetching", rate(reply.rates.fetched_bytes_per_s, counters.bytes_fetched)),
         ("sending", rate(reply.rates.sent_bytes_per_s, counters.bytes_sent)),
     ];
+    rows.push(("reads", describe_passthrough(passthrough)));
     if reply.conflicts > 0 {
         rows.push(("conflicts", format!("{}, see `tarn conflicts`", reply.conflicts)));
     }
@@ -75,6 +77,13 @@ fn describe_cache(cache: &CacheStatus, bookkeeping_bytes: u64) -> String {
     let content_bytes = cache.bytes.saturating_sub(bookkeeping_bytes);
     let [content, bookkeeping, limit] = [content_bytes, bookkeeping_bytes, cache.limit_bytes].map(format::bytes);
     format!("{content} of {limit}, and {bookkeeping} for log and database")
+}
+
+fn describe_passthrough(passthrough: &PassthroughStatus) -> String {
+    match &passthrough.why_not {
+        None => "of complete files by the kernel itself (passthrough)".to_owned(),
+        Some(why) => format!("all by the daemon, no passthrough: {why}"),
+    }
 }
 
 fn describe_verified(verified: &Verified) -> String {
@@ -117,6 +126,7 @@ mod tests {
             held: 0,
             last_error: None,
             verified: None,
+            passthrough: PassthroughStatus { why_not: Some("only a mount by root can".into()), ..Default::default() },
         };
         let (user, device) = ("ada".into(), "desk".into());
         let (rates, bookkeeping_bytes) = (Default::default(), 256 << 10);
@@ -138,6 +148,7 @@ mod tests {
             "held": 0,
             "last_error": null,
             "verified": null,
+            "passthrough": {"active": false, "why_not": "only a mount by root can", "read_requests": 0},
         });
         assert_eq!(json, expected);
     }
@@ -147,12 +158,14 @@ mod tests {
         let quiet = describe_mount(Path::new("/m"), &reply());
         assert!(quiet.contains("2 operations, 2.0 KiB") && !quiet.contains("held"), "{quiet}");
         assert!(quiet.contains("768.0 KiB of 10.0 GiB, and 256.0 KiB for log and database"), "{quiet}");
+        assert!(quiet.contains("no passthrough: only a mount by root can"), "{quiet}");
         let mut reply = reply();
+        reply.status.passthrough = PassthroughStatus { active: true, ..Default::default() };
         reply.status.held = 1;
         reply.held_reason = Some("the quota is used up".into());
         reply.status.last_error = Some("no route".into());
         let loud = describe_mount(Path::new("/m"), &reply);
-        assert!(!loud.contains("verified"));
+        assert!(!loud.contains("verified") && loud.contains("by the kernel itself"), "{loud}");
         reply.status.verified = Some(Verified { time: "2026-11-20T22:25:45Z".into(), light: true, differences: 2 });
         let verified = describe_mount(Path::new("/m"), &reply);
         assert!(verified.contains("2026-11-20T22:25:45Z, a sample: 2 differences"), "{verified}");

@@ -44,7 +44,8 @@ impl LocalContent {
             return ChunkCheck::Moved;
         }
         let clean_bytes = state.clean_bytes(chunk.range());
-        if clean_bytes == 0 {
+        // What a program may be writing unseen is not clean.
+        if clean_bytes == 0 || state.exposed.is_some() {
             return ChunkCheck::Absent;
         }
         if clean_bytes < chunk.entry.length {

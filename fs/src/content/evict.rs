@@ -150,7 +150,7 @@ impl LocalContent {
             Body::File(_) => extent * EXTENT_BYTES..(extent + 1) * EXTENT_BYTES,
             _ => 0..FAR,
         };
-        if self.is_held() || self.is_guarded(&window) {
+        if self.is_guarded(&window) || self.is_in_use(state) {
             return None;
         }
         let dropped = &mut batch.entry(self.no).or_insert_with(|| (self.clone(), Dropped::default())).1;
@@ -257,7 +257,7 @@ impl Contents {
         {
             let mut state = content.state.write();
             let is_current = state.base.as_ref().is_some_and(|base| base.content.version == version);
-            if content.is_held() || state.is_removed || !is_current {
+            if content.is_in_use(&state) || state.is_removed || !is_current {
                 return Ok(false);
             }
             if !matches!(state.body, Body::File(_)) {
@@ -311,7 +311,7 @@ impl Shared {
         {
             let mut state = content.state.write();
             let is_small = !matches!(state.body, Body::File(_));
-            if content.is_held() {
+            if content.is_in_use(&state) {
                 return Ok(0);
             }
             let dropped = &mut batch.entry(content.no).or_insert_with(|| (content.clone(), Dropped::default())).1;

@@ -11,7 +11,6 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use std::io;
 use std::ops::Range;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -243,20 +242,6 @@ impl LocalContent {
     /// Whether it is pinned.
     pub fn is_pinned(&self) -> bool {
         self.shared.pinned.lock().contains_key(&self.no)
-    }
-
-    /// A descriptor of the backing file, for passthrough: only of a complete, clean file. The caller
-    /// holds the content first, and as long as the kernel has the descriptor.
-    ///
-    /// # Errors
-    /// The system's.
-    pub fn passthrough_fd(&self) -> io::Result<Option<OwnedFd>> {
-        let state = self.state.read();
-        let Body::File(file) = &state.body else { return Ok(None) };
-        if state.is_dirty || !state.present.covers(0..state.size_bytes) {
-            return Ok(None);
-        }
-        file.as_fd().map(|fd| fd.try_clone_to_owned()).transpose()
     }
 
     /// Reads up to `len` bytes at `offset`.

@@ -74,6 +74,8 @@ pub struct Options {
     pub floor_bytes: u64,
     /// What chunk ids depend on.
     pub key: ContentKey,
+    /// Backing files are lent to the kernel, now or in an earlier life; that takes a file system with leases.
+    pub lends: bool,
 }
 
 impl Default for Options {
@@ -82,6 +84,7 @@ impl Default for Options {
             budget_bytes: crate::limits::CACHE_BYTES_DEFAULT,
             floor_bytes: crate::limits::FREE_FLOOR_BYTES,
             key: ContentKey::Ordinary,
+            lends: false,
         }
     }
 }

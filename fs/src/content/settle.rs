@@ -82,7 +82,7 @@ impl LocalContent {
             file.sync_data()?;
             state.unsynced.clear();
         }
-        state.open_for_writing = false;
+        state.open_for_writing &= state.exposed.is_some();
         Ok(state.row())
     }
 
@@ -117,7 +117,7 @@ impl LocalContent {
         }
         if !state.is_dirty && self.is_settled(state) {
             // The next write marks it again.
-            state.open_for_writing = false;
+            state.open_for_writing = state.exposed.is_some();
         }
         state.restrict_marked();
         self.shared.budget.recount(before, state.charge());
@@ -209,7 +209,7 @@ impl Contents {
             state.body = Body::Nothing;
             state.present.clear();
         }
-        if state.is_dirty || content.is_held() || !state.is_only(kept) {
+        if state.is_dirty || content.is_in_use(state) || !state.is_only(kept) {
             return Err(ContentError::Dirty);
         }
         if let Body::File(file) = &state.body {

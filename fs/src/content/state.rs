@@ -2,6 +2,7 @@
 //! they are. Pure bookkeeping; reads and writes nothing.
 
 use super::BLOCK_BYTES;
+use super::lend::Exposed;
 use super::slab::Slot;
 use super::snapshot::Freeze;
 use crate::env::DiskFile;
@@ -76,6 +77,8 @@ pub(super) struct State {
     /// How long the backing file must be for recovery to go on beyond an unsynced record, and that record's place.
     pub(super) asked: Option<(u64, u64)>,
     pub(super) open_for_writing: bool,
+    /// Programs may write the backing file through maps.
+    pub(super) exposed: Option<Exposed>,
     /// While replaying: how long the backing file was when it was found.
     pub(super) found_bytes: Option<u64>,
     /// Whether the backing file's name was synced.
@@ -141,6 +144,7 @@ impl State {
             noted_upto: 0,
             asked: None,
             open_for_writing: false,
+            exposed: None,
             found_bytes: None,
             is_named: false,
             generation: 0,

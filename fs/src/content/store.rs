@@ -8,7 +8,7 @@ use super::seams::{ContentError, ContentRows, Options, SmallLog};
 use super::slab::{Slab, Slot};
 use super::state::{Body, FAR, State};
 use super::{BLOCK_BYTES, EXTENT_BYTES};
-use crate::env::{Disk, DiskFile, OpenMode, is_there};
+use crate::env::{Disk, DiskFile, OpenMode, is_open_elsewhere, is_there};
 use crate::meta::rows::{BaseVersion, ContentNo, ContentRow, Ino};
 use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -48,6 +48,10 @@ pub(super) struct Shared {
     /// Bytes that may be written before the disk's free space is looked at again.
     pub(super) headroom_bytes: AtomicI64,
     pub(super) evicting: Mutex<()>,
+    /// Whether others may have backing files open: the kernel, for programs.
+    pub(super) lends: bool,
+    /// Bytes of what is lent.
+    pub(super) lent_bytes: AtomicU64,
     /// What [`SmallLog::left_behind`] last said.
     pub(super) left_behind: AtomicU64,
     pub(super) loaded: Mutex<HashMap<ContentNo, Arc<LocalContent>>>,
@@ -181,6 +185,7 @@ impl Contents {
         let is_new = !is_there(disk.as_ref(), &layout.slab())?;
         let file = disk.open(&layout.slab(), OpenMode::Create)?;
         disk.sync_dir(dir)?;
+        let lends = options.lends && file.as_fd().is_some_and(|fd| is_open_elsewhere(fd).is_ok());
         // A slab may be empty though backing files exist, so its file says whether this is a first run.
         let slab = Slab::new(file)?;
         let shared = Shared {
@@ -195,6 +200,8 @@ impl Contents {
             unrecorded: Mutex::default(),
             headroom_bytes: AtomicI64::new(0),
             evicting: Mutex::new(()),
+            lends,
+            lent_bytes: AtomicU64::new(0),
             left_behind: AtomicU64::new(0),
             loaded: Mutex::default(),
             made: Mutex::default(),
@@ -328,6 +335,20 @@ impl Contents {
     /// The disk's.
     pub fn slab_allocated_bytes(&self) -> io::Result<u64> {
         self.shared.slab.allocated_bytes()
+    }
+
+    /// Inodes of loaded contents whose files are open for writing, as the log says.
+    pub fn open_for_writing(&self) -> Vec<Ino> {
+        let is_open = |content: &Arc<LocalContent>| {
+            let state = content.state.read();
+            state.open_for_writing.then_some(state.ino)
+        };
+        self.shared.all_loaded().iter().filter_map(is_open).collect()
+    }
+
+    /// Whether backing files can be lent.
+    pub fn lends_files(&self) -> bool {
+        self.shared.lends
     }
 
     /// Whether the backing file of a content is where the next start looks for it.

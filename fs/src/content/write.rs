@@ -264,7 +264,7 @@ impl LocalContent {
     }
 
     /// Marks a backing file before the first write since it was at rest.
-    fn mark_open(&self, state: &mut State, durable: bool) -> Result<(), ContentError> {
+    pub(super) fn mark_open(&self, state: &mut State, durable: bool) -> Result<(), ContentError> {
         if state.open_for_writing {
             return Ok(());
         }

@@ -205,6 +205,20 @@ pub struct MountStatus {
     /// What the last verification of the whole mount came to; null if there was none.
     #[serde(default)]
     pub verified: Option<Verified>,
+    /// Whether the kernel reads complete files by itself.
+    #[serde(default)]
+    pub passthrough: PassthroughStatus,
+}
+
+/// Whether the kernel reads complete files by itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PassthroughStatus {
+    /// Whether it does.
+    pub active: bool,
+    /// Why not.
+    pub why_not: Option<String>,
+    /// Reads that it asked the daemon for since the mount.
+    pub read_requests: u64,
 }
 
 /// The status, and what people like to see beside it.

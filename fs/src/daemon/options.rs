@@ -20,6 +20,8 @@ pub struct MountOptions {
     pub read_only: bool,
     /// Texts that two devices changed in different places are merged.
     pub merges_texts: bool,
+    /// The kernel may serve complete files by itself, where it can.
+    pub passthrough: bool,
     /// How long a read waits for the network.
     pub read_timeout: Duration,
     /// From which size on deletes are held.
@@ -36,6 +38,7 @@ impl MountOptions {
             posix: false,
             read_only: false,
             merges_texts: true,
+            passthrough: true,
             read_timeout: limits::READ_TIMEOUT_DEFAULT,
             hold_deletes: HoldDeletes::default(),
         }

@@ -71,7 +71,9 @@ pub async fn build(ground: &Ground) -> Result<Standing> {
 async fn open_state(ground: &Ground) -> Result<Opened> {
     let (env, dir) = (ground.env.clone(), ground.home.state_dir());
     let budget_bytes = ground.options.cache_bytes;
-    let contents = content::Options { budget_bytes, ..content::Options::default() };
+    // Also without passthrough now: programs may have maps from an earlier life.
+    let lends = rustix::process::geteuid().is_root();
+    let contents = content::Options { budget_bytes, lends, ..content::Options::default() };
     let identity = Identity {
         device: ground.credentials.device,
         device_name: ground.credentials.device_name.clone(),
@@ -127,9 +129,21 @@ fn file_system(
         uid: uid.as_raw(),
         gid: rustix::process::getegid().as_raw(),
         privileged: uid.is_root(),
+        passthrough: ground.options.passthrough && opened.contents.lends_files(),
         cache_bytes: ground.options.cache_bytes,
     };
-    Vfs::new(ports, options)
+    let vfs = Vfs::new(ports, options);
+    vfs.agree_passthrough(Err(no_passthrough(ground).to_owned()));
+    vfs
+}
+
+/// Why there is no passthrough, unless the kernel agrees to it.
+fn no_passthrough(ground: &Ground) -> &'static str {
+    match () {
+        () if !ground.options.passthrough => "--no-passthrough",
+        () if !rustix::process::geteuid().is_root() => "only a mount by root can",
+        () => "the file system of the state folder has no leases",
+    }
 }
 
 /// A fresh device gets to know its root before anybody looks, if the server answers soon: what is known here goes

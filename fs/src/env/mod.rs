@@ -6,6 +6,7 @@ mod crash;
 mod files;
 pub mod mounts;
 mod real;
+mod shared_files;
 mod spawn;
 mod tasks;
 
@@ -13,6 +14,7 @@ pub use callers::groups_of;
 pub use crash::{CrashDisk, Fault};
 pub use files::{copy_file, is_there, remove_if_there};
 pub use real::{RealClock, RealDisk, RealRng};
+pub use shared_files::{ChangedAt, changed_at, is_open_elsewhere};
 pub use spawn::close_on_exec;
 pub use tasks::{BrokenOff, Elapsed, RealTasks, Tasks};
 

@@ -59,6 +59,7 @@ fn xattr_mode(flags: i32) -> XattrMode {
 impl Filesystem for Mounted {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
         init::agree(config, self.runner.vfs.options().posix);
+        self.runner.agree_passthrough(config);
         Ok(())
     }
 
@@ -177,10 +178,11 @@ impl Filesystem for Mounted {
         offset: u64,
         size: u32,
         _: OpenFlags,
-        _: Option<LockOwner>,
+        owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        self.runner.read(req, reply, (handle.0, offset), size);
+        // A read of a program has an owner, one for the page cache has none.
+        self.runner.read(req, reply, (handle.0, offset), size, owner.is_none());
     }
 
     fn write(
@@ -215,7 +217,7 @@ impl Filesystem for Mounted {
         reply: ReplyEmpty,
     ) {
         let _turn = self.runner.turn();
-        self.runner.tell(|vfs| vfs.release(handle.0));
+        self.runner.release(handle.0);
         reply.ok();
     }
 

@@ -35,6 +35,20 @@ const WANTED_POSIX: [InitFlags; 2] = [
     InitFlags::FUSE_DONT_MASK,
 ];
 
+/// How many file systems may lie above each other below a file that is passed through: the state lies on an ordinary one.
+const STACK_DEPTH_MAX: u32 = 1;
+
+/// Agrees that the kernel may serve complete files from their backing files, by itself. It allows that to root alone.
+///
+/// # Errors
+/// Why it cannot.
+pub(super) fn agree_passthrough(config: &mut KernelConfig) -> Result<(), String> {
+    let refused = |_| "this kernel cannot (Linux 6.9 can)".to_owned();
+    config.add_capabilities(InitFlags::FUSE_PASSTHROUGH).map_err(refused)?;
+    // The constant is within fuser's bounds.
+    config.set_max_stack_depth(STACK_DEPTH_MAX).map(drop).map_err(|_| "it cannot be asked for".to_owned())
+}
+
 /// Agrees on all of it. What an older kernel lacks is left out.
 pub(super) fn agree(config: &mut KernelConfig, posix: bool) {
     let more: &[InitFlags] = if posix { &WANTED_POSIX } else { &[] };

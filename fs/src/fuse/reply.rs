@@ -5,12 +5,14 @@ use crate::limits::NAME_BYTES_MAX;
 use crate::meta::rows::Ino;
 use crate::tree::Stat;
 use crate::vfs::ports::Space;
-use crate::vfs::{Opened, OpenedDir, Serve, Shown};
+use crate::vfs::{Opened, OpenedDir, Passage, Serve, Shown, Token};
 use bytes::Bytes;
 use fuser::{
-    Errno, FileAttr, FileHandle, FopenFlags, Generation, INodeNo, ReplyAttr, ReplyCreate, ReplyData, ReplyEmpty,
-    ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
+    BackingId, Errno, FileAttr, FileHandle, FopenFlags, Generation, INodeNo, ReplyAttr, ReplyCreate, ReplyData,
+    ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
 };
+use std::io;
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 use tarn_proto::node::{Attrs, NodeKind, Timestamp};
 
@@ -56,14 +58,25 @@ respond!(ReplyData, Vec<u8>, |reply, bytes| reply.data(&bytes));
 respond!(ReplyIoctl, Vec<u8>, |reply, bytes| reply.ioctl(0, &bytes));
 respond!(ReplyWrite, u32, |reply, count| reply.written(count));
 respond!(ReplyLseek, i64, |reply, offset| reply.offset(offset));
-respond!(ReplyOpen, Opened, |reply, opened| reply.opened(FileHandle(opened.handle), open_flags(opened.serve)));
+respond!(ReplyOpen, Opened, |reply, opened| {
+    let handle = FileHandle(opened.handle);
+    let give = |fd: BorrowedFd<'_>| Ok(Box::new(reply.open_backing(fd)?) as Token);
+    match opened.passage.as_ref().and_then(|passage| past(passage, give)) {
+        Some((flags, backing)) => reply.opened_passthrough(handle, flags, backing),
+        None => reply.opened(handle, open_flags(opened.serve)),
+    }
+});
 respond!(ReplyOpen, OpenedDir, |reply, opened| {
     let keep = if opened.keep_cache { FopenFlags::FOPEN_KEEP_CACHE } else { FopenFlags::empty() };
     reply.opened(FileHandle(opened.handle), FopenFlags::FOPEN_CACHE_DIR | keep);
 });
 respond!(ReplyCreate, (Shown, Opened), |reply, (shown, opened)| {
-    let flags = open_flags(opened.serve);
-    reply.created(&KEPT_FOR, &file_attr(&shown), GENERATION, FileHandle(opened.handle), flags);
+    let (handle, attr) = (FileHandle(opened.handle), file_attr(&shown));
+    let give = |fd: BorrowedFd<'_>| Ok(Box::new(reply.open_backing(fd)?) as Token);
+    match opened.passage.as_ref().and_then(|passage| past(passage, give)) {
+        Some((flags, backing)) => reply.created_passthrough(&KEPT_FOR, &attr, GENERATION, handle, flags, backing),
+        None => reply.created(&KEPT_FOR, &attr, GENERATION, handle, open_flags(opened.serve)),
+    }
 });
 respond!(ReplyStatfs, Space, |reply, space| {
     let blocks = |bytes: u64| bytes / u64::from(FRAGMENT_BYTES);
@@ -89,6 +102,14 @@ impl Sized {
     fn error(self, errno: Errno) {
         self.reply.error(errno);
     }
+}
+
+/// What the kernel is told of a handle that passes this process by; `None` if the kernel did not take the file.
+fn past(passage: &Passage, give: impl FnOnce(BorrowedFd<'_>) -> io::Result<Token>) -> Option<(FopenFlags, &BackingId)> {
+    let backing = passage.lend.token(give)?.downcast_ref()?;
+    // Together with passthrough: reads and writes come here, maps are the backing file's.
+    let flags = if passage.maps_only { FopenFlags::FOPEN_DIRECT_IO } else { FopenFlags::empty() };
+    Some((flags, backing))
 }
 
 fn open_flags(serve: Serve) -> FopenFlags {

@@ -3,15 +3,17 @@
 
 use super::crew::{Crew, Turn};
 use super::errno::errno;
+use super::init::agree_passthrough;
 use super::reply::Respond;
 use super::signals::told_to_end;
 use crate::vfs::ports::BringError;
 use crate::vfs::{Answer, Caller, Stop, Vfs, VfsError, WaitFor};
-use fuser::{Errno, ReplyData, ReplyWrite, Request};
+use fuser::{Errno, KernelConfig, ReplyData, ReplyWrite, Request};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
 use tracing::{Instrument, Span};
 
 /// Runs calls.
@@ -27,6 +29,10 @@ pub(super) struct Runner {
 
 /// A read of so much takes long enough for another worker to read the next request.
 const LONG_READ_BYTES: u32 = 128 << 10;
+
+/// When the maps of a closed file are looked at: the kernel lets go of a closed file a moment after it said so.
+const LOOK_AFTER: [Duration; 3] = [Duration::from_millis(5), Duration::from_millis(50), Duration::from_millis(500)];
+const LOOK_EVERY: Duration = Duration::from_secs(3);
 
 impl Runner {
     /// Begins a call on this worker, for calls that are not run here; dropped after the reply.
@@ -45,13 +51,42 @@ impl Runner {
         self.run(name, request, reply, op);
     }
 
+    /// Agrees on passthrough, if this mount may have it.
+    pub fn agree_passthrough(&self, config: &mut KernelConfig) {
+        if self.vfs.options().passthrough {
+            self.vfs.agree_passthrough(agree_passthrough(config));
+        }
+    }
+
+    /// Ends a handle, and looks now and then at what maps of the file live on.
+    pub fn release(&self, handle: u64) {
+        // A panic has been logged; there is nobody to tell.
+        let Ok(Some(ino)) = self.at_once(|vfs| Ok(vfs.release(handle))) else { return };
+        let runner = self.clone();
+        self.runtime.spawn(async move {
+            let waits = LOOK_AFTER.into_iter().chain(std::iter::repeat(LOOK_EVERY));
+            for wait in waits {
+                tokio::time::sleep(wait).await;
+                let looker = runner.clone();
+                let look = spawn_blocking(move || looker.at_once(|vfs| Ok(vfs.look_at_maps(ino))));
+                if !matches!(look.await, Ok(Ok(false))) {
+                    return;
+                }
+            }
+        });
+    }
+
     /// Reads and replies.
-    pub fn read(&self, request: &Request, reply: ReplyData, (handle, offset): (u64, u64), size: u32) {
+    pub fn read(&self, request: &Request, reply: ReplyData, (handle, offset): (u64, u64), size: u32, for_cache: bool) {
+        self.vfs.count_read_request();
         let turn = self.turn();
         if size >= LONG_READ_BYTES {
             turn.is_long();
         }
-        self.run("read", request, reply, move |vfs, _| vfs.read(handle, offset, size as usize));
+        self.run("read", request, reply, move |vfs, _| match for_cache {
+            true => vfs.read_for_cache(handle, offset, size as usize),
+            false => vfs.read(handle, offset, size as usize),
+        });
     }
 
     fn run<T, R, F>(&self, name: &'static str, request: &Request, reply: R, mut op: F)

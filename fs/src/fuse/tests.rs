@@ -52,8 +52,18 @@ impl Mount {
         };
         let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
         let privileged = uid == 0;
-        let vfs =
-            Vfs::new(ports, Options { posix: uid == 0, read_only: false, uid, gid, privileged, cache_bytes: u64::MAX });
+        let vfs = Vfs::new(
+            ports,
+            Options {
+                posix: uid == 0,
+                read_only: false,
+                uid,
+                gid,
+                privileged,
+                passthrough: false,
+                cache_bytes: u64::MAX,
+            },
+        );
         let options = MountOptions {
             mountpoint: folder.path().into(),
             source: "tarn:anna@example.org".into(),

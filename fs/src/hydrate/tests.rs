@@ -12,7 +12,6 @@ use server::{Mischief, Server, noise};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tarn_proto::chunk::ContentKey;
 use tarn_proto::ids::SpaceId;
 use tokio::runtime::Handle;
 
@@ -69,7 +68,7 @@ struct World {
 
 fn world(budget_bytes: u64) -> World {
     let dir = tempfile::tempdir().unwrap();
-    let options = Options { budget_bytes, floor_bytes: 0, key: ContentKey::Ordinary };
+    let options = Options { budget_bytes, floor_bytes: 0, ..Options::default() };
     let contents = Contents::open(Arc::new(RealDisk), dir.path(), options).unwrap();
     contents.attach(Arc::new(Forgetful), Arc::new(Forgetful));
     let server = Arc::new(Server::default());

@@ -10,6 +10,7 @@ use crate::content::{Contents, Options};
 use crate::env::Env;
 use crate::journal::{Journal, JournalError, JournalOptions, Recovered};
 use crate::meta::rows::{ContentNo, ContentPlace, ContentRow};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -118,6 +119,8 @@ impl Tree {
         let rows = self.core.reader()?.contents_all()?;
         self.core.contents.inventory(rows.iter().map(|(no, row)| (*no, row)));
         self.tell_pins(&rows)?;
+        let opened = rows.iter().filter(|(_, row)| row.open_for_writing).map(|(_, row)| row.ino);
+        self.requeue_opened(opened.chain(self.core.contents.open_for_writing()).collect::<BTreeSet<_>>());
         let mut named: Vec<ContentNo> =
             rows.iter().filter(|(_, row)| row.place == ContentPlace::File).map(|(no, _)| *no).collect();
         named.sort_unstable();

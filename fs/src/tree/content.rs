@@ -4,8 +4,10 @@
 use super::Tree;
 use super::error::TreeError;
 use super::load::Session;
+use super::notify::Invalidation;
 use super::work::Work;
 use crate::content::{ContentError, LocalContent, WriteEffect};
+use crate::limits::SMALL_CONTENT_BYTES_MAX;
 use crate::meta::rows::{BaseVersion, ContentNo, Ino, InodeRow, LocalOp, RowChange};
 use std::ops::Range;
 use std::sync::Arc;
@@ -124,6 +126,36 @@ impl Tree {
         // What is loaded costs one look: most reads come here.
         let loaded = self.with(|session| session.state.inodes.get(&ino).and_then(|inode| inode.content.clone()));
         loaded.map_or_else(|| self.edit(|session| session.content(ino)), Ok)
+    }
+
+    /// A file's content if it may have a backing file of its own.
+    pub fn large_content(&self, ino: Ino) -> Option<Arc<LocalContent>> {
+        let content = self.look(|session| session.local_content(ino)).ok().flatten();
+        content.filter(|content| content.size_bytes() > SMALL_CONTENT_BYTES_MAX)
+    }
+
+    /// A file may have been written unseen, through a shared map: all of it counts as written now.
+    ///
+    /// # Errors
+    /// As [`Tree::write`].
+    pub fn note_mapped_write(&self, ino: Ino) -> Result<()> {
+        self.change_content(ino, |content| content.note_mapped_write())?;
+        // The kernel's own pages are older than the map's.
+        self.with(|session| session.invalidations.push(Invalidation::Content(ino)));
+        Ok(())
+    }
+
+    /// Queues what a crash kept from being noted: files that were open for writing and differ, and that nothing queued brings.
+    pub(super) fn requeue_opened(&self, opened: impl IntoIterator<Item = Ino>) {
+        for ino in opened {
+            let queued = self.edit(|session| {
+                let is_queued = session.state.queue.of_ino(ino).any(|(_, op)| op.op.op.content_of() == Some(ino));
+                if is_queued { Ok(()) } else { session.requeue_if_dirty(ino) }
+            });
+            if let Err(error) = queued {
+                tracing::debug!(%error, ino = ino.0, "a file that was open for writing is not queued");
+            }
+        }
     }
 
     /// Writes bytes; they survive the end of this process when this returns.

@@ -33,6 +33,18 @@ impl Vfs {
         }
     }
 
+    /// Reads for the kernel's page cache, which gets nothing of a file that is passed through: `sendfile` and `splice` from a
+    /// handle that writes would find there what the file was before a map wrote to it. Programs copy otherwise then.
+    ///
+    /// # Errors
+    /// As [`Self::read`]; `Invalid` where the file is passed through.
+    pub fn read_for_cache(&self, handle: u64, offset: u64, len: usize) -> Answer<Bytes> {
+        if self.file(handle)?.is_passed_through() {
+            return Err(TreeError::Invalid.into());
+        }
+        self.read(handle, offset, len)
+    }
+
     /// Writes all of `data`. A handle that appends writes at the end wherever the caller believes that is, but for
     /// what comes from a map (`from_map`): that has its place, and its handle is the kernel's guess.
     ///

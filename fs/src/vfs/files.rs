@@ -1,5 +1,6 @@
 //! Owns the calls on open files: open, create, release, fsync.
 
+use super::passthrough::{Left, Lend, Passage};
 use super::ports::FileContent;
 use super::{Answer, Caller, NewMode, Shown, Stop, Vfs, VfsError};
 use crate::hydrate::ReadAhead;
@@ -56,6 +57,8 @@ pub struct OpenFile {
     content: OnceLock<Arc<dyn FileContent>>,
     /// As of which count of attribute changes a write has nothing to take away, plus one; 0: not known.
     pub(super) unprivileged_at: AtomicU64,
+    /// What the kernel serves it from by itself.
+    lend: Option<Arc<Lend>>,
     /// How it has been read so far.
     pub(super) reading: Mutex<ReadAhead>,
 }
@@ -72,12 +75,21 @@ pub enum Serve {
 }
 
 /// What `open` answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Opened {
     /// The handle.
     pub handle: u64,
-    /// How the kernel is to serve it.
+    /// How the kernel is to serve it, unless it can pass this process by.
     pub serve: Serve,
+    /// How it can.
+    pub passage: Option<Passage>,
+}
+
+impl OpenFile {
+    /// Whether the kernel serves it, or maps of it, from its backing file.
+    pub(super) fn is_passed_through(&self) -> bool {
+        self.lend.as_ref().is_some_and(|lend| lend.is_given())
+    }
 }
 
 impl Vfs {
@@ -99,15 +111,37 @@ impl Vfs {
             self.tree.closed(ino, writes);
             return Err(stop);
         }
-        Ok(self.handle_of(ino, flags))
+        self.handle_of(ino, flags)
     }
 
     /// A handle of a file that the tree counts as opened.
-    fn handle_of(&self, ino: Ino, flags: OpenFlags) -> Opened {
+    ///
+    /// # Errors
+    /// The tree's; then it counts as opened no more.
+    fn handle_of(&self, ino: Ino, flags: OpenFlags) -> Answer<Opened> {
+        let passage = self.passage(ino, flags)?;
         let reading = Mutex::new(ReadAhead::for_budget(self.options().cache_bytes));
         let (content, unprivileged_at) = (OnceLock::new(), AtomicU64::new(0));
-        let file = OpenFile { ino, flags, content, unprivileged_at, reading };
-        Opened { handle: self.files.insert(file), serve: self.serve(ino, flags) }
+        let lend = passage.as_ref().map(|passage| Arc::clone(&passage.lend));
+        let file = OpenFile { ino, flags, content, unprivileged_at, lend, reading };
+        Ok(Opened { handle: self.files.insert(file), serve: self.serve(ino, flags), passage })
+    }
+
+    /// How a handle passes this process by, if it can.
+    fn passage(&self, ino: Ino, flags: OpenFlags) -> Answer<Option<Passage>> {
+        let maps_only = flags.write || flags.truncate || flags.direct;
+        // What is opened to be written is not worth it: it will soon be another version.
+        let lend = || if maps_only { None } else { self.tree.lend(ino) };
+        let Some(lend) = self.passthrough.join(ino, lend) else { return Ok(None) };
+        if flags.read
+            && flags.write
+            && let Err(error) = lend.expose()
+        {
+            drop(lend);
+            self.close(ino, true);
+            return Err(error.into());
+        }
+        Ok(Some(Passage { lend, maps_only }))
     }
 
     /// Makes and opens a file, or opens the one that another made first.
@@ -129,7 +163,7 @@ impl Vfs {
             }
             made => made?,
         };
-        let opened = self.handle_of(stat.ino, fresh);
+        let opened = self.handle_of(stat.ino, fresh)?;
         Ok((self.entered(stat), opened))
     }
 
@@ -142,11 +176,34 @@ impl Vfs {
         Ok((self.entered(self.tree.stat(found.ino)?), opened))
     }
 
-    /// The last descriptor was closed and the last map is gone.
-    pub fn release(&self, handle: u64) {
-        if let Some(file) = self.files.remove(handle) {
-            self.tree.closed(file.ino, file.flags.write || file.flags.truncate);
+    /// The last descriptor was closed and the last map is gone; but maps of what the kernel serves by itself may live on: then
+    /// returns the inode for which [`Self::look_at_maps`] is to be called until it says true.
+    pub fn release(&self, handle: u64) -> Option<Ino> {
+        let file = self.files.remove(handle)?;
+        let is_mapped = self.close(file.ino, file.flags.write || file.flags.truncate);
+        is_mapped.then_some(file.ino)
+    }
+
+    /// Whether no program has a map any more of a file that was closed.
+    pub fn look_at_maps(&self, ino: Ino) -> bool {
+        match self.passthrough.look_again(ino) {
+            Left::Mapped => false,
+            Left::Ended(owed) => {
+                owed.into_iter().for_each(|wrote| self.tree.closed(ino, wrote));
+                true
+            }
+            Left::Closed => true,
         }
+    }
+
+    /// Ends a handle; whether the file is mapped still.
+    fn close(&self, ino: Ino, wrote: bool) -> bool {
+        match self.passthrough.leave(ino, wrote) {
+            Left::Closed => self.tree.closed(ino, wrote),
+            Left::Ended(owed) => owed.into_iter().for_each(|wrote| self.tree.closed(ino, wrote)),
+            Left::Mapped => return true,
+        }
+        false
     }
 
     /// Makes a file durable.

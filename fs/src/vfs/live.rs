@@ -1,14 +1,15 @@
 //! Owns the ports' real side: the tree, and its contents with the way to what is not local.
 
-use super::ports::{BringError, FileContent, Listing, Space, TreePort};
+use super::ports::{BringError, FileContent, LentFile, Listing, Space, TreePort};
 use super::walks::{Means, Walks};
-use crate::content::{LocalContent, Read};
+use crate::content::{Lent, LocalContent, Read};
 use crate::hydrate::{HydrateError, Hydrator, Priority};
 use crate::meta::rows::Ino;
 use crate::tree::{DirEntry, DirHandle, NewNode, RenameRequest, Stat, SyncState, Tree, TreeError};
 use async_trait::async_trait;
 use std::io;
 use std::ops::Range;
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tarn_proto::name::Name;
@@ -103,6 +104,13 @@ impl TreePort for LiveTree {
         Ok(Arc::new(LiveContent { content, means: self.means.clone(), walks: self.walks.clone() }))
     }
 
+    fn lend(&self, ino: Ino) -> Option<Box<dyn LentFile>> {
+        let content = self.tree.large_content(ino)?;
+        let lent = content.lend().inspect_err(|error| tracing::debug!(%error, ino = ino.0, "a file is not lent"));
+        let lent = lent.ok().flatten()?;
+        Some(Box::new(LiveLent { tree: self.tree.clone(), ino, lent }))
+    }
+
     fn write(&self, ino: Ino, offset: u64, data: &[u8]) -> Result<()> {
         self.tree.write(ino, offset, data).map(drop)
     }
@@ -169,6 +177,36 @@ impl Listing for LiveListing {
 impl Drop for LiveListing {
     fn drop(&mut self) {
         self.tree.close_dir(self.handle);
+    }
+}
+
+#[derive(Debug)]
+struct LiveLent {
+    tree: Arc<Tree>,
+    ino: Ino,
+    lent: Lent,
+}
+
+impl LentFile for LiveLent {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.lent.fd()
+    }
+
+    fn is_in_use(&self) -> bool {
+        self.lent.is_in_use()
+    }
+
+    fn expose(&self) -> Result<()> {
+        self.lent.expose().map_err(|error| TreeError::Disk(io::Error::other(error)))
+    }
+
+    fn conceal(&self) {
+        let noted = if self.lent.is_changed() { self.tree.note_mapped_write(self.ino) } else { Ok(()) };
+        let concealed = noted.and_then(|()| Ok(self.lent.conceal()?));
+        if let Err(error) = concealed {
+            // The log says that it is open for writing: the next start takes it for written.
+            tracing::warn!(%error, ino = self.ino.0, "what a map wrote is queued at the next start only");
+        }
     }
 }
 

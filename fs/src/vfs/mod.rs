@@ -16,6 +16,7 @@ mod handles;
 mod live;
 mod make;
 pub mod names;
+mod passthrough;
 pub mod ports;
 mod space;
 mod stale;
@@ -32,6 +33,7 @@ pub use files::{OpenFlags, Opened, Serve};
 pub use live::LiveTree;
 pub use make::NewMode;
 pub use names::RenameFlags;
+pub use passthrough::{Lend, Passage, Token};
 pub use stale::Stale;
 pub use stop::{Answer, Stop, VfsError, WaitFor};
 pub use view::{Caller, Options, Shown};
@@ -44,9 +46,11 @@ use files::OpenFile;
 use handles::Handles;
 use lru::LruCache;
 use parking_lot::Mutex;
+use passthrough::Passthrough;
 use ports::{Lister, Space, TreePort};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tarn_proto::node::Timestamp;
 
@@ -69,7 +73,8 @@ pub struct Ports {
 /// The file system behind one mount.
 ///
 /// Lock order: each lock here is taken alone and released before a call on a port, but for `space`, which is held
-/// across [`TreePort::space`] so that one caller asks for all.
+/// across [`TreePort::space`] so that one caller asks for all, and that of `passthrough`, under which a lent file is asked
+/// whether it is in use.
 #[derive(Debug)]
 pub struct Vfs {
     tree: Arc<dyn TreePort>,
@@ -81,6 +86,8 @@ pub struct Vfs {
     atimes: Mutex<LruCache<Ino, Timestamp>>,
     space: Mutex<Option<(Duration, Space)>>,
     stale: Arc<Stale>,
+    passthrough: Passthrough,
+    read_requests: AtomicU64,
 }
 
 impl Vfs {
@@ -97,12 +104,34 @@ impl Vfs {
             atimes: Mutex::new(LruCache::new(ATIMES_MAX)),
             space: Mutex::default(),
             stale,
+            passthrough: Passthrough::default(),
+            read_requests: AtomicU64::new(0),
         }
     }
 
     /// Who brings listings.
     pub fn lister(&self) -> &Arc<dyn Lister> {
         &self.lister
+    }
+
+    /// Says whether the kernel can serve complete files by itself, or why not; before anything is opened.
+    pub fn agree_passthrough(&self, agreed: Result<(), String>) {
+        self.passthrough.agree(agreed);
+    }
+
+    /// Why all reads come here, if they do.
+    pub fn why_no_passthrough(&self) -> Option<String> {
+        self.passthrough.why_not()
+    }
+
+    /// Counts a request of the kernel to read.
+    pub fn count_read_request(&self) {
+        self.read_requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many there were.
+    pub fn read_requests(&self) -> u64 {
+        self.read_requests.load(Ordering::Relaxed)
     }
 
     /// How this mount shows the tree.

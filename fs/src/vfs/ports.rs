@@ -7,6 +7,7 @@ use crate::tree::{DirEntry, NewNode, RenameRequest, Stat, SyncState, TreeError};
 use async_trait::async_trait;
 use std::fmt::Debug;
 use std::ops::Range;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use tarn_proto::ids::NodeId;
 use tarn_proto::name::Name;
@@ -45,6 +46,8 @@ pub trait TreePort: Send + Sync + Debug {
     fn closed(&self, ino: Ino, write: bool);
     /// A file's content. The same one as long as a handle is open.
     fn content(&self, ino: Ino) -> Result<Arc<dyn FileContent>, TreeError>;
+    /// A file that the kernel may serve by itself: complete, clean, and with a backing file of its own.
+    fn lend(&self, ino: Ino) -> Option<Box<dyn LentFile>>;
     /// Writes; survives kill -9 when it returns.
     fn write(&self, ino: Ino, offset: u64, data: &[u8]) -> Result<(), TreeError>;
     /// Writes at the end, wherever that is by then.
@@ -101,6 +104,21 @@ pub trait FileContent: Send + Sync + Debug {
     async fn need(&self, ranges: &[Range<u64>]) -> Result<(), BringError>;
     /// Tells that a program will likely read these bytes soon. Returns at once.
     fn soon(&self, ranges: Vec<Range<u64>>);
+}
+
+/// The backing file of a file that is complete. It stays so while this lives.
+pub trait LentFile: Send + Sync + Debug {
+    /// The descriptor for the kernel.
+    fn fd(&self) -> BorrowedFd<'_>;
+    /// Whether anybody but this process has it open or mapped.
+    fn is_in_use(&self) -> bool;
+    /// Notes durably that a program may write it through a map from now on.
+    ///
+    /// # Errors
+    /// The tree's.
+    fn expose(&self) -> Result<(), TreeError>;
+    /// Takes that back, when it is in use no more, and queues what was written unseen.
+    fn conceal(&self);
 }
 
 /// What `statfs` tells.

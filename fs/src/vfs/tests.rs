@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod passthrough;
+
 use super::fake::FakeTree;
 use super::*;
 use crate::meta::rows::ROOT;
@@ -15,11 +17,27 @@ const RDWR: OpenFlags =
 const RDONLY: OpenFlags = OpenFlags { write: false, ..RDWR };
 
 fn posix() -> Options {
-    Options { posix: true, read_only: false, uid: 0, gid: 0, privileged: true, cache_bytes: u64::MAX }
+    Options {
+        posix: true,
+        read_only: false,
+        uid: 0,
+        gid: 0,
+        privileged: true,
+        passthrough: true,
+        cache_bytes: u64::MAX,
+    }
 }
 
 fn owner_view() -> Options {
-    Options { posix: false, read_only: false, uid: 1000, gid: 1000, privileged: false, cache_bytes: u64::MAX }
+    Options {
+        posix: false,
+        read_only: false,
+        uid: 1000,
+        gid: 1000,
+        privileged: false,
+        passthrough: false,
+        cache_bytes: u64::MAX,
+    }
 }
 
 fn fresh(options: Options) -> (Vfs, FakeTree) {

@@ -29,6 +29,7 @@ mod crash_check;
 mod hydration;
 mod mass_delete;
 mod offline;
+mod passthrough;
 mod posix;
 mod rebuild;
 mod rolled_back;

@@ -104,7 +104,7 @@ impl Machine {
         centre.server.lock().enrol(self.id, &format!("machine {}", self.who));
         let identity = Identity { device: self.id, device_name: format!("machine {}", self.who), space: SPACE };
         std::fs::create_dir_all(&self.dir).map_err(|e| e.to_string())?;
-        let options = content::Options { budget_bytes: 64 << 20, floor_bytes: 0, key: ContentKey::Ordinary };
+        let options = content::Options { budget_bytes: 64 << 20, floor_bytes: 0, ..content::Options::default() };
         let opened =
             Tree::assemble(&env, &self.dir, journal_options(), options, identity).map_err(|e| e.to_string())?;
         opened.tree.take_inventory().map_err(|e| e.to_string())?;

@@ -11,7 +11,7 @@ const HELPER: &str = "fusermount3";
 const CONFIG: &str = "/etc/fuse.conf";
 
 pub(super) fn look() -> Vec<Finding> {
-    let mut all = vec![device(), helper(), config()];
+    let mut all = vec![device(), helper(), config(), passthrough()];
     all.extend(dead_mounts());
     all
 }
@@ -55,6 +55,13 @@ fn config() -> Finding {
         return Finding::good("allow-other", "mounts may be opened to other users (--allow-other)");
     }
     Finding::note("allow-other", format_args!("--allow-other needs the line user_allow_other in {CONFIG}"))
+}
+
+fn passthrough() -> Finding {
+    if rustix::process::geteuid().is_root() {
+        return Finding::good("passthrough", "`tarn status` says whether the kernel reads complete files by itself");
+    }
+    Finding::note("passthrough", "only in mounts by root does the kernel read complete files by itself; works without")
 }
 
 /// Whether fuse.conf lets ordinary users open their mounts to others.

@@ -143,7 +143,7 @@ pub struct World {
 
 impl World {
     pub fn new(budget_bytes: u64) -> Self {
-        let options = Options { budget_bytes, floor_bytes: 0, key: ContentKey::Ordinary };
+        let options = Options { budget_bytes, floor_bytes: 0, ..Options::default() };
         let dir = tempfile::tempdir().unwrap();
         let journal = Arc::new(Journal::default());
         journal.set_share(100);

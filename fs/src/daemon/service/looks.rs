@@ -1,7 +1,9 @@
 //! Owns what is told of a mount and of what is in it. Nothing here waits for the network for long.
 
 use super::MountService;
-use crate::control::messages::{CacheStatus, DeviceStatus, MountStatus, PathStatus, QueueStatus, StatusReply};
+use crate::control::messages::{
+    CacheStatus, DeviceStatus, MountStatus, PassthroughStatus, PathStatus, QueueStatus, StatusReply,
+};
 use crate::control::{Failure, MountPath, rfc3339};
 use crate::daemon::parts::Parts;
 use crate::meta::rows::Ino;
@@ -10,7 +12,7 @@ use crate::sync::engine::Held;
 use crate::sync::link::LinkState;
 use crate::telemetry::{CounterValues, Rates};
 use crate::tree::HeldDeletes;
-use crate::vfs::{STATE, Stop};
+use crate::vfs::{STATE, Stop, Vfs};
 use std::sync::Arc;
 use std::time::Duration;
 use tarn_proto::api::DeviceReceipt;
@@ -41,6 +43,7 @@ impl MountService {
             held: held_count(&sync) + held.as_ref().map_or(0, |held| held.operations),
             last_error: last_error(&sync),
             verified: self.verifier.last(),
+            passthrough: passthrough(&self.parts.vfs),
         };
         Ok(StatusReply {
             user: credentials.user,
@@ -91,6 +94,11 @@ impl MountService {
         };
         Some(told.devices.into_iter().map(status).collect())
     }
+}
+
+fn passthrough(vfs: &Vfs) -> PassthroughStatus {
+    let why_not = vfs.why_no_passthrough();
+    PassthroughStatus { active: why_not.is_none(), why_not, read_requests: vfs.read_requests() }
 }
 
 fn counters(parts: &Parts) -> CounterValues {

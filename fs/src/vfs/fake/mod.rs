@@ -2,8 +2,9 @@
 //! listed or that bytes are not here.
 
 mod content;
+mod lent;
 
-use super::ports::{BringError, FileContent, Lister, Listing, Space, TreePort};
+use super::ports::{BringError, FileContent, LentFile, Lister, Listing, Space, TreePort};
 use super::{Options, Ports, Stale, Vfs};
 use crate::env::{Clock, RealClock};
 use crate::meta::rows::{Ino, ROOT};
@@ -20,6 +21,7 @@ use tarn_proto::node::{AttrChange, Attrs, NodeKind};
 use tarn_proto::op::RenameMode;
 
 pub(crate) use content::{FakeContent, FakeNetwork, Network};
+pub(crate) use lent::FakeLent;
 
 type Result<T> = std::result::Result<T, TreeError>;
 
@@ -40,6 +42,7 @@ struct State {
     refs: HashMap<Ino, u64>,
     opens: HashMap<Ino, (u32, u32)>,
     unlisted: HashSet<Ino>,
+    lent: HashMap<Ino, FakeLent>,
     syncing: u32,
     synced: u32,
     last: u64,
@@ -83,6 +86,16 @@ impl FakeTree {
     /// Forgets the listing of a folder.
     pub fn lose_listing(&self, ino: Ino) {
         self.0.lock().unlisted.insert(ino);
+    }
+
+    /// Lets a file be lent.
+    pub fn lend_as(&self, ino: Ino, file: FakeLent) {
+        self.0.lock().lent.insert(ino, file);
+    }
+
+    /// Lets it be lent no more.
+    pub fn lend_none(&self, ino: Ino) {
+        self.0.lock().lent.remove(&ino);
     }
 
     pub fn refs(&self, ino: Ino) -> u64 {
@@ -300,6 +313,10 @@ impl TreePort for FakeTree {
 
     fn content(&self, ino: Ino) -> Result<Arc<dyn FileContent>> {
         Ok(self.0.lock().node(ino)?.content.clone())
+    }
+
+    fn lend(&self, ino: Ino) -> Option<Box<dyn LentFile>> {
+        self.0.lock().lent.get(&ino).map(|file| Box::new(file.clone()) as Box<dyn LentFile>)
     }
 
     fn write(&self, ino: Ino, offset: u64, data: &[u8]) -> Result<()> {

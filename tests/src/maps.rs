@@ -1,0 +1,59 @@
+//! Shared maps of files, as programs make them.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::ptr;
+
+/// A shared map of the beginning of a file. It outlives the file's descriptor.
+#[derive(Debug)]
+pub struct Map {
+    start: *mut u8,
+    length: usize,
+}
+
+impl Map {
+    /// Maps `length` bytes for reading; for writing too if the file is open for that and `writable` is wanted.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn of(file: &File, length: usize, writable: bool) -> io::Result<Self> {
+        let access = if writable { libc::PROT_READ | libc::PROT_WRITE } else { libc::PROT_READ };
+        // SAFETY: a new map at a place that the kernel chooses.
+        let start = unsafe { libc::mmap(ptr::null_mut(), length, access, libc::MAP_SHARED, file.as_raw_fd(), 0) };
+        if start == libc::MAP_FAILED {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(Self { start: start.cast(), length })
+        }
+    }
+
+    /// What is there now.
+    pub fn read(&self, offset: usize, length: usize) -> Vec<u8> {
+        assert!(offset + length <= self.length);
+        // SAFETY: within the map, which stands; the file is as long. Bytes are copied one by one, whoever changes them meanwhile.
+        (offset..offset + length).map(|at| unsafe { self.start.add(at).read_volatile() }).collect()
+    }
+
+    /// Writes, and has the kernel write it to the file.
+    ///
+    /// # Errors
+    /// Those of `msync`.
+    pub fn write(&self, offset: usize, data: &[u8]) -> io::Result<()> {
+        assert!(offset + data.len() <= self.length);
+        for (at, byte) in data.iter().enumerate() {
+            // SAFETY: within the map, which stands and is writable.
+            unsafe { self.start.add(offset + at).write_volatile(*byte) };
+        }
+        // SAFETY: the whole map.
+        let synced = unsafe { libc::msync(self.start.cast(), self.length, libc::MS_SYNC) };
+        if synced == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+}
+
+impl Drop for Map {
+    fn drop(&mut self) {
+        // SAFETY: the map made above, whole; nobody else knows it.
+        unsafe { libc::munmap(self.start.cast(), self.length) };
+    }
+}
