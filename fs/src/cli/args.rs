@@ -1,8 +1,9 @@
 //! Owns the shape of the command line: names, flags, help. The texts are those of docs/cli.md, which a test compares.
 
 use super::units::{
-    Since, parse_duration, parse_hold_deletes, parse_log_level, parse_seconds, parse_since, parse_size,
+    Since, parse_duration, parse_hold_deletes, parse_log_level, parse_rate, parse_seconds, parse_since, parse_size,
 };
+use crate::control::messages::RateChange;
 use crate::daemon::HoldDeletes;
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -53,6 +54,8 @@ pub(super) enum Command {
     Pin(Paths),
     /// Lets contents be dropped again when space is needed
     Unpin(Paths),
+    /// Says or sets how fast content may go up and come down
+    Limit(Limit),
     /// Compares what is shown, known, logged, stored and on the server, and names every difference
     Verify(Verify),
     /// Looks for what usually goes wrong, and says what to do
@@ -135,6 +138,24 @@ pub(super) struct Mount {
     /// Says on standard output what became of the mount, then lets go of it: how `tarn mount` starts its daemon
     #[arg(long, hide = true, requires = "foreground")]
     pub report: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Limit {
+    /// The mount point
+    pub mount: Option<PathBuf>,
+    /// Limits what is sent: 500KiB (a second), or off
+    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    pub up: Option<RateChange>,
+    /// Limits what is fetched: what programs wait for goes first
+    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    pub down: Option<RateChange>,
+    /// Takes both limits away
+    #[arg(long, conflicts_with_all = ["up", "down"])]
+    pub off: bool,
+    /// Prints JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

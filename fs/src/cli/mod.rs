@@ -12,6 +12,7 @@ mod diff;
 mod doctor;
 mod exit;
 mod format;
+mod limit;
 mod login;
 mod logout;
 mod mass_delete;
@@ -78,6 +79,7 @@ async fn run_in(context: &Context, command: Command) -> Result<()> {
         Command::Evict(args) => contents::evict(context, &args).await,
         Command::Pin(args) => contents::pin(context, &args.paths).await,
         Command::Unpin(args) => contents::unpin(context, &args.paths).await,
+        Command::Limit(args) => limit::run(context, &args).await,
         Command::Verify(args) => verify::run(context, &args).await,
         Command::Doctor(args) => doctor::run(context, &args).await,
         Command::Mount(_) | Command::Completions(_) | Command::Man => Ok(()),

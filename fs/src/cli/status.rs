@@ -2,9 +2,11 @@
 
 use super::args::Look;
 use super::target::Mounted;
-use super::{Context, format};
+use super::{Context, format, limit};
 use crate::control::findings::Verified;
-use crate::control::messages::{CacheStatus, DeviceStatus, MountStatus, PassthroughStatus, PathStatus, StatusReply};
+use crate::control::messages::{
+    CacheStatus, DeviceStatus, MountStatus, PassthroughStatus, PathStatus, RateLimits, StatusReply,
+};
 use crate::control::{Reply, Request};
 use anyhow::{Result, bail};
 use serde::Serialize;
@@ -54,6 +56,9 @@ fn describe_mount(mount: &Path, reply: &StatusReply) -> String {
         ("sending", rate(reply.rates.sent_bytes_per_s, counters.bytes_sent)),
     ];
     rows.push(("reads", describe_passthrough(passthrough)));
+    if reply.limits != RateLimits::default() {
+        rows.push(("limits", limit::describe(&reply.limits)));
+    }
     if reply.conflicts > 0 {
         rows.push(("conflicts", format!("{}, see `tarn conflicts`", reply.conflicts)));
     }
@@ -130,7 +135,8 @@ mod tests {
         };
         let (user, device) = ("ada".into(), "desk".into());
         let (rates, bookkeeping_bytes) = (Default::default(), 256 << 10);
-        StatusReply { status, user, device, rates, bookkeeping_bytes, conflicts: 0, held_reason: None }
+        let limits = RateLimits::default();
+        StatusReply { status, user, device, limits, rates, bookkeeping_bytes, conflicts: 0, held_reason: None }
     }
 
     #[test]
@@ -162,10 +168,12 @@ mod tests {
         let mut reply = reply();
         reply.status.passthrough = PassthroughStatus { active: true, ..Default::default() };
         reply.status.held = 1;
+        reply.limits.down_bytes_per_s = Some(512 << 10);
         reply.held_reason = Some("the quota is used up".into());
         reply.status.last_error = Some("no route".into());
         let loud = describe_mount(Path::new("/m"), &reply);
         assert!(!loud.contains("verified") && loud.contains("by the kernel itself"), "{loud}");
+        assert!(loud.contains("down: 512.0 KiB/s") && !quiet.contains("limits"), "{loud}");
         reply.status.verified = Some(Verified { time: "2026-11-20T22:25:45Z".into(), light: true, differences: 2 });
         let verified = describe_mount(Path::new("/m"), &reply);
         assert!(verified.contains("2026-11-20T22:25:45Z, a sample: 2 differences"), "{verified}");

@@ -1,5 +1,6 @@
 //! Owns how sizes, times and thresholds are written on the command line.
 
+use crate::control::messages::RateChange;
 use crate::control::parse_rfc3339;
 use crate::daemon::HoldDeletes;
 use std::time::Duration;
@@ -24,6 +25,15 @@ pub(super) fn parse_size(text: &str) -> Result<u64, String> {
     let bytes = number * factor as f64;
     // 2^60 leaves room for sums and is exact enough in an f64.
     if bytes < (1u64 << 60) as f64 { Ok(bytes as u64) } else { Err("that is too large".to_owned()) }
+}
+
+/// `off`, or a size as [`parse_size`] reads it, a second: `500KiB`, `2MB/s`.
+pub(super) fn parse_rate(text: &str) -> Result<RateChange, String> {
+    if text == "off" {
+        return Ok(RateChange::Off);
+    }
+    let size = parse_size(text.strip_suffix("/s").unwrap_or(text));
+    size.map(RateChange::BytesPerS).map_err(|_| "write a rate as 500KiB, 2MB/s or off".to_owned())
 }
 
 /// `30s`, `500ms`, `2m`, `1h`, `30` (seconds).
@@ -108,6 +118,14 @@ fn seconds(number: f64) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rates_are_sizes_a_second_or_off() {
+        assert_eq!(parse_rate("off"), Ok(RateChange::Off));
+        assert_eq!(parse_rate("500KiB"), Ok(RateChange::BytesPerS(500 << 10)));
+        assert_eq!(parse_rate("2MB/s"), Ok(RateChange::BytesPerS(2_000_000)));
+        assert!(parse_rate("fast").is_err());
+    }
 
     #[test]
     fn sizes_are_read_in_both_systems_of_units() {

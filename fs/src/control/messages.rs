@@ -102,6 +102,13 @@ pub enum Request {
         /// What was pinned.
         paths: Vec<MountPath>,
     },
+    /// Sets limits of how fast content goes up and comes down, and tells them.
+    Limit {
+        /// Of what is sent.
+        up: RateChange,
+        /// Of what is fetched.
+        down: RateChange,
+    },
     /// Lets what is held go to the server.
     Confirm,
     /// Takes held deletes back.
@@ -127,6 +134,39 @@ pub enum Request {
         /// What is wanted.
         choice: Choice,
     },
+}
+
+/// What becomes of a limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RateChange {
+    /// It stays.
+    #[default]
+    Keep,
+    /// There is none.
+    Off,
+    /// It is this.
+    BytesPerS(u64),
+}
+
+impl RateChange {
+    /// The limit after it.
+    pub fn of(self, before: Option<u64>) -> Option<u64> {
+        match self {
+            Self::Keep => before,
+            Self::Off => None,
+            Self::BytesPerS(rate) => Some(rate),
+        }
+    }
+}
+
+/// `tarn limit --json`: stable. Null where there is no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RateLimits {
+    /// Bytes of content that may be sent in a second.
+    pub up_bytes_per_s: Option<u64>,
+    /// Bytes of content that may be fetched in a second.
+    pub down_bytes_per_s: Option<u64>,
 }
 
 /// What a person wants of two versions.
@@ -230,6 +270,9 @@ pub struct StatusReply {
     pub user: String,
     /// This device's name.
     pub device: String,
+    /// Limits of how fast content goes up and comes down.
+    #[serde(default)]
+    pub limits: RateLimits,
     /// Transfer rates over the last seconds.
     pub rates: Rates,
     /// What of the cache's bytes are log and database.
@@ -327,6 +370,8 @@ pub enum Reply {
     },
     /// To `Hydrate`, `Evict`, `Pin`, `Unpin`, `Confirm`, `Undo`.
     Done(Work),
+    /// To `Limit`.
+    Limits(RateLimits),
     /// To `Verify`.
     Verified(Box<VerifyReport>),
     /// To `Conflicts`.

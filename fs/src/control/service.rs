@@ -6,7 +6,9 @@ use async_trait::async_trait;
 use std::time::Duration;
 use tokio::sync::watch;
 
-use super::messages::{Choice, ConflictRow, PathStatus, QueueStatus, Resolved, StatusReply, Work};
+use super::messages::{
+    Choice, ConflictRow, PathStatus, QueueStatus, RateChange, RateLimits, Resolved, StatusReply, Work,
+};
 
 /// Where long work says how far it has come. Only the newest is kept; cheap to call often.
 #[derive(Debug, Clone)]
@@ -50,6 +52,8 @@ pub trait Service: Send + Sync + 'static {
     async fn pin(&self, paths: &[MountPath], sink: &ProgressSink) -> Result<Work, Failure>;
     /// Keeps contents no longer.
     async fn unpin(&self, paths: &[MountPath]) -> Result<Work, Failure>;
+    /// Sets limits of how fast content goes up and comes down, for good, and tells them.
+    async fn limit(&self, up: RateChange, down: RateChange) -> Result<RateLimits, Failure>;
     /// Lets what is held go to the server.
     async fn confirm(&self) -> Result<Work, Failure>;
     /// Takes held deletes back.
@@ -78,6 +82,7 @@ pub(super) async fn dispatch(service: &dyn Service, request: Request, sink: &Pro
         Request::Evict { paths } => service.evict(&paths, sink).await.map(Reply::Done),
         Request::Pin { paths } => service.pin(&paths, sink).await.map(Reply::Done),
         Request::Unpin { paths } => service.unpin(&paths).await.map(Reply::Done),
+        Request::Limit { up, down } => service.limit(up, down).await.map(Reply::Limits),
         Request::Confirm => service.confirm().await.map(Reply::Done),
         Request::Undo => service.undo().await.map(Reply::Done),
         Request::Verify { path, light } => {

@@ -84,6 +84,11 @@ impl Home {
         self.dir.join("verified.json")
     }
 
+    /// How fast content may go up and come down.
+    pub fn limits_file(&self) -> PathBuf {
+        self.dir.join("limits.json")
+    }
+
     /// Where the daemon listens.
     pub fn socket(&self) -> &Path {
         &self.socket

@@ -18,6 +18,7 @@ mod options;
 mod parts;
 mod pins;
 mod place;
+mod rate_limits;
 mod service;
 mod text_merge;
 mod verify;

@@ -6,6 +6,7 @@ use super::identity::OwnIdentity;
 use super::life::{Ground, Standing};
 use super::merging;
 use super::parts::{MountLister, Parts};
+use super::rate_limits::KeptLimits;
 use super::service::MountService;
 use super::verify::{self, Verifier};
 
@@ -40,6 +41,7 @@ pub async fn build(ground: &Ground) -> Result<Standing> {
     let address = ServerAddress::parse(&credentials.server).context("the server's address in the credentials")?;
     let source = format!("{}@{}:tarn", credentials.user, address.host());
     let remote = Arc::new(HttpRemote::new(address, credentials.token.as_deref().unwrap_or_default())?);
+    let limits = Arc::new(KeptLimits::load(&ground.env, &ground.home, remote.rates()));
     let opened = open_state(ground).await?;
     let hydrator = hydrator(ground, &remote);
     let identity = Arc::new(OwnIdentity {
@@ -64,7 +66,7 @@ pub async fn build(ground: &Ground) -> Result<Standing> {
     }
     let verifier = Arc::new(Verifier::new(&ground.env, &parts, &identity, &mount, ground.home.verified_file()));
     verify::start(&verifier);
-    let service = Arc::new(MountService { parts: Arc::clone(&parts), identity, mount, verifier });
+    let service = Arc::new(MountService { parts: Arc::clone(&parts), identity, mount, verifier, limits });
     Ok(Standing { service, ending, stop: Box::pin(stop(parts)) })
 }
 

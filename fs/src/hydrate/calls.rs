@@ -23,6 +23,8 @@ const CALLS_MAX: usize = 4;
 const PREFETCH_CALLS_MAX: usize = 3;
 /// Plaintext asked for in one call.
 const CALL_BYTES_MAX: usize = 8 << 20;
+/// No call asks for less if there is more to ask for.
+const CALL_FRAMES_MIN: usize = 2;
 /// Answers that may wait to be verified and written.
 const ANSWERS_WAITING: usize = 4;
 
@@ -37,7 +39,7 @@ pub(super) fn dispatch(shared: &Arc<Shared>) {
             return;
         }
         let may_prefetch = table.prefetch_call_count < PREFETCH_CALLS_MAX;
-        let mut room = (CALL_BYTES_MAX / FRAME_BYTES).min(FETCH_RANGES_MAX);
+        let mut room = (call_bytes_max(shared) / FRAME_BYTES).clamp(CALL_FRAMES_MIN, FETCH_RANGES_MAX);
         let boarded = table.board(may_prefetch, || {
             room = room.saturating_sub(1);
             room > 0
@@ -51,7 +53,7 @@ pub(super) fn dispatch(shared: &Arc<Shared>) {
         drop(table);
         let shared = shared.clone();
         shared.runtime.clone().spawn(async move {
-            call(&shared, runs_of(boarded)).await;
+            call(&shared, runs_of(boarded), is_prefetch).await;
             let mut table = shared.table.lock();
             table.call_count -= 1;
             table.prefetch_call_count -= usize::from(is_prefetch);
@@ -62,6 +64,12 @@ pub(super) fn dispatch(shared: &Arc<Shared>) {
             }
         });
     }
+}
+
+/// Plaintext to ask for in one call: where the rate is limited, what takes a second or so.
+fn call_bytes_max(shared: &Shared) -> usize {
+    let limited = shared.remote.fetch_bytes_max().unwrap_or(u64::MAX);
+    usize::try_from(limited).unwrap_or(usize::MAX).min(CALL_BYTES_MAX)
 }
 
 /// Joins neighbouring frames.
@@ -80,11 +88,13 @@ fn runs_of(keys: Vec<FrameKey>) -> VecDeque<Run> {
 }
 
 /// Makes one call. Every flight in it has ended or is waiting again when this returns.
-async fn call(shared: &Arc<Shared>, runs: VecDeque<Run>) {
+async fn call(shared: &Arc<Shared>, runs: VecDeque<Run>, is_prefetch: bool) {
     let ranges: Vec<_> = runs.iter().map(|(range, _)| *range).collect();
     let (sink, answers) = mpsc::channel(ANSWERS_WAITING);
     shared.counters.called();
-    let fetching = shared.remote.fetch(shared.space, &ranges, sink);
+    let (remote, space) = (&shared.remote, shared.space);
+    let fetching =
+        if is_prefetch { remote.fetch(space, &ranges, sink) } else { remote.fetch_urgently(space, &ranges, sink) };
     let (result, left) = futures_util::future::join(fetching, take_answers(shared, runs, answers)).await;
     if !left.is_empty() {
         after_failure(shared, left, result).await;

@@ -3,10 +3,10 @@
 //! No exchange is unbounded in time (silence ends it) or memory (a body that outgrows its bound ends it).
 
 use super::answer::{Head, error_of, message, no_answer, silent, too_long, unpack};
-use super::{RemoteError, ServerAddress, TransferCounters};
+use super::{Rates, RemoteError, ServerAddress, TransferCounters};
 use crate::limits;
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use parking_lot::RwLock;
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName};
 use reqwest::{Body, Client, Method, RequestBuilder, Response};
@@ -39,6 +39,7 @@ pub(super) struct HttpClient {
     /// Shared by all clones: a device may go on as another one.
     token: Arc<RwLock<Option<Arc<str>>>>,
     pub counters: Arc<TransferCounters>,
+    pub rates: Arc<Rates>,
 }
 
 /// Makes sure that TLS has its one provider. Safe to call again and again.
@@ -65,7 +66,13 @@ impl HttpClient {
             builder = builder.tls_certs_only([]);
         }
         let client = builder.build().map_err(|e| no_answer(&e))?;
-        Ok(Self { client, address, token: Arc::new(RwLock::new(token.map(Arc::from))), counters: Arc::default() })
+        Ok(Self {
+            client,
+            address,
+            token: Arc::new(RwLock::new(token.map(Arc::from))),
+            counters: Arc::default(),
+            rates: Arc::default(),
+        })
     }
 
     /// The device's token.
@@ -144,14 +151,20 @@ impl HttpClient {
         let progress = Arc::new(AtomicU64::new(0));
         let counters = Arc::clone(&self.counters);
         let seen = Arc::clone(&progress);
-        let pieces = pieces.into_iter().flat_map(split).map(move |piece| {
-            seen.fetch_add(piece.len() as u64, Ordering::Relaxed);
-            counters.add_sent(piece.len());
-            Ok::<_, Infallible>(piece)
+        let rates = Arc::clone(&self.rates);
+        let pieces = stream::iter(pieces.into_iter().flat_map(split)).then(move |piece| {
+            let (seen, counters, rates) = (Arc::clone(&seen), Arc::clone(&counters), Arc::clone(&rates));
+            async move {
+                rates.up.ready(false).await;
+                rates.up.spend(piece.len());
+                seen.fetch_add(piece.len() as u64, Ordering::Relaxed);
+                counters.add_sent(piece.len());
+                Ok::<_, Infallible>(piece)
+            }
         });
         let request = self.client.post(self.address.call(path));
         let request = request.header(ACCEPT, MEDIA_BINARY).header(CONTENT_TYPE, MEDIA_CHUNKS);
-        let request = request.header(CONTENT_LENGTH, total).body(Body::wrap_stream(stream::iter(pieces)));
+        let request = request.header(CONTENT_LENGTH, total).body(Body::wrap_stream(pieces));
         let whole = self.exchange(request, Duration::MAX, limits::ANSWER_BYTES_MAX);
         let answer = while_progressing(limits::UPLOAD_IDLE_TIMEOUT, &progress, whole).await;
         message(&answer.unwrap_or_else(|| Err(silent()))?)

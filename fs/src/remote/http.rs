@@ -2,7 +2,7 @@
 
 use super::client::HttpClient;
 use super::{
-    FetchedFrames, NoticeEvent, ReceiptSender, Remote, RemoteError, ServerAddress, TransferCounters, UploadItem,
+    FetchedFrames, NoticeEvent, Rates, ReceiptSender, Remote, RemoteError, ServerAddress, TransferCounters, UploadItem,
 };
 use super::{answer, notify};
 use crate::limits;
@@ -76,6 +76,35 @@ impl HttpRemote {
         self.client.get_bytes(&format!("files/{node}/content"), &[("version", &version)], bytes_max).await
     }
 
+    /// The limits of how fast content goes up and comes down.
+    pub fn rates(&self) -> Arc<Rates> {
+        Arc::clone(&self.client.rates)
+    }
+
+    async fn fetch_as(
+        &self,
+        space: SpaceId,
+        ranges: &[ChunkRange],
+        sink: mpsc::Sender<FetchedFrames>,
+        is_urgent: bool,
+    ) -> Result<(), RemoteError> {
+        let request = FetchRequest { ranges: ranges.to_vec() };
+        let mut body = self.client.post_for_stream(&format!("spaces/{space}/chunks/fetch"), &request).await?;
+        let (mut items, down) = (FetchItems::new(ranges), &self.client.rates.down);
+        loop {
+            down.ready(is_urgent).await;
+            let Some(piece) = body.next().await? else { return items.finish() };
+            down.spend(piece.len());
+            items.push(&piece);
+            while let Some(frames) = items.next()? {
+                self.client.counters.add_frames_received(frames.frame_count);
+                if sink.send(frames).await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
     /// What went over the network.
     pub fn counters(&self) -> Arc<TransferCounters> {
         Arc::clone(&self.client.counters)
@@ -135,19 +164,20 @@ impl Remote for HttpRemote {
         ranges: &[ChunkRange],
         sink: mpsc::Sender<FetchedFrames>,
     ) -> Result<(), RemoteError> {
-        let request = FetchRequest { ranges: ranges.to_vec() };
-        let mut body = self.client.post_for_stream(&format!("spaces/{space}/chunks/fetch"), &request).await?;
-        let mut items = FetchItems::new(ranges);
-        while let Some(piece) = body.next().await? {
-            items.push(&piece);
-            while let Some(frames) = items.next()? {
-                self.client.counters.add_frames_received(frames.frame_count);
-                if sink.send(frames).await.is_err() {
-                    return Ok(());
-                }
-            }
-        }
-        items.finish()
+        self.fetch_as(space, ranges, sink, false).await
+    }
+
+    async fn fetch_urgently(
+        &self,
+        space: SpaceId,
+        ranges: &[ChunkRange],
+        sink: mpsc::Sender<FetchedFrames>,
+    ) -> Result<(), RemoteError> {
+        self.fetch_as(space, ranges, sink, true).await
+    }
+
+    fn fetch_bytes_max(&self) -> Option<u64> {
+        self.client.rates.down.bytes_per_s()
     }
 
     async fn notify(&self, events: mpsc::Sender<NoticeEvent>) -> Result<ReceiptSender, RemoteError> {

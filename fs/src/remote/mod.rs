@@ -10,11 +10,13 @@ mod http;
 mod login;
 pub mod memory;
 mod notify;
+mod rates;
 
 pub use address::{AddressError, ServerAddress};
 pub use counters::{TransferCounters, Transferred};
 pub use http::HttpRemote;
 pub use login::Account;
+pub use rates::{RATE_MIN_BYTES, Rate, Rates};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -125,6 +127,19 @@ pub trait Remote: Send + Sync + Debug {
         ranges: &[ChunkRange],
         sink: mpsc::Sender<FetchedFrames>,
     ) -> Result<(), RemoteError>;
+    /// The same for what a program waits for: it goes before other fetches where the rate is limited.
+    async fn fetch_urgently(
+        &self,
+        space: SpaceId,
+        ranges: &[ChunkRange],
+        sink: mpsc::Sender<FetchedFrames>,
+    ) -> Result<(), RemoteError> {
+        self.fetch(space, ranges, sink).await
+    }
+    /// How much one fetch should ask for, where the rate is limited: what is on its way cannot be overtaken.
+    fn fetch_bytes_max(&self) -> Option<u64> {
+        None
+    }
     /// Opens the notice socket; events arrive in `events` until it is gone.
     async fn notify(&self, events: mpsc::Sender<NoticeEvent>) -> Result<ReceiptSender, RemoteError>;
 }

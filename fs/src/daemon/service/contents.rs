@@ -46,7 +46,12 @@ impl MountService {
         let content = self.content(ino).await?;
         let missing = content.missing(0..content.size_bytes());
         let bytes = missing.iter().map(|range| range.end - range.start).sum();
-        let brought = self.parts.hydrator.need(&content, &missing, Priority::Demand).await;
+        let hydrator = &self.parts.hydrator;
+        // Behind what programs wait for; and what found no room, or lost it again, as they do.
+        let brought = match hydrator.need(&content, &missing, Priority::Prefetch).await {
+            Ok(()) => hydrator.need(&content, &missing, Priority::Demand).await,
+            failed => failed,
+        };
         match brought {
             Ok(()) => {
                 if bytes > 0 {

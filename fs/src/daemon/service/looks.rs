@@ -48,6 +48,7 @@ impl MountService {
         Ok(StatusReply {
             user: credentials.user,
             device: credentials.device_name,
+            limits: self.limits.get(),
             rates: Rates {
                 fetched_bytes_per_s: sync.rate.received_bytes_per_sec,
                 sent_bytes_per_s: sync.rate.sent_bytes_per_sec,

@@ -8,15 +8,19 @@ mod waiting;
 
 use super::identity::OwnIdentity;
 use super::parts::Parts;
+use super::rate_limits::KeptLimits;
 use super::verify::Verifier;
 use crate::control::findings::VerifyReport;
-use crate::control::messages::{Choice, ConflictRow, PathStatus, QueueStatus, Resolved, StatusReply, Work};
+use crate::control::messages::{
+    Choice, ConflictRow, PathStatus, QueueStatus, RateChange, RateLimits, Resolved, StatusReply, Work,
+};
 use crate::control::{Failure, Hello, MountPath, PROTOCOL, ProgressSink, Service};
 use crate::meta::rows::Ino;
 use async_trait::async_trait;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::spawn_blocking;
 
 /// The service of one mount.
 #[derive(Debug)]
@@ -25,6 +29,7 @@ pub(super) struct MountService {
     pub identity: Arc<OwnIdentity>,
     pub mount: PathBuf,
     pub verifier: Arc<Verifier>,
+    pub limits: Arc<KeptLimits>,
 }
 
 impl MountService {
@@ -94,6 +99,12 @@ impl Service for MountService {
 
     async fn resolve(&self, path: &MountPath, conflict: Option<&str>, choice: Choice) -> Result<Resolved, Failure> {
         self.resolve_conflict(path, conflict, choice).await
+    }
+
+    async fn limit(&self, up: RateChange, down: RateChange) -> Result<RateLimits, Failure> {
+        let limits = Arc::clone(&self.limits);
+        let changed = spawn_blocking(move || limits.change(up, down)).await.map_err(Failure::failed)?;
+        changed.map_err(|error| Failure::failed(format_args!("{error:#}")))
     }
 
     async fn confirm(&self) -> Result<Work, Failure> {
