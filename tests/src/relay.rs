@@ -5,6 +5,10 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// How late a piece of up to 64 KiB is on a slow connection.
+const LATE: Duration = Duration::from_millis(250);
 
 /// What becomes of the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +17,8 @@ pub enum Mode {
     Pass,
     /// Nothing goes through, connections stay open: packets are dropped.
     Swallow,
+    /// Everything arrives, a quarter of a second late.
+    Late,
     /// Connections are closed, new ones too: the server is down.
     Refuse,
     /// The relay ends.
@@ -108,7 +114,7 @@ impl Shared {
             match self.lock().0 {
                 Mode::End => break,
                 Mode::Refuse => continue,
-                Mode::Pass | Mode::Swallow => {}
+                Mode::Pass | Mode::Late | Mode::Swallow => {}
             }
             pumps.extend(self.connect(&client).into_iter().flatten());
         }
@@ -145,10 +151,12 @@ impl Shared {
         let _ = to.shutdown(Shutdown::Write);
     }
 
-    /// Waits while bytes are swallowed; false if they are not to pass any more.
+    /// Waits while bytes are swallowed or late; false if they are not to pass any more.
     fn may_pass(&self) -> bool {
-        let state = self.changed.wait_while(self.lock(), |state| state.0 == Mode::Swallow);
-        state.unwrap_or_else(PoisonError::into_inner).0 == Mode::Pass
+        let late = self.changed.wait_timeout_while(self.lock(), LATE, |state| state.0 == Mode::Late);
+        let state = late.unwrap_or_else(PoisonError::into_inner).0;
+        let state = self.changed.wait_while(state, |state| state.0 == Mode::Swallow);
+        matches!(state.unwrap_or_else(PoisonError::into_inner).0, Mode::Pass | Mode::Late)
     }
 }
 
@@ -156,7 +164,6 @@ impl Shared {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use std::time::Duration;
 
     /// A server that sends back what it gets, ten bytes for one.
     fn echo() -> SocketAddr {
