@@ -126,6 +126,9 @@ on_every_mount! {
     a_large_file_reads_back_after_scattered_writes_and_truncation,
     a_change_of_names_moves_ctime_and_leaves_mtime_alone,
     flags_of_chattr_are_kept_and_those_without_meaning_refused,
+    locks_of_each_kind_exclude_and_end_with_their_file,
+    of_many_who_make_a_file_one_does_and_all_appends_are_whole,
+    holes_ranges_and_direct_access_agree_with_ordinary_reads,
 }
 
 /// Waits for a condition, with a deadline.

@@ -79,3 +79,22 @@ fn a_mount_that_shows_one_owner_has_no_acls_and_leaves_those_of_others_right() {
     converge(&a, &plain);
     assert_eq!(shell(&a, "getfacl -cnE f").stdout, "user::rw-\nuser:1:rw-\ngroup::r--\nmask::r--\nother::---\n\n");
 }
+
+#[test]
+fn inode_numbers_stay_over_remounts_and_kills() {
+    let server = crate::server();
+    let a = Device::mounted(&server, "a").unwrap();
+    shell(&a, "mkdir -p d/e; for i in 1 2 3; do echo $i > d/$i; done; ln d/1 d/e/link; ln -s 1 d/s; mkfifo d/p")
+        .ok()
+        .unwrap();
+    let numbers = || shell(&a, "find . -printf '%p %i\\n' | sort").stdout;
+    let before = numbers();
+    assert_eq!(before.lines().count(), 9);
+    a.unmount().unwrap();
+    a.mount().unwrap();
+    assert_eq!(numbers(), before);
+    shell(&a, "echo more > d/more; rm d/more").ok().unwrap();
+    a.kill_daemon().unwrap();
+    a.mount().unwrap();
+    assert_eq!(numbers(), before);
+}

@@ -183,3 +183,91 @@ pub fn flags_of_chattr_are_kept_and_those_without_meaning_refused(mount: &Path) 
     assert_eq!(flags("f"), "d");
     fs::write(mount.join("f"), b"other").unwrap();
 }
+
+fn both_ways(path: &Path) -> File {
+    File::options().read(true).write(true).create(true).truncate(false).open(path).unwrap()
+}
+
+/// Takes a lock of all of a file without waiting; whether it was free.
+fn takes_lock(file: &File, command: i32) -> bool {
+    let mut lock: libc::flock =
+        libc::flock { l_type: libc::F_WRLCK as i16, l_whence: 0, l_start: 0, l_len: 0, l_pid: 0 };
+    // SAFETY: the descriptor is open, and the structure is the one that these commands take.
+    unsafe { libc::fcntl(std::os::fd::AsRawFd::as_raw_fd(file), command, &raw mut lock) == 0 }
+}
+
+pub fn locks_of_each_kind_exclude_and_end_with_their_file(mount: &Path) {
+    let (one, other) = (both_ways(&mount.join("f")), both_ways(&mount.join("f")));
+    one.lock().unwrap();
+    assert!(matches!(other.try_lock(), Err(fs::TryLockError::WouldBlock)));
+    one.unlock().unwrap();
+    other.try_lock().unwrap();
+    assert!(takes_lock(&one, libc::F_OFD_SETLK) && !takes_lock(&other, libc::F_OFD_SETLK));
+    assert!(!takes_lock(&other, libc::F_SETLK), "a process's lock meets that of an open file");
+    drop(one);
+    assert!(takes_lock(&other, libc::F_SETLK) && !takes_lock(&both_ways(&mount.join("f")), libc::F_OFD_SETLK));
+}
+
+pub fn of_many_who_make_a_file_one_does_and_all_appends_are_whole(mount: &Path) {
+    const EACH: usize = 200;
+    let made: usize = std::thread::scope(|scope| {
+        let worker = |number: usize| {
+            let made = File::options().write(true).create_new(true).open(mount.join("once")).is_ok();
+            let mut file = File::options().append(true).create(true).open(mount.join("lines")).unwrap();
+            (0..EACH).for_each(|line| file.write_all(format!("{number} {line:>90}\n").as_bytes()).unwrap());
+            usize::from(made)
+        };
+        let workers: Vec<_> = (0..6).map(|number| scope.spawn(move || worker(number))).collect();
+        workers.into_iter().map(|worker| worker.join().unwrap()).sum()
+    });
+    assert_eq!(made, 1);
+    let text = fs::read_to_string(mount.join("lines")).unwrap();
+    assert!(text.lines().all(|line| line.len() == 92));
+    for number in 0..6 {
+        let own = text.lines().filter(|line| line.starts_with(&format!("{number} ")));
+        assert!(
+            own.map(|line| line[2..].trim().parse::<usize>().unwrap()).eq(0..EACH),
+            "the lines of {number} in their order"
+        );
+    }
+}
+
+pub fn holes_ranges_and_direct_access_agree_with_ordinary_reads(mount: &Path) {
+    use rustix::fs::FallocateFlags as Flags;
+    let file = both_ways(&mount.join("f"));
+    let mut expected = vec![0; 300_000];
+    file.set_len(300_000).unwrap();
+    file.write_all_at(&[7; 100_000], 100_000).unwrap();
+    expected[100_000..200_000].fill(7);
+    rustix::fs::fallocate(&file, Flags::PUNCH_HOLE | Flags::KEEP_SIZE, 120_000, 10_001).unwrap();
+    rustix::fs::fallocate(&file, Flags::ZERO_RANGE, 150_000, 5_000).unwrap();
+    rustix::fs::fallocate(&file, Flags::empty(), 290_000, 20_000).unwrap();
+    expected[120_000..130_001].fill(0);
+    expected[150_000..155_000].fill(0);
+    expected.resize(310_000, 0);
+    assert!(fs::read(mount.join("f")).unwrap() == expected);
+    let shifts = rustix::fs::fallocate(&file, Flags::COLLAPSE_RANGE, 0, 4096);
+    assert_eq!(shifts.unwrap_err(), rustix::io::Errno::OPNOTSUPP);
+    assert_eq!(rustix::fs::seek(&file, rustix::fs::SeekFrom::Data(5)).unwrap(), 5);
+    assert_eq!(rustix::fs::seek(&file, rustix::fs::SeekFrom::Hole(5)).unwrap(), 310_000);
+    assert_eq!(rustix::fs::seek(&file, rustix::fs::SeekFrom::Data(310_000)).unwrap_err(), rustix::io::Errno::NXIO);
+
+    use std::os::unix::fs::OpenOptionsExt;
+    let direct = File::options().read(true).write(true).custom_flags(libc::O_DIRECT).open(mount.join("f")).unwrap();
+    direct.write_all_at(&[9; 333], 77).unwrap();
+    expected[77..410].fill(9);
+    let mut bytes = vec![0; 310_000];
+    direct.read_exact_at(&mut bytes[1..], 1).unwrap();
+    assert!(bytes[1..] == expected[1..] && fs::read(mount.join("f")).unwrap() == expected);
+
+    let copy = both_ways(&mount.join("copy"));
+    copy.write_all_at(&[5; 1000], 0).unwrap();
+    let (mut from, mut to) = (90_000, 500);
+    while from < 250_000 {
+        let left = 250_000 - from as usize;
+        let count = rustix::fs::copy_file_range(&file, Some(&mut from), &copy, Some(&mut to), left);
+        assert!(count.unwrap() > 0);
+    }
+    let copied = fs::read(mount.join("copy")).unwrap();
+    assert!(copied[..500] == [5; 500] && copied[500..] == expected[90_000..250_000]);
+}
