@@ -1,7 +1,8 @@
 //! Owns the shape of the command line: names, flags, help. The texts are those of docs/cli.md, which a test compares.
 
 use super::units::{
-    Since, parse_duration, parse_hold_deletes, parse_log_level, parse_rate, parse_seconds, parse_since, parse_size,
+    Scanners, Since, parse_duration, parse_hold_deletes, parse_log_level, parse_rate, parse_scanners, parse_seconds,
+    parse_since, parse_size,
 };
 use crate::control::messages::RateChange;
 use crate::daemon::HoldDeletes;
@@ -37,7 +38,9 @@ pub(super) enum Command {
     /// Takes the mount away once everything is on the server
     Unmount(Unmount),
     /// Says what goes on in a mount, or with one file
-    Status(Look),
+    Status(Status),
+    /// Shows which programs have what fetched, again and again
+    Top(Top),
     /// Waits until everything this device did before is durable on the server
     Wait(Wait),
     /// Lists versions that two devices wrote without knowing of each other, or says which to keep
@@ -126,6 +129,10 @@ pub(super) struct Mount {
     /// Serves all reads in the daemon: else the kernel reads complete files by itself, where root mounts
     #[arg(long)]
     pub no_passthrough: bool,
+    /// Programs that get only what is local and the heads of files, by their executables: names, with * at the end for any
+    /// ending; default for the built-in list; or none
+    #[arg(long, value_name = "NAME,...", value_parser = parse_scanners, default_value = "default")]
+    pub scanners: Scanners,
     /// How long a read waits for the network before it fails
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "30s")]
     pub read_timeout: Duration,
@@ -168,6 +175,24 @@ pub(super) struct Unmount {
     /// Gives up after so many seconds and leaves it mounted
     #[arg(long, value_name = "S", value_parser = parse_seconds)]
     pub timeout: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Status {
+    #[command(flatten)]
+    pub look: Look,
+    /// Says which programs had what fetched since the mount
+    #[arg(long)]
+    pub why: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Top {
+    /// The mount point
+    pub mount: Option<PathBuf>,
+    /// Shows it once
+    #[arg(long)]
+    pub once: bool,
 }
 
 #[derive(Debug, Args)]

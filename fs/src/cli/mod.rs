@@ -17,6 +17,7 @@ mod login;
 mod logout;
 mod mass_delete;
 mod mount;
+mod programs;
 mod progress;
 mod shell;
 mod status;
@@ -71,6 +72,7 @@ async fn run_in(context: &Context, command: Command) -> Result<()> {
         Command::Devices(args) => devices::run(context, args).await,
         Command::Unmount(args) => unmount::run(context, &args).await,
         Command::Status(args) => status::run(context, &args).await,
+        Command::Top(args) => programs::top(context, &args).await,
         Command::Wait(args) => wait::run(context, &args).await,
         Command::Conflicts(args) => conflicts::run(context, &args).await,
         Command::Confirm(args) => mass_delete::confirm(context, &args).await,

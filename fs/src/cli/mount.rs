@@ -62,6 +62,7 @@ fn options(args: &Mount) -> MountOptions {
         read_only: args.read_only,
         merges_texts: !args.no_merge,
         passthrough: !args.no_passthrough,
+        scanners: args.scanners.0.clone(),
         read_timeout: args.read_timeout,
         hold_deletes: args.hold_deletes,
     }
@@ -138,6 +139,7 @@ fn arguments(args: &Mount) -> Vec<OsString> {
         ("--cache-size", args.cache_size.to_string()),
         ("--read-timeout", format!("{}ms", args.read_timeout.as_millis())),
         ("--hold-deletes", units::hold_deletes_text(args.hold_deletes)),
+        ("--scanners", args.scanners.to_string()),
         ("--log-level", args.log_level.clone()),
     ];
     all.extend(values.iter().flat_map(|(flag, value)| [text(flag), text(value)]));
@@ -165,6 +167,8 @@ mod tests {
         for line in [
             "mount /m",
             "mount --cache-size 256MiB --posix --read-timeout 500ms --hold-deletes off -- -odd",
+            "mount /m --scanners none",
+            "mount /m --scanners default,my-indexer*",
             "mount /m --allow-other --read-only --no-merge --no-passthrough --hold-deletes 5,50 --log-level info,tarn::sync=debug",
         ] {
             let given = parsed(line.split(' ').map(OsString::from));

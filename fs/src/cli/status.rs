@@ -1,8 +1,8 @@
 //! Owns `tarn status`: what goes on in the mount, or with one file.
 
-use super::args::Look;
+use super::args::Status;
 use super::target::Mounted;
-use super::{Context, format, limit};
+use super::{Context, format, limit, programs};
 use crate::control::findings::Verified;
 use crate::control::messages::{
     CacheStatus, DeviceStatus, MountStatus, PassthroughStatus, PathStatus, RateLimits, StatusReply,
@@ -13,7 +13,11 @@ use serde::Serialize;
 use std::fmt::Write;
 use std::path::Path;
 
-pub(super) async fn run(context: &Context, args: &Look) -> Result<()> {
+pub(super) async fn run(context: &Context, args: &Status) -> Result<()> {
+    let (args, why) = (&args.look, args.why);
+    if why {
+        return programs::why(context, args.path.as_deref(), args.json).await;
+    }
     let mut mounted = Mounted::connect(context).await?;
     let path = mounted.below(args.path.as_deref())?;
     let request = if path.as_bytes().is_empty() { Request::Status } else { Request::Look { path } };

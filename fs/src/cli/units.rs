@@ -3,6 +3,8 @@
 use crate::control::messages::RateChange;
 use crate::control::parse_rfc3339;
 use crate::daemon::HoldDeletes;
+use crate::vfs::SCANNERS_DEFAULT;
+use std::fmt;
 use std::time::Duration;
 use tarn_proto::node::Timestamp;
 
@@ -25,6 +27,32 @@ pub(super) fn parse_size(text: &str) -> Result<u64, String> {
     let bytes = number * factor as f64;
     // 2^60 leaves room for sums and is exact enough in an f64.
     if bytes < (1u64 << 60) as f64 { Ok(bytes as u64) } else { Err("that is too large".to_owned()) }
+}
+
+/// Names of programs that scan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Scanners(pub Vec<String>);
+
+impl fmt::Display for Scanners {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { f.write_str("none") } else { f.write_str(&self.0.join(",")) }
+    }
+}
+
+/// `none`, or names with commas between them, of which `default` stands for the built-in list.
+pub(super) fn parse_scanners(text: &str) -> Result<Scanners, String> {
+    if text == "none" {
+        return Ok(Scanners(Vec::new()));
+    }
+    let mut names = Vec::new();
+    for name in text.split(',').map(str::trim) {
+        match name {
+            "default" => names.extend(SCANNERS_DEFAULT.map(String::from)),
+            "" | "*" => return Err("write names of programs with commas between them, or none".to_owned()),
+            name => names.push(name.to_owned()),
+        }
+    }
+    Ok(Scanners(names))
 }
 
 /// `off`, or a size as [`parse_size`] reads it, a second: `500KiB`, `2MB/s`.

@@ -102,6 +102,8 @@ pub enum Request {
         /// What was pinned.
         paths: Vec<MountPath>,
     },
+    /// Which programs had what fetched.
+    Programs,
     /// Sets limits of how fast content goes up and comes down, and tells them.
     Limit {
         /// Of what is sent.
@@ -134,6 +136,23 @@ pub enum Request {
         /// What is wanted.
         choice: Choice,
     },
+}
+
+/// One program, as `tarn status --why --json` tells it: stable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgramRow {
+    /// Its executable, or its name where that cannot be seen.
+    pub program: String,
+    /// Whether it gets only what is local and the heads of files.
+    pub scans: bool,
+    /// Bytes that it waited for.
+    pub asked_bytes: u64,
+    /// Bytes fetched ahead of its reads.
+    pub ahead_bytes: u64,
+    /// Reads that it was refused because it only scans.
+    pub refused: u64,
+    /// The file that it was about last, below the mount; null if that is gone.
+    pub last_path: Option<String>,
 }
 
 /// What becomes of a limit.
@@ -370,6 +389,8 @@ pub enum Reply {
     },
     /// To `Hydrate`, `Evict`, `Pin`, `Unpin`, `Confirm`, `Undo`.
     Done(Work),
+    /// To `Programs`, those that had most fetched first.
+    Programs(Vec<ProgramRow>),
     /// To `Limit`.
     Limits(RateLimits),
     /// To `Verify`.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::messages::{
-    Choice, ConflictRow, PathStatus, QueueStatus, RateChange, RateLimits, Resolved, StatusReply, Work,
+    Choice, ConflictRow, PathStatus, ProgramRow, QueueStatus, RateChange, RateLimits, Resolved, StatusReply, Work,
 };
 
 /// Where long work says how far it has come. Only the newest is kept; cheap to call often.
@@ -52,6 +52,8 @@ pub trait Service: Send + Sync + 'static {
     async fn pin(&self, paths: &[MountPath], sink: &ProgressSink) -> Result<Work, Failure>;
     /// Keeps contents no longer.
     async fn unpin(&self, paths: &[MountPath]) -> Result<Work, Failure>;
+    /// Which programs had what fetched.
+    async fn programs(&self) -> Result<Vec<ProgramRow>, Failure>;
     /// Sets limits of how fast content goes up and comes down, for good, and tells them.
     async fn limit(&self, up: RateChange, down: RateChange) -> Result<RateLimits, Failure>;
     /// Lets what is held go to the server.
@@ -82,6 +84,7 @@ pub(super) async fn dispatch(service: &dyn Service, request: Request, sink: &Pro
         Request::Evict { paths } => service.evict(&paths, sink).await.map(Reply::Done),
         Request::Pin { paths } => service.pin(&paths, sink).await.map(Reply::Done),
         Request::Unpin { paths } => service.unpin(&paths).await.map(Reply::Done),
+        Request::Programs => service.programs().await.map(Reply::Programs),
         Request::Limit { up, down } => service.limit(up, down).await.map(Reply::Limits),
         Request::Confirm => service.confirm().await.map(Reply::Done),
         Request::Undo => service.undo().await.map(Reply::Done),

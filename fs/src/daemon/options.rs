@@ -2,6 +2,7 @@
 
 use crate::limits;
 use crate::tree::DeleteLimits;
+use crate::vfs::SCANNERS_DEFAULT;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ pub struct MountOptions {
     pub merges_texts: bool,
     /// The kernel may serve complete files by itself, where it can.
     pub passthrough: bool,
+    /// Programs that only scan, by the name of their executable.
+    pub scanners: Vec<String>,
     /// How long a read waits for the network.
     pub read_timeout: Duration,
     /// From which size on deletes are held.
@@ -39,6 +42,7 @@ impl MountOptions {
             read_only: false,
             merges_texts: true,
             passthrough: true,
+            scanners: SCANNERS_DEFAULT.map(String::from).to_vec(),
             read_timeout: limits::READ_TIMEOUT_DEFAULT,
             hold_deletes: HoldDeletes::default(),
         }

@@ -131,6 +131,7 @@ fn file_system(
         uid: uid.as_raw(),
         gid: rustix::process::getegid().as_raw(),
         privileged: uid.is_root(),
+        scanners: ground.options.scanners.clone(),
         passthrough: ground.options.passthrough && opened.contents.lends_files(),
         cache_bytes: ground.options.cache_bytes,
     };

@@ -83,9 +83,9 @@ impl Runner {
         if size >= LONG_READ_BYTES {
             turn.is_long();
         }
-        self.run("read", request, reply, move |vfs, _| match for_cache {
-            true => vfs.read_for_cache(handle, offset, size as usize),
-            false => vfs.read(handle, offset, size as usize),
+        self.run("read", request, reply, move |vfs, caller| match for_cache {
+            true => vfs.read_for_cache(caller, handle, offset, size as usize),
+            false => vfs.read_for(caller, handle, offset, size as usize),
         });
     }
 
@@ -176,7 +176,7 @@ where
 async fn bring(vfs: &Vfs, what: &WaitFor) -> Result<(), BringError> {
     match what {
         WaitFor::List(node) => vfs.lister().list(*node).await,
-        WaitFor::Bytes { content, ranges } => content.need(ranges).await,
+        WaitFor::Bytes { content, ranges, alone } => content.need(ranges, *alone).await,
     }
 }
 

@@ -60,6 +60,7 @@ impl Mount {
                 uid,
                 gid,
                 privileged,
+                scanners: Vec::new(),
                 passthrough: false,
                 cache_bytes: u64::MAX,
             },

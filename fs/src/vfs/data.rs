@@ -2,6 +2,7 @@
 
 use super::files::OpenFile;
 use super::ports::FileContent;
+use super::programs::{Caused, SCANNED_BYTES};
 use super::{Answer, Caller, Stop, Vfs, VfsError, WaitFor};
 use crate::content::Read;
 use crate::meta::rows::Ino;
@@ -18,18 +19,51 @@ const COPY_STEP_BYTES: u64 = 1 << 20;
 const SHARED_BYTES_MAX: u64 = 1 << 31;
 
 impl Vfs {
-    /// Reads `len` bytes; fewer only at the end of the file.
+    /// Reads `len` bytes; fewer only at the end of the file. Whoever reads is not named.
     ///
     /// # Errors
     /// `BadHandle`; waits for what is not here.
     pub fn read(&self, handle: u64, offset: u64, len: usize) -> Answer<Bytes> {
+        self.read_as(None, handle, offset, len)
+    }
+
+    /// The same for a program, which is put down as the cause of what is fetched.
+    ///
+    /// # Errors
+    /// As [`Self::read`]; `NotPermitted` for a program that only scans, of what is neither here nor the head of the file.
+    pub fn read_for(&self, caller: Caller, handle: u64, offset: u64, len: usize) -> Answer<Bytes> {
+        self.read_as(Some(caller), handle, offset, len)
+    }
+
+    fn read_as(&self, caller: Option<Caller>, handle: u64, offset: u64, len: usize) -> Answer<Bytes> {
         let file = self.file(handle)?;
         let content = self.content(&file)?;
         let found = content.read(offset, len)?;
-        read_ahead(&file, content.as_ref(), offset, len);
+        let ahead = missing_ahead(&file, content.as_ref(), offset, len);
+        if ahead.is_empty()
+            && let Read::Bytes(bytes) = found
+        {
+            return Ok(bytes);
+        }
+        let program = caller.map(|caller| self.programs.of(caller.tid));
+        let alone = program.as_ref().is_some_and(|program| program.scans);
+        let note = |change: &dyn Fn(&mut Caused)| {
+            program.iter().for_each(|program| self.programs.note(program, file.ino, change));
+        };
+        if !ahead.is_empty() && !alone {
+            note(&|caused| caused.ahead_bytes += bytes_in(&ahead));
+            content.soon(ahead.clone());
+        }
         match found {
             Read::Bytes(bytes) => Ok(bytes),
-            Read::Missing(ranges) => Err(Stop::Wait(WaitFor::Bytes { content: Arc::clone(content), ranges })),
+            Read::Missing(_) if alone && offset >= SCANNED_BYTES => {
+                note(&|caused| caused.refused_count += 1);
+                Err(TreeError::NotPermitted.into())
+            }
+            Read::Missing(ranges) => {
+                note(&|caused| caused.asked_bytes += bytes_in(&ranges));
+                Err(Stop::Wait(WaitFor::Bytes { content: Arc::clone(content), ranges, alone }))
+            }
         }
     }
 
@@ -37,12 +71,12 @@ impl Vfs {
     /// handle that writes would find there what the file was before a map wrote to it. Programs copy otherwise then.
     ///
     /// # Errors
-    /// As [`Self::read`]; `Invalid` where the file is passed through.
-    pub fn read_for_cache(&self, handle: u64, offset: u64, len: usize) -> Answer<Bytes> {
+    /// As [`Self::read_for`]; `Invalid` where the file is passed through.
+    pub fn read_for_cache(&self, caller: Caller, handle: u64, offset: u64, len: usize) -> Answer<Bytes> {
         if self.file(handle)?.is_passed_through() {
             return Err(TreeError::Invalid.into());
         }
-        self.read(handle, offset, len)
+        self.read_for(caller, handle, offset, len)
     }
 
     /// Writes all of `data`. A handle that appends writes at the end wherever the caller believes that is, but for
@@ -170,13 +204,14 @@ impl Vfs {
     }
 }
 
-/// Asks for what the next reads will want. Where all is here this is one lock of the handle.
-fn read_ahead(file: &OpenFile, content: &dyn FileContent, offset: u64, len: usize) {
-    let Some(ahead) = file.reading.lock().note(offset, len, content.size_bytes()) else { return };
-    let missing = content.missing(ahead);
-    if !missing.is_empty() {
-        content.soon(missing);
-    }
+/// What is missing of what the next reads will want. Where all is here this is one lock of the handle.
+fn missing_ahead(file: &OpenFile, content: &dyn FileContent, offset: u64, len: usize) -> Vec<Range<u64>> {
+    let ahead = file.reading.lock().note(offset, len, content.size_bytes());
+    ahead.map_or_else(Vec::new, |ahead| content.missing(ahead))
+}
+
+fn bytes_in(ranges: &[Range<u64>]) -> u64 {
+    ranges.iter().map(|range| range.end - range.start).sum()
 }
 
 /// A range that lies in what a file can hold.

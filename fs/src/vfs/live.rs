@@ -235,8 +235,10 @@ impl FileContent for LiveContent {
         self.content.present_bytes()
     }
 
-    async fn need(&self, ranges: &[Range<u64>]) -> std::result::Result<(), BringError> {
-        self.walks.missed(&self.means, &self.content);
+    async fn need(&self, ranges: &[Range<u64>], alone: bool) -> std::result::Result<(), BringError> {
+        if !alone {
+            self.walks.missed(&self.means, &self.content);
+        }
         Ok(self.means.hydrator.need(&self.content, ranges, Priority::Demand).await?)
     }
 

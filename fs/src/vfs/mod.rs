@@ -18,6 +18,7 @@ mod make;
 pub mod names;
 mod passthrough;
 pub mod ports;
+mod programs;
 mod space;
 mod stale;
 mod stop;
@@ -34,6 +35,7 @@ pub use live::LiveTree;
 pub use make::NewMode;
 pub use names::RenameFlags;
 pub use passthrough::{Lend, Passage, Token};
+pub use programs::{Caused, SCANNED_BYTES, SCANNERS_DEFAULT};
 pub use stale::Stale;
 pub use stop::{Answer, Stop, VfsError, WaitFor};
 pub use view::{Caller, Options, Shown};
@@ -48,6 +50,7 @@ use lru::LruCache;
 use parking_lot::Mutex;
 use passthrough::Passthrough;
 use ports::{Lister, Space, TreePort};
+use programs::Programs;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -87,6 +90,7 @@ pub struct Vfs {
     space: Mutex<Option<(Duration, Space)>>,
     stale: Arc<Stale>,
     passthrough: Passthrough,
+    programs: Programs,
     read_requests: AtomicU64,
 }
 
@@ -94,6 +98,7 @@ impl Vfs {
     /// A file system that shows `tree`.
     pub fn new(ports: Ports, options: Options) -> Self {
         let Ports { tree, lister, clock, stale } = ports;
+        let programs = Programs::new(options.scanners.clone());
         Self {
             tree,
             lister,
@@ -105,6 +110,7 @@ impl Vfs {
             space: Mutex::default(),
             stale,
             passthrough: Passthrough::default(),
+            programs,
             read_requests: AtomicU64::new(0),
         }
     }
@@ -122,6 +128,11 @@ impl Vfs {
     /// Why all reads come here, if they do.
     pub fn why_no_passthrough(&self) -> Option<String> {
         self.passthrough.why_not()
+    }
+
+    /// Which programs had what fetched, most first.
+    pub fn caused(&self) -> Vec<Caused> {
+        self.programs.all()
     }
 
     /// Counts a request of the kernel to read.

@@ -97,11 +97,11 @@ pub trait FileContent: Send + Sync + Debug {
     fn missing(&self, range: Range<u64>) -> Vec<Range<u64>>;
     /// How many bytes are here.
     fn present_bytes(&self) -> u64;
-    /// Brings bytes. Cancel-safe: a dropped call leaves nothing half done.
+    /// Brings bytes, and, unless `alone`, what else this lets expect. Cancel-safe: a dropped call leaves nothing half done.
     ///
     /// # Errors
     /// Why they cannot be brought.
-    async fn need(&self, ranges: &[Range<u64>]) -> Result<(), BringError>;
+    async fn need(&self, ranges: &[Range<u64>], alone: bool) -> Result<(), BringError>;
     /// Tells that a program will likely read these bytes soon. Returns at once.
     fn soon(&self, ranges: Vec<Range<u64>>);
 }

@@ -19,6 +19,8 @@ pub enum WaitFor {
         content: Arc<dyn FileContent>,
         /// Which bytes.
         ranges: Vec<Range<u64>>,
+        /// Nothing is to be concluded from it about what is read next.
+        alone: bool,
     },
 }
 

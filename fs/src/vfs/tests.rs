@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod passthrough;
+mod programs;
 
 use super::fake::FakeTree;
 use super::*;
@@ -23,6 +24,7 @@ fn posix() -> Options {
         uid: 0,
         gid: 0,
         privileged: true,
+        scanners: Vec::new(),
         passthrough: true,
         cache_bytes: u64::MAX,
     }
@@ -35,6 +37,7 @@ fn owner_view() -> Options {
         uid: 1000,
         gid: 1000,
         privileged: false,
+        scanners: Vec::new(),
         passthrough: false,
         cache_bytes: u64::MAX,
     }

@@ -18,6 +18,8 @@ pub struct Options {
     pub gid: u32,
     /// The mounting user is root: `trusted.*` and `security.*` attributes and foreign owners are stored.
     pub privileged: bool,
+    /// Programs that only scan, by the name of their executable.
+    pub scanners: Vec<String>,
     /// The kernel may serve complete files by itself.
     pub passthrough: bool,
     /// Budget of the cache: what is fetched ahead of readers stays small beside it.

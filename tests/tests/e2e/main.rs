@@ -36,6 +36,7 @@ mod posix;
 mod programs;
 mod rebuild;
 mod rolled_back;
+mod scanners;
 mod two_devices;
 mod undo;
 mod verify;

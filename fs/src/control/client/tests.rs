@@ -69,6 +69,9 @@ impl Service for Fake {
     async fn unpin(&self, _: &[MountPath]) -> Result<Work, Failure> {
         refused()
     }
+    async fn programs(&self) -> Result<Vec<ProgramRow>, Failure> {
+        Ok(Vec::new())
+    }
     async fn limit(&self, _: RateChange, _: RateChange) -> Result<RateLimits, Failure> {
         Ok(RateLimits::default())
     }

@@ -81,6 +81,9 @@ impl Service for FakeService {
     async fn unpin(&self, _: &[MountPath]) -> Result<Work, Failure> {
         refused()
     }
+    async fn programs(&self) -> Result<Vec<ProgramRow>, Failure> {
+        Ok(Vec::new())
+    }
     async fn limit(&self, _: RateChange, _: RateChange) -> Result<RateLimits, Failure> {
         Ok(RateLimits::default())
     }

@@ -2,7 +2,7 @@
 
 use super::MountService;
 use crate::control::messages::{
-    CacheStatus, DeviceStatus, MountStatus, PassthroughStatus, PathStatus, QueueStatus, StatusReply,
+    CacheStatus, DeviceStatus, MountStatus, PassthroughStatus, PathStatus, ProgramRow, QueueStatus, StatusReply,
 };
 use crate::control::{Failure, MountPath, rfc3339};
 use crate::daemon::parts::Parts;
@@ -12,7 +12,7 @@ use crate::sync::engine::Held;
 use crate::sync::link::LinkState;
 use crate::telemetry::{CounterValues, Rates};
 use crate::tree::HeldDeletes;
-use crate::vfs::{STATE, Stop, Vfs};
+use crate::vfs::{Caused, STATE, Stop, Vfs};
 use std::sync::Arc;
 use std::time::Duration;
 use tarn_proto::api::DeviceReceipt;
@@ -60,6 +60,20 @@ impl MountService {
         })
     }
 
+    pub(super) async fn caused(&self) -> Result<Vec<ProgramRow>, Failure> {
+        let parts = Arc::clone(&self.parts);
+        let row = move |caused: Caused| ProgramRow {
+            last_path: parts.tree.path_of(caused.last).ok().flatten().map(|path| lossy(&path)),
+            program: caused.program,
+            scans: caused.scans,
+            asked_bytes: caused.asked_bytes,
+            ahead_bytes: caused.ahead_bytes,
+            refused: caused.refused_count,
+        };
+        let all = self.parts.vfs.caused();
+        spawn_blocking(move || all.into_iter().map(row).collect()).await.map_err(Failure::failed)
+    }
+
     pub(super) async fn path_status(&self, path: &MountPath) -> Result<PathStatus, Failure> {
         let found = tokio::time::timeout(LISTING_WAIT, self.find(path)).await;
         let shown = self.shown(path);
@@ -95,6 +109,11 @@ impl MountService {
         };
         Some(told.devices.into_iter().map(status).collect())
     }
+}
+
+/// A path below the mount, for people.
+fn lossy(path: &[u8]) -> String {
+    String::from_utf8_lossy(path).trim_start_matches('/').to_owned()
 }
 
 fn passthrough(vfs: &Vfs) -> PassthroughStatus {

@@ -12,7 +12,7 @@ use super::rate_limits::KeptLimits;
 use super::verify::Verifier;
 use crate::control::findings::VerifyReport;
 use crate::control::messages::{
-    Choice, ConflictRow, PathStatus, QueueStatus, RateChange, RateLimits, Resolved, StatusReply, Work,
+    Choice, ConflictRow, PathStatus, ProgramRow, QueueStatus, RateChange, RateLimits, Resolved, StatusReply, Work,
 };
 use crate::control::{Failure, Hello, MountPath, PROTOCOL, ProgressSink, Service};
 use crate::meta::rows::Ino;
@@ -99,6 +99,10 @@ impl Service for MountService {
 
     async fn resolve(&self, path: &MountPath, conflict: Option<&str>, choice: Choice) -> Result<Resolved, Failure> {
         self.resolve_conflict(path, conflict, choice).await
+    }
+
+    async fn programs(&self) -> Result<Vec<ProgramRow>, Failure> {
+        self.caused().await
     }
 
     async fn limit(&self, up: RateChange, down: RateChange) -> Result<RateLimits, Failure> {

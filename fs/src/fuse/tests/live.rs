@@ -65,6 +65,7 @@ impl Live {
                 uid,
                 gid,
                 privileged,
+                scanners: Vec::new(),
                 passthrough: false,
                 cache_bytes: u64::MAX,
             },

@@ -69,7 +69,7 @@ impl FileContent for FakeContent {
         content.bytes.len() as u64 - content.missing.len_bytes()
     }
 
-    async fn need(&self, ranges: &[Range<u64>]) -> std::result::Result<(), BringError> {
+    async fn need(&self, ranges: &[Range<u64>], _: bool) -> std::result::Result<(), BringError> {
         self.1.reach().await?;
         ranges.iter().for_each(|range| self.0.lock().missing.remove(range.clone()));
         Ok(())

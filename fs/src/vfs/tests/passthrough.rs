@@ -107,12 +107,12 @@ fn the_page_cache_gets_nothing_of_what_passes_by() {
     let (vfs, _, ino, _) = fresh();
     let cached = open(&vfs, ino, RDWR);
     vfs.write(ANNA, cached.handle, 0, b"content", false).unwrap();
-    assert_eq!(&vfs.read_for_cache(cached.handle, 0, 7).unwrap()[..], b"content");
+    assert_eq!(&vfs.read_for_cache(ANNA, cached.handle, 0, 7).unwrap()[..], b"content");
     vfs.release(cached.handle);
     let (reader, writer) = (open(&vfs, ino, RDONLY), open(&vfs, ino, RDWR));
     assert_eq!((passes(&reader), passes(&writer)), (Some(false), Some(true)));
     for handle in [reader.handle, writer.handle] {
-        assert!(matches!(super::refusal(vfs.read_for_cache(handle, 0, 7)), TreeError::Invalid));
+        assert!(matches!(super::refusal(vfs.read_for_cache(ANNA, handle, 0, 7)), TreeError::Invalid));
         assert_eq!(&vfs.read(handle, 0, 7).unwrap()[..], b"content");
     }
 }
