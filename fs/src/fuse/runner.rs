@@ -30,8 +30,8 @@ pub(super) struct Runner {
 /// A read of so much takes long enough for another worker to read the next request.
 const LONG_READ_BYTES: u32 = 128 << 10;
 
-/// When the maps of a closed file are looked at: the kernel lets go of a closed file a moment after it said so.
-const LOOK_AFTER: [Duration; 3] = [Duration::from_millis(5), Duration::from_millis(50), Duration::from_millis(500)];
+/// When a closed file is looked at: another handle may follow, and the kernel lets go a moment after it said so.
+const LOOK_AFTER: [Duration; 3] = [Duration::from_millis(20), Duration::from_millis(100), Duration::from_millis(500)];
 const LOOK_EVERY: Duration = Duration::from_secs(3);
 
 impl Runner {

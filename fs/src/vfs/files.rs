@@ -177,17 +177,24 @@ impl Vfs {
     }
 
     /// The last descriptor was closed and the last map is gone; but maps of what the kernel serves by itself may live on: then
-    /// returns the inode for which [`Self::look_at_maps`] is to be called until it says true.
+    /// returns the inode for which [`Self::look_at_maps`] is to be called, now and then, until it says true.
     pub fn release(&self, handle: u64) -> Option<Ino> {
         let file = self.files.remove(handle)?;
-        let is_mapped = self.close(file.ino, file.flags.write || file.flags.truncate);
-        is_mapped.then_some(file.ino)
+        let is_lent = self.close(file.ino, file.flags.write || file.flags.truncate);
+        is_lent.then_some(file.ino)
+    }
+
+    /// Takes back what is lent and not in use, before somebody wants to drop it.
+    pub fn take_back_unused(&self) {
+        self.passthrough.closed().into_iter().for_each(|ino| {
+            self.look_at_maps(ino);
+        });
     }
 
     /// Whether no program has a map any more of a file that was closed.
     pub fn look_at_maps(&self, ino: Ino) -> bool {
         match self.passthrough.look_again(ino) {
-            Left::Mapped => false,
+            Left::Lent | Left::Watched => false,
             Left::Ended(owed) => {
                 owed.into_iter().for_each(|wrote| self.tree.closed(ino, wrote));
                 true
@@ -196,12 +203,13 @@ impl Vfs {
         }
     }
 
-    /// Ends a handle; whether the file is mapped still.
+    /// Ends a handle; whether the file is lent still, and somebody must look when it is not in use any more.
     fn close(&self, ino: Ino, wrote: bool) -> bool {
         match self.passthrough.leave(ino, wrote) {
             Left::Closed => self.tree.closed(ino, wrote),
             Left::Ended(owed) => owed.into_iter().for_each(|wrote| self.tree.closed(ino, wrote)),
-            Left::Mapped => return true,
+            Left::Lent => return true,
+            Left::Watched => {}
         }
         false
     }

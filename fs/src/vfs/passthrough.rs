@@ -4,7 +4,8 @@
 //! An inode is open either past this process or through the kernel's page cache, never both: the first handle decides, and
 //! stays in force until the last one is closed. Who opens for writing what is passed through has reads and writes come here all
 //! the same, but maps the backing file: what is written through a map is found out when the last map is gone. A map outlives
-//! the handle that it was made with, and nobody tells of its end: the file is asked, now and then.
+//! the handle that it was made with, and nobody tells of its end: the file is asked, now and then. Giving a file to
+//! the kernel and taking it back costs more than an open and a close: so it is lent for a moment longer than it is open.
 
 use super::ports::LentFile;
 use crate::meta::rows::Ino;
@@ -99,6 +100,8 @@ struct Serving {
     lend: Option<Arc<Lend>>,
     /// Closed handles that the tree is not told of yet, for maps may live on; and whether they wrote.
     owed: Vec<bool>,
+    /// Somebody is going to look whether it is still in use.
+    is_watched: bool,
 }
 
 /// What came of closing a handle.
@@ -108,8 +111,10 @@ pub(super) enum Left {
     Closed,
     /// And of these. The file is lent no more.
     Ended(Vec<bool>),
-    /// The file is mapped still: look again later.
-    Mapped,
+    /// The file is lent still, for a map may live on or another handle may follow: look later.
+    Lent,
+    /// The same, and somebody will look already.
+    Watched,
 }
 
 /// All open inodes of a mount that can pass files through.
@@ -174,23 +179,34 @@ impl Passthrough {
             return Left::Closed;
         }
         serving.owed.push(wrote);
-        self.end_if_unused(inodes, ino)
+        if !serving.lend.as_ref().is_some_and(|lend| lend.is_given()) {
+            return self.end_if_unused(inodes, ino);
+        }
+        if std::mem::replace(&mut serving.is_watched, true) { Left::Watched } else { Left::Lent }
     }
 
-    /// Looks whether what was mapped at the last close still is. With handles open again, or nothing to look at, there is
+    /// Looks whether what was lent at the last close is in use still. With handles open again, or nothing to look at, there is
     /// nothing to do.
     pub fn look_again(&self, ino: Ino) -> Left {
-        let inodes = self.inodes.lock();
-        match inodes.get(&ino) {
-            Some(serving) if serving.handles == 0 => self.end_if_unused(inodes, ino),
-            _ => Left::Ended(Vec::new()),
+        let mut inodes = self.inodes.lock();
+        match inodes.get_mut(&ino) {
+            Some(serving) if serving.handles == 0 => return self.end_if_unused(inodes, ino),
+            Some(serving) => serving.is_watched = false,
+            None => {}
         }
+        Left::Ended(Vec::new())
+    }
+
+    /// Inodes of which no handle is open and that are lent still.
+    pub fn closed(&self) -> Vec<Ino> {
+        let inodes = self.inodes.lock();
+        inodes.iter().filter(|(_, serving)| serving.handles == 0).map(|(ino, _)| *ino).collect()
     }
 
     /// Under the lock, so that nobody joins between the look and the end.
     fn end_if_unused(&self, mut inodes: parking_lot::MutexGuard<'_, HashMap<Ino, Serving>>, ino: Ino) -> Left {
         if inodes.get(&ino).and_then(|serving| serving.lend.as_ref()).is_some_and(|lend| lend.is_in_use()) {
-            return Left::Mapped;
+            return Left::Lent;
         }
         let ended = inodes.remove(&ino);
         drop(inodes);

@@ -81,6 +81,8 @@ impl MountService {
             Some(self.files(paths, sink).await?)
         };
         self.counted().await?;
+        let vfs = Arc::clone(&self.parts.vfs);
+        spawn_blocking(move || vfs.take_back_unused()).await.map_err(Failure::failed)?;
         let parts = Arc::clone(&self.parts);
         spawn_blocking(move || match files {
             Some(files) => drop_files(&parts, &files),

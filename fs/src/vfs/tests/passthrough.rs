@@ -45,7 +45,9 @@ fn a_complete_file_passes_by_until_the_last_handle_is_closed() {
     assert_eq!(passes(&late), Some(false), "the mode is the inode's, whatever became of the file");
     (1..late.handle).for_each(|handle| assert_eq!(vfs.release(handle), None));
     assert_eq!(lent.concealed.load(Ordering::Acquire), 0);
-    assert_eq!(vfs.release(late.handle), None);
+    assert_eq!(vfs.release(late.handle), Some(ino));
+    assert_eq!((lent.concealed.load(Ordering::Acquire), tree.opens(ino).0), (0, 1), "another open may follow");
+    assert!(vfs.look_at_maps(ino));
     assert_eq!(lent.concealed.load(Ordering::Acquire), 1);
     assert_eq!(tree.opens(ino), (0, 0));
     assert_eq!(passes(&open(&vfs, ino, RDONLY)), None);
@@ -80,9 +82,13 @@ fn a_map_keeps_a_closed_file_open_until_it_is_gone() {
     tree.lend_none(ino);
     let again = open(&vfs, ino, WRONLY);
     assert_eq!(passes(&again), Some(true), "and it is what is lent already");
-    assert!(vfs.look_at_maps(ino), "the next close looks");
-    assert_eq!(vfs.release(again.handle), Some(ino));
+    assert_eq!(vfs.release(again.handle), None, "somebody looks already");
+    let third = open(&vfs, ino, RDONLY);
+    assert!(vfs.look_at_maps(ino), "it is open again: the next close has somebody look");
+    assert_eq!(vfs.release(third.handle), Some(ino));
+    assert!(!vfs.look_at_maps(ino));
     lent.is_mapped.store(false, Ordering::Release);
+    vfs.take_back_unused();
     assert!(vfs.look_at_maps(ino));
     assert_eq!(tree.opens(ino), (0, 0));
 }
