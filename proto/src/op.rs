@@ -31,8 +31,29 @@ pub struct Seen {
     pub vector: VersionVector,
     /// How much of the journal its author had applied when it removed a folder: what came later is not removed with it.
     /// `None`: as much as the push says.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    // Never left out: in the binary form a field is known by its place, and another one follows.
+    #[serde(default)]
     pub seq: Option<u64>,
+    /// The `alt_name` of the author's own operation that brought it to its place and whose answer was not known yet: if that
+    /// name was taken, the node stands beside it under this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alt_name: Option<Name>,
+}
+
+impl OpKind {
+    /// What it says of nodes that it lifts from their places: the one that goes or moves, then the displaced one.
+    pub fn seen_mut(&mut self) -> impl Iterator<Item = &mut Seen> {
+        let (first, second) = match self {
+            Self::Unlink { seen, .. } => (Some(seen), None),
+            Self::Rename { seen, displaced, .. } => (Some(seen), displaced.as_mut()),
+            Self::Create { .. }
+            | Self::Write { .. }
+            | Self::SetAttr { .. }
+            | Self::Link { .. }
+            | Self::Attach { .. } => (None, None),
+        };
+        first.into_iter().chain(second)
+    }
 }
 
 /// One change, as its author made it.

@@ -25,6 +25,7 @@ on_each_database!(
     a_reused_counter_is_a_rolled_back_device,
     counters_that_do_not_increase_refuse_the_push,
     a_batch_stops_at_the_first_unsettled_operation,
+    what_is_lifted_by_another_name_is_the_same_operation_when_it_comes_again,
     missing_chunks_are_named_and_nothing_is_settled,
     another_users_space_does_not_exist,
     cursors_of_another_history_are_refused,
@@ -171,6 +172,24 @@ async fn a_batch_stops_at_the_first_unsettled_operation(db: Database) {
     let outcomes: Vec<&Outcome> = answers.iter().map(|answer| &answer.outcome).collect();
     assert_eq!(outcomes, [&Outcome::Applied, &Outcome::Merged, &Outcome::Applied]);
     assert_eq!(names(&world, &a, world.root).await, ["after", "before", "f", "f (b)"]);
+    healthy(&world).await;
+}
+
+async fn what_is_lifted_by_another_name_is_the_same_operation_when_it_comes_again(db: Database) {
+    let world = World::new(db).await;
+    let (mut a, mut b) = (world.client("a").await, world.client("b").await);
+    a.push(create_file(world.node(), &world.top("f"), world.empty("one"))).await;
+    let node = world.node();
+    let mut create = b.op(create_file(node, &world.top("f"), world.empty("two")));
+    create.alt_name = Some(Name::new("f (b)").unwrap());
+    let mut remove = b.op(unlink(&world.top("f"), node, &Default::default()));
+    remove.kind.seen_mut().for_each(|seen| seen.alt_name.clone_from(&create.alt_name));
+    let first = b.send(vec![create.clone(), remove.clone()]).await.unwrap().answers;
+    let outcomes: Vec<&Outcome> = first.iter().map(|answer| &answer.outcome).collect();
+    assert_eq!(outcomes, [&Outcome::Merged, &Outcome::Applied]);
+    assert_eq!(names(&world, &a, world.root).await, ["f"]);
+    remove.kind.seen_mut().for_each(|seen| seen.alt_name = None);
+    assert_eq!(b.send(vec![create, remove]).await.unwrap().answers, first);
     healthy(&world).await;
 }
 

@@ -7,6 +7,7 @@
 mod absorb;
 mod assemble;
 mod attrs;
+mod beside;
 mod conflicts;
 mod content;
 mod core;

@@ -8,6 +8,7 @@ use super::Tree;
 use super::error::TreeError;
 use super::load::Session;
 use super::names::{conflict_name, is_tool_owned};
+use super::state::{Queued, sent_content};
 use super::work::Work;
 use crate::content::{LocalContent, Snapshot};
 use crate::meta::rows::{Ino, LocalOp, QueuedOp, RowChange, Ticket, Verdict};
@@ -32,8 +33,14 @@ pub struct Prepared {
     pub snapshot: Snapshot,
 }
 
-/// Vectors that contents will have once operations earlier in the same batch are applied.
-type Expected = HashMap<Ino, VersionVector>;
+/// What operations earlier in the same batch will have done.
+#[derive(Debug, Default)]
+struct Expected {
+    /// Vectors that contents will have then.
+    vectors: HashMap<Ino, VersionVector>,
+    /// What they bring.
+    contents: HashMap<Ticket, Content>,
+}
 
 impl Session<'_> {
     fn prepare(&mut self, ticket: Ticket) -> Result<Option<Prepared>> {
@@ -96,29 +103,59 @@ impl Session<'_> {
         }
         self.state.counters.operation += 1;
         let counter = self.state.counters.operation;
-        let kind = match self.wire_kind(&queued.op, content, expected) {
+        let content = content.map(|content| self.not_older(ticket, &queued.op, content, expected));
+        let mut kind = match self.wire_kind(&queued.op, content, expected) {
             Err(TreeError::NotFound) => {
                 tracing::warn!(op = ?queued.op, "a queued change lost what it was about; it is dropped");
                 return Ok(Some((None, RowChange::Queue(ticket, None))));
             }
             other => other?,
         };
+        self.tell_names_beside(ticket, &queued.op, &mut kind, tree)?;
         let alt_name = self.alt_name(&queued, tree)?;
         let operation = Operation { counter, time: queued.time, alt_name, kind };
-        self.expect(&queued.op, &operation, expected, tree);
+        self.expect((ticket, &queued.op), &operation, expected, tree);
         queued.frozen = Some(operation.clone());
         Ok(Some((Some(operation), RowChange::Queue(ticket, Some(queued)))))
     }
 
+    /// Of two operations that bring a file's content the later one never brings older bytes: the earlier one may have been
+    /// prepared again after it, and has all that the later one has.
+    fn not_older(&self, ticket: Ticket, op: &LocalOp, content: Content, expected: &Expected) -> Content {
+        let generation = |queued: &Queued| queued.prepared.or(queued.sent);
+        let Some(ino) = op.content_of() else { return content };
+        let own = self.state.queue.ops.get(&ticket).and_then(generation);
+        let newer = self.state.queue.of_ino(ino).filter(|(other, queued)| {
+            *other < ticket && queued.op.op.content_of() == Some(ino) && generation(queued) > own
+        });
+        let Some((other, queued)) = newer.max_by_key(|(_, queued)| generation(queued)) else { return content };
+        expected.contents.get(&other).or(sent_content(&queued.op)).cloned().unwrap_or(content)
+    }
+
+    /// Gives operations behind a frozen one whose content is sent anew that content too: theirs were prepared before.
+    fn bring_along(&self, ticket: Ticket, op: &LocalOp, content: &Content) -> Vec<RowChange> {
+        let Some(ino) = op.content_of() else { return Vec::new() };
+        let later = self.state.queue.of_ino(ino).filter(|(other, queued)| {
+            *other > ticket && queued.op.op.content_of() == Some(ino) && queued.op.frozen.is_some()
+        });
+        let patched = later.filter_map(|(other, queued)| {
+            let mut queued = queued.op.clone();
+            set_content(queued.frozen.as_mut()?, content.clone()).ok()?;
+            Some(RowChange::Queue(other, Some(queued)))
+        });
+        patched.collect()
+    }
+
     /// Notes which vector the content of a file will have after an operation.
-    fn expect(&self, op: &LocalOp, operation: &Operation, expected: &mut Expected, tree: &Tree) {
-        let base = match &operation.kind {
-            OpKind::Create { content: Some(_), .. } => VersionVector::default(),
-            OpKind::Write { base, .. } => base.clone(),
+    fn expect(&self, (ticket, op): (Ticket, &LocalOp), operation: &Operation, expected: &mut Expected, tree: &Tree) {
+        let (base, content) = match &operation.kind {
+            OpKind::Create { content: Some(content), .. } => (VersionVector::default(), content),
+            OpKind::Write { base, content, .. } => (base.clone(), content),
             _ => return,
         };
         if let Some(ino) = op.content_of() {
-            expected.insert(ino, base.with(tree.identity().device, operation.counter));
+            expected.vectors.insert(ino, base.with(tree.identity().device, operation.counter));
+            expected.contents.insert(ticket, content.clone());
         }
     }
 
@@ -132,7 +169,7 @@ impl Session<'_> {
 
     /// What was seen, with the vector that the content has by the time the operation is looked at.
     fn seen_then(&mut self, ino: Ino, seen: &Seen, expected: &Expected) -> Seen {
-        let vector = match expected.get(&ino) {
+        let vector = match expected.vectors.get(&ino) {
             Some(vector) => vector.clone(),
             // The content may have been acknowledged since; what others made since was not seen.
             None => {
@@ -156,7 +193,7 @@ impl Session<'_> {
             }
             LocalOp::Write { ino, parent, name, attrs, over } => {
                 let (node, place) = (self.node_of(*ino)?, self.place(*parent, name)?);
-                let base = match (expected.get(ino), over) {
+                let base = match (expected.vectors.get(ino), over) {
                     (Some(vector), _) => vector.clone(),
                     (None, Some(over)) => over.clone(),
                     (None, None) => self.seen_vector(*ino)?,
@@ -189,7 +226,7 @@ impl Session<'_> {
     }
 
     /// The name to take if the wanted one is taken; none for a write in a tree that belongs to a tool.
-    fn alt_name(&mut self, queued: &QueuedOp, tree: &Tree) -> Result<Option<Name>> {
+    pub(super) fn alt_name(&mut self, queued: &QueuedOp, tree: &Tree) -> Result<Option<Name>> {
         let name = match &queued.op {
             LocalOp::Create { name, .. } | LocalOp::Link { name, .. } => name,
             LocalOp::Write { parent, name, .. } => {
@@ -210,6 +247,15 @@ impl Session<'_> {
         let names: Vec<Name> = path.split(|&c| c == b'/').filter_map(|part| Name::new(part).ok()).collect();
         Ok(is_tool_owned(&names))
     }
+}
+
+fn set_content(operation: &mut Operation, content: Content) -> Result<()> {
+    match &mut operation.kind {
+        OpKind::Create { content: old, .. } => *old = Some(content),
+        OpKind::Write { content: old, .. } => *old = content,
+        _ => return Err(TreeError::Invalid),
+    }
+    Ok(())
 }
 
 impl Tree {
@@ -244,7 +290,7 @@ impl Tree {
     /// What the disk and the database say; nothing was frozen then.
     pub fn freeze(&self, batch: Vec<(Ticket, Option<Content>)>) -> Result<Vec<(Ticket, Operation)>> {
         let frozen = self.edit(|session| {
-            let (mut work, mut frozen, mut expected) = (Work::default(), Vec::new(), Expected::new());
+            let (mut work, mut frozen, mut expected) = (Work::default(), Vec::new(), Expected::default());
             for (ticket, content) in batch {
                 if let Some((operation, row)) = session.freeze_one(ticket, content, &mut expected, self)? {
                     frozen.extend(operation.map(|operation| (ticket, operation)));
@@ -267,8 +313,9 @@ impl Tree {
         self.refreeze(ticket, |session, queued| {
             queued.name_tries += 1;
             let alt_name = session.alt_name(queued, self)?;
+            let later = alt_name.as_ref().map(|name| session.renamed_beside(ticket, name));
             queued.frozen.as_mut().ok_or(TreeError::NotFound)?.alt_name = alt_name;
-            Ok(())
+            Ok(later.unwrap_or_default())
         })
     }
 
@@ -277,27 +324,22 @@ impl Tree {
     /// # Errors
     /// `NotFound` if it is gone; what the disk says.
     pub fn refreeze_with_content(&self, ticket: Ticket, content: Content) -> Result<()> {
-        self.refreeze(ticket, |_, queued| {
-            let operation = queued.frozen.as_mut().ok_or(TreeError::NotFound)?;
-            match &mut operation.kind {
-                OpKind::Create { content: old, .. } => *old = Some(content),
-                OpKind::Write { content: old, .. } => *old = content,
-                _ => return Err(TreeError::Invalid),
-            }
-            Ok(())
+        self.refreeze(ticket, |session, queued| {
+            let later = session.bring_along(ticket, &queued.op, &content);
+            set_content(queued.frozen.as_mut().ok_or(TreeError::NotFound)?, content)?;
+            Ok(later)
         })
     }
 
     fn refreeze(
         &self,
         ticket: Ticket,
-        change: impl FnOnce(&mut Session<'_>, &mut QueuedOp) -> Result<()>,
+        change: impl FnOnce(&mut Session<'_>, &mut QueuedOp) -> Result<Vec<RowChange>>,
     ) -> Result<()> {
         self.edit(|session| {
             let queued = session.state.queue.ops.get(&ticket).ok_or(TreeError::NotFound)?;
             let mut queued = queued.op.clone();
-            change(session, &mut queued)?;
-            let mut work = Work::default();
+            let mut work = Work { rows: change(session, &mut queued)? };
             work.rows.push(RowChange::Queue(ticket, Some(queued)));
             session.commit(work).map(drop)
         })?;

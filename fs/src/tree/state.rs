@@ -269,7 +269,7 @@ fn forget<K: Eq + std::hash::Hash>(index: &mut HashMap<K, BTreeSet<Ticket>>, key
 }
 
 /// The content that an operation brings, once it is frozen.
-fn sent_content(op: &QueuedOp) -> Option<&Content> {
+pub(super) fn sent_content(op: &QueuedOp) -> Option<&Content> {
     match &op.frozen.as_ref()?.kind {
         OpKind::Create { content, .. } => content.as_ref(),
         OpKind::Write { content, .. } => Some(content),
@@ -369,6 +369,9 @@ pub(super) struct State {
     pub counters: Counters,
     /// `None` until the first full pull is complete.
     pub cursor: Option<Cursor>,
+    /// Files of which others' versions came that did not show, because something of them was dirty or queued; with the seq up
+    /// to which all had shown.
+    pub hidden: HashMap<Ino, u64>,
     /// Folders that were listed before the first full pull was complete.
     pub listed: HashSet<NodeId>,
     /// So many inodes in memory are worth a sweep.

@@ -1,6 +1,7 @@
 //! The tree over a real state folder, with answers made by hand.
 #![allow(clippy::unwrap_used)]
 
+mod beside;
 mod conflicts;
 mod crash;
 mod depends;

@@ -41,7 +41,7 @@ fn time() -> Timestamp {
 }
 
 fn seen() -> Seen {
-    Seen { node: NODE, vector: vector(), seq: Some(7) }
+    Seen { node: NODE, vector: vector(), seq: Some(7), alt_name: Some(place().name) }
 }
 
 fn cursor() -> Cursor {
@@ -107,9 +107,12 @@ fn op_kinds() -> Vec<OpKind> {
         OpKind::SetAttr { node: NODE, attrs: attr_change() },
         OpKind::Link { node: NODE, place: place() },
         OpKind::Unlink { place: place(), seen: seen() },
-        rename(RenameMode::Replace, Some(seen())),
+        rename(RenameMode::Replace, Some(Seen { seq: None, ..seen() })),
         rename(RenameMode::NoReplace, None),
-        rename(RenameMode::Exchange, Some(Seen { node: NODE, vector: VersionVector::default(), seq: None })),
+        rename(
+            RenameMode::Exchange,
+            Some(Seen { node: NODE, vector: VersionVector::default(), seq: None, alt_name: None }),
+        ),
         OpKind::Attach { node: NODE, place: place(), space: SPACE },
     ]
 }

@@ -6,7 +6,7 @@ use super::{Halt, Rule, refuse, revive};
 use tarn_proto::error::ErrorCode;
 use tarn_proto::ids::NodeId;
 use tarn_proto::limits;
-use tarn_proto::op::Place;
+use tarn_proto::op::{Place, Seen};
 
 /// The place with a parent that is a present folder: an alias is followed, a folder that was removed
 /// comes back, with those above it.
@@ -20,6 +20,20 @@ pub(super) fn live_place(draft: &mut Draft<'_>, place: &Place) -> Rule<Place> {
 pub(super) fn standing_place(draft: &Draft<'_>, place: &Place) -> Rule<Place> {
     let parent = revive::stand_in(draft, draft.resolve(place.parent)?)?;
     Ok(Place { parent, name: place.name.clone() })
+}
+
+/// The place of a node that its author saw at `place`: beside that, if its author had brought it there under the name that it
+/// gives and others had the place.
+pub(super) fn place_of(draft: &Draft<'_>, place: &Place, seen: &Seen) -> Rule<Place> {
+    let place = standing_place(draft, place)?;
+    let node = draft.resolve(seen.node)?;
+    let stands = |place: &Place| Ok(draft.entry(place)?.is_some_and(|entry| entry.node == node));
+    let Some(name) = &seen.alt_name else { return Ok(place) };
+    if stands(&place)? {
+        return Ok(place);
+    }
+    let beside = Place { parent: place.parent, name: name.clone() };
+    Ok(if stands(&beside)? { beside } else { place })
 }
 
 /// The present folder that stands for `id`.

@@ -2,7 +2,7 @@
 //! displaced that its author had not seen, and no folder ever gets into itself.
 
 use super::draft::Draft;
-use super::place::{alt_place, ancestors, check_depth, live_place, standing_place};
+use super::place::{alt_place, ancestors, check_depth, live_place, place_of};
 use super::row::{GoneNode, NodeSlot};
 use super::{Done, Rule, refuse, revive, unlink};
 use tarn_proto::error::ErrorCode;
@@ -36,7 +36,7 @@ pub(super) fn rename(draft: &mut Draft<'_>, rename: &Rename<'_>) -> Rule {
     if rename.mode == RenameMode::Exchange {
         return exchange(draft, rename, node);
     }
-    let Some(moving) = moving(draft, node, rename.from)? else { return Ok(Done::Merged) };
+    let Some(moving) = moving(draft, rename.seen, rename.from)? else { return Ok(Done::Merged) };
     let to = live_place(draft, rename.to)?;
     if moving.from.as_ref() == Some(&to) {
         return Ok(Done::Merged);
@@ -44,15 +44,18 @@ pub(super) fn rename(draft: &mut Draft<'_>, rename: &Rename<'_>) -> Rule {
     check_cycle(draft, &moving, to.parent)?;
     check_depth(draft, to.parent)?;
     match draft.entry(&to)?.map(|entry| entry.node) {
-        None => settle(draft, &moving, to, Done::Applied),
+        None => {
+            displace_beside(draft, rename, &moving)?;
+            settle(draft, &moving, to, Done::Applied)
+        }
         Some(there) if there == node => Ok(Done::Merged),
         Some(there) => onto(draft, rename, &moving, to, there),
     }
 }
 
 /// What moves a node away from a place; `None` if others moved it first, or only other names of it are left: that stays.
-fn moving(draft: &Draft<'_>, node: NodeId, from: &Place) -> Rule<Option<Moving>> {
-    let from = standing_place(draft, from)?;
+fn moving(draft: &Draft<'_>, seen: &Seen, from: &Place) -> Rule<Option<Moving>> {
+    let (node, from) = (draft.resolve(seen.node)?, place_of(draft, from, seen)?);
     let stands = draft.entry(&from)?.is_some_and(|entry| entry.node == node);
     match draft.node(node)? {
         NodeSlot::Present(row) if stands => {
@@ -95,6 +98,7 @@ fn onto(draft: &mut Draft<'_>, rename: &Rename<'_>, moving: &Moving, to: Place, 
         _ => None,
     };
     let Some(seen) = expected else {
+        displace_beside(draft, rename, moving)?;
         return settle_beside(draft, moving, to);
     };
     let there_is_dir = draft.present(there)?.is_some_and(|row| row.state.kind.is_dir());
@@ -118,6 +122,15 @@ fn onto(draft: &mut Draft<'_>, rename: &Rename<'_>, moving: &Moving, to: Place, 
     Ok(Done::Merged)
 }
 
+/// What was to be displaced stands beside the target, under the name that its author had brought for it: it goes from there.
+fn displace_beside(draft: &mut Draft<'_>, rename: &Rename<'_>, moving: &Moving) -> Rule<()> {
+    let Some(seen) = rename.displaced.filter(|_| rename.mode == RenameMode::Replace) else { return Ok(()) };
+    if inside(draft, moving, draft.resolve(seen.node)?)? {
+        return Ok(());
+    }
+    unlink::unlink(draft, rename.to, seen).map(drop)
+}
+
 fn inside(draft: &Draft<'_>, moving: &Moving, folder: NodeId) -> Rule<bool> {
     match &moving.from {
         Some(from) => Ok(ancestors(draft, from.parent)?.contains(&folder)),
@@ -137,7 +150,7 @@ fn exchange(draft: &mut Draft<'_>, rename: &Rename<'_>, node: NodeId) -> Rule {
         return refuse(ErrorCode::BadRequest, "an exchange names both nodes");
     };
     let other = draft.resolve(displaced.node)?;
-    let (there, back) = (moving(draft, node, rename.from)?, moving(draft, other, rename.to)?);
+    let (there, back) = (moving(draft, rename.seen, rename.from)?, moving(draft, displaced, rename.to)?);
     if node == other || (there.is_none() && back.is_none()) {
         return Ok(Done::Merged);
     }

@@ -1,6 +1,7 @@
 //! Tests of the rules over a whole state in memory: the table row by row, what is refused, random batches.
 #![allow(clippy::unwrap_used)]
 
+mod beside;
 pub(crate) mod random;
 mod refused;
 mod resolve;

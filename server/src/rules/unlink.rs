@@ -1,7 +1,7 @@
 //! Owns what becomes of `unlink`: only what its author had seen goes.
 
 use super::draft::Draft;
-use super::place::standing_place;
+use super::place::place_of;
 use super::row::{EntryRow, NodeRow};
 use super::write::seen_by_author;
 use super::{Done, Rule};
@@ -10,8 +10,8 @@ use tarn_proto::op::{Place, Seen};
 
 /// Removes an entry, and with its last one the node.
 pub(super) fn unlink(draft: &mut Draft<'_>, place: &Place, seen: &Seen) -> Rule {
-    let place = standing_place(draft, place)?;
     let node = draft.resolve(seen.node)?;
+    let place = place_of(draft, place, seen)?;
     match draft.entry(&place)? {
         // Gone already, moved away, or another node by now: nothing that the author saw is there.
         None => return Ok(Done::Merged),

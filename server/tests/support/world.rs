@@ -115,11 +115,11 @@ pub fn write(node: NodeId, place: &Place, base: &VersionVector, content: Content
 }
 
 pub fn unlink(place: &Place, node: NodeId, vector: &VersionVector) -> OpKind {
-    OpKind::Unlink { place: place.clone(), seen: Seen { node, vector: vector.clone(), seq: None } }
+    OpKind::Unlink { place: place.clone(), seen: Seen { node, vector: vector.clone(), seq: None, alt_name: None } }
 }
 
 pub fn rename(node: NodeId, from: &Place, to: &Place) -> OpKind {
-    let seen = Seen { node, vector: VersionVector::default(), seq: None };
+    let seen = Seen { node, vector: VersionVector::default(), seq: None, alt_name: None };
     OpKind::Rename { from: from.clone(), to: to.clone(), seen, displaced: None, mode: RenameMode::NoReplace }
 }
 

@@ -34,7 +34,7 @@ async fn what_is_gone_by_now_goes_also_for_a_device_that_still_stands_at_the_sta
     tree.settle(vec![(ticket, response.answers[0].clone())], response.after, response.after).unwrap();
     assert_eq!(names(&tree).len(), 1);
     let place = Place { parent: place.parent, name: place.name };
-    let kind = OpKind::Unlink { place, seen: Seen { node, vector: Default::default(), seq: None } };
+    let kind = OpKind::Unlink { place, seen: Seen { node, vector: Default::default(), seq: None, alt_name: None } };
     push(&server, BEN, Operation { counter: 1, time: Default::default(), alt_name: None, kind }).await;
     assert_eq!(puller.pull(false).await.unwrap(), server.cursor().seq);
     assert_eq!(names(&tree), []);

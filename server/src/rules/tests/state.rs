@@ -63,7 +63,7 @@ pub fn write(node: NodeId, place: &Place, base: &VersionVector, content: Content
 }
 
 pub fn seen(node: NodeId, vector: &VersionVector) -> Seen {
-    Seen { node, vector: vector.clone(), seq: None }
+    Seen { node, vector: vector.clone(), seq: None, alt_name: None }
 }
 
 pub fn unlink(place: &Place, node: NodeId, vector: &VersionVector) -> OpKind {

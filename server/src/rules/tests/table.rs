@@ -250,7 +250,7 @@ fn what_comes_into_a_folder_after_it_was_removed_elsewhere_stays_however_late_th
     let seq = Some(s.seq);
     let two = s.content("two");
     s.applied(A, write(f, &at(d, "f"), &base, two.clone()));
-    let seen = Seen { node: d, vector: VersionVector::default(), seq };
+    let seen = Seen { node: d, vector: VersionVector::default(), seq, alt_name: None };
     s.merged(B, OpKind::Unlink { place: top("d"), seen }, None);
     assert_eq!((s.names(), s.content_of(f)), (vec!["/d".to_owned(), "/d/f".to_owned()], two.content_id));
 }
@@ -372,7 +372,7 @@ fn what_its_author_brought_back_in_a_folder_without_knowing_is_not_removed_with_
     s.applied(C, unlink(&at(d, "g"), g, &base));
     s.applied(C, unlink(&at(e, "d"), d, &VersionVector::default()));
     s.merged(B, exchange(f, &top("f"), g, &at(d, "g")), None);
-    let seen = Seen { node: e, vector: VersionVector::default(), seq };
+    let seen = Seen { node: e, vector: VersionVector::default(), seq, alt_name: None };
     s.merged(B, OpKind::Unlink { place: top("e"), seen }, None);
     assert_eq!((s.paths()["/e/d/g"], s.paths()["/f"]), (f, g));
 }

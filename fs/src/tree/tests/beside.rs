@@ -1,0 +1,94 @@
+//! What queued operations say of a node that got another name than the one they know. Seeds of the simulation found these.
+
+use super::fixture::*;
+use crate::meta::rows::Ticket;
+use tarn_proto::api::{Answer, Outcome};
+use tarn_proto::change::Change;
+use tarn_proto::name::Name;
+use tarn_proto::op::{OpKind, Operation};
+
+/// Answers an operation by bringing its node to its other name.
+fn put_beside(device: &mut Device, (ticket, op): &(Ticket, Operation)) -> Name {
+    let (OpKind::Create { node, .. } | OpKind::Rename { seen: tarn_proto::op::Seen { node, .. }, .. }) = &op.kind
+    else {
+        panic!("{op:?} brings nothing")
+    };
+    let beside = op.alt_name.clone().unwrap();
+    let row = entry_row(root(), &beside.to_string(), Some(*node));
+    let before = cursor(device.seq);
+    device.seq += 1;
+    let changes = vec![Change { seq: device.seq, row }];
+    let answer = Answer { counter: op.counter, outcome: Outcome::Merged, changes };
+    device.tree.settle(&[(*ticket, answer)], before, cursor(device.seq)).unwrap();
+    beside
+}
+
+/// The other names that the last operation of those that lift something from its place knows of that.
+fn known(ops: &[(Ticket, Operation)]) -> Vec<Option<Name>> {
+    let names = |kind: &mut OpKind| kind.seen_mut().map(|seen| seen.alt_name.clone()).collect::<Vec<_>>();
+    let mut all = ops.iter().rev().map(|(_, op)| names(&mut op.kind.clone()));
+    all.find(|names| !names.is_empty()).unwrap()
+}
+
+#[test]
+fn what_goes_out_together_says_which_other_name_the_first_brings() {
+    let device = Device::new();
+    device.folder(TOP, "d");
+    device.renamed((TOP, "d"), (TOP, "e"));
+    device.tree.rmdir(TOP, &name("e")).unwrap();
+    let frozen = device.freeze();
+    let [(_, create), (_, moved), _] = &frozen[..] else { panic!("{frozen:?}") };
+    assert_eq!(known(&frozen[..2]), [create.alt_name.clone()]);
+    assert_eq!(known(&frozen), [moved.alt_name.clone()]);
+    assert!(create.alt_name.is_some() && create.alt_name != moved.alt_name);
+}
+
+#[test]
+fn what_is_queued_learns_the_name_from_the_answer_and_keeps_it_over_a_restart() {
+    for is_file in [false, true] {
+        let mut device = Device::new();
+        if is_file {
+            device.written(TOP, "d", b"bytes");
+        } else {
+            device.folder(TOP, "d");
+        }
+        let sent = device.freeze();
+        device.renamed((TOP, "d"), (TOP, "e"));
+        let beside = put_beside(&mut device, &sent[0]);
+        let device = device.restart();
+        assert_eq!(known(&device.freeze()), [Some(beside)]);
+    }
+}
+
+#[test]
+fn what_is_displaced_is_known_by_its_other_name_too() {
+    let mut device = Device::new();
+    device.folder(TOP, "d");
+    device.folder(TOP, "e");
+    let sent = device.freeze();
+    device.renamed((TOP, "e"), (TOP, "d"));
+    let beside = put_beside(&mut device, &sent[0]);
+    device.sent_one();
+    assert_eq!(known(&device.freeze()), [None, Some(beside)]);
+}
+
+#[test]
+fn another_name_that_the_server_asks_for_is_told_to_what_was_sent_with_it() {
+    let device = Device::new();
+    device.folder(TOP, "d");
+    device.renamed((TOP, "d"), (TOP, "e"));
+    let first = device.freeze();
+    device.tree.refreeze_with_other_name(first[0].0).unwrap();
+    let again = device.freeze();
+    assert_ne!(first[0].1.alt_name, again[0].1.alt_name);
+    assert_eq!(known(&again), [again[0].1.alt_name.clone()]);
+}
+
+#[test]
+fn what_was_moved_by_others_meanwhile_is_known_by_no_other_name() {
+    let mut device = Device::new();
+    device.folder(TOP, "d");
+    device.push();
+    device.renamed((TOP, "d"), (TOP, "e"));
+    assert_eq!(known(&device.freeze()), [None]);
+}
