@@ -26,8 +26,8 @@ impl Session<'_> {
         let node = inode.node.ok_or(TreeError::NotFound)?;
         let is_dir = inode.is_dir();
         // What comes into a folder later was not seen, however late the operation is sent.
-        let seq = is_dir.then(|| self.state.cursor.map_or(0, |cursor| cursor.seq));
-        Ok(Seen { node, vector: self.seen_vector(ino)?, seq })
+        let seq = if is_dir { Some(self.shown_seq()?) } else { None };
+        Ok(Seen { node, vector: self.seen_vector(ino)?, seq, alt_name: None })
     }
 
     /// The vector of the content that programs see: the one it was made from, or shows.
@@ -216,6 +216,7 @@ impl Session<'_> {
             let (ticket, seen) = (self.state.next_ticket(), self.seen(ino)?);
             self.hand_over(&mut work, ino, &dropped, ticket)?;
             self.enqueue(&mut work, ticket, LocalOp::Unlink { parent, name: name.clone(), ino, seen });
+            self.write_behind(&mut work, ino, (parent, name))?;
             work.entry(parent, name, None, ticket);
             noted = last.then_some(ticket);
         }
@@ -247,6 +248,31 @@ impl Session<'_> {
             work.dequeue(ticket);
         }
         dropped
+    }
+
+    /// Moves unsent bytes of a file behind the operation that takes one of its names, and to a name that stays: others may
+    /// have taken that one meanwhile, and what is written to the file wins over that.
+    pub(super) fn write_behind(&mut self, work: &mut Work, ino: Ino, leaving: (Ino, &Name)) -> Result<()> {
+        let stays = |(parent, name): &(Ino, Name)| (*parent, name) != leaving;
+        let staying: Vec<(Ino, Name)> = self.links(ino)?.into_iter().filter(stays).collect();
+        let Some(first) = staying.first() else { return Ok(()) };
+        let unsent = self.state.queue.of_ino(ino).filter(|(_, queued)| {
+            queued.op.frozen.is_none() && queued.prepared.is_none() && matches!(queued.op.op, LocalOp::Write { .. })
+        });
+        let unsent: Vec<(Ticket, LocalOp)> = unsent.map(|(ticket, queued)| (ticket, queued.op.op.clone())).collect();
+        for (old, op) in unsent {
+            let LocalOp::Write { parent, name, attrs, over, .. } = op else { continue };
+            let place = (parent, name);
+            let (parent, name) = if staying.contains(&place) { place } else { first.clone() };
+            let ticket = self.state.next_ticket();
+            work.dequeue(old);
+            if self.state.overlay.get(parent, &name).is_some_and(|row| row.ticket == old) {
+                work.entry(parent, &name, Some(ino), ticket);
+            }
+            self.enqueue(work, ticket, LocalOp::Write { ino, parent, name: name.clone(), attrs, over });
+            self.hand_over(work, ino, &[old], ticket)?;
+        }
+        Ok(())
     }
 
     /// The local state that a dropped operation needed goes with the one that removes the node: the node may live on

@@ -216,12 +216,16 @@ impl Session<'_> {
         let exchanged = target.filter(|_| mode == RenameMode::Exchange);
         work.entry(parent, &name, exchanged, ticket);
         work.entry(to_parent, &to_name, Some(source), ticket);
+        let place = to_name.clone();
         self.enqueue(
             work,
             ticket,
             LocalOp::Rename { ino: source, parent, name, to_parent, to_name, seen, displaced, mode },
         );
-        Ok(())
+        match target.filter(|_| mode != RenameMode::Exchange) {
+            Some(target) => self.write_behind(work, target, (to_parent, &place)),
+            None => Ok(()),
+        }
     }
 
     fn send_rename_over_unsent(

@@ -83,6 +83,9 @@ impl Session<'_> {
         self.state.pins.note(ino);
         let row = self.inode(ino)?.row();
         let Some(content) = self.local_content(ino)? else {
+            if self.state.queue.of_ino(ino).next().is_some() {
+                self.note_hidden(ino);
+            }
             let shown = self.remote_of(ino)?.and_then(|remote| Some(remote.file.as_ref()?.content.content_id));
             if shown != Some(file.content.content_id) {
                 self.invalidations.push(Invalidation::Content(ino));
@@ -92,6 +95,9 @@ impl Session<'_> {
         let fresh = BaseVersion { content: file.content.clone(), vector: file.vector.clone() };
         let is_shown = content.base().is_some_and(|base| is_same_version(&base, &fresh));
         let waits = self.state.queue.of_ino(ino).any(|(ticket, _)| !settled.contains(&ticket));
+        if !is_shown && (content.is_dirty() || waits) {
+            self.note_hidden(ino);
+        }
         if is_shown || content.is_dirty() || waits {
             return Ok(());
         }
@@ -113,6 +119,31 @@ impl Session<'_> {
         }
         work.rows.push(RowChange::Inode(ino, Some(InodeRow { content: None, ..row })));
         Ok(())
+    }
+
+    fn note_hidden(&mut self, ino: Ino) {
+        let seq = self.state.cursor.map_or(0, |cursor| cursor.seq);
+        self.state.hidden.entry(ino).or_insert(seq);
+    }
+
+    /// The seq up to which a person can have seen all that is known: what came after it may have been hidden by what waits
+    /// to be sent.
+    pub(super) fn shown_seq(&mut self) -> Result<u64> {
+        let mut seq = self.state.cursor.map_or(0, |cursor| cursor.seq);
+        let hidden: Vec<(Ino, u64)> = self.state.hidden.iter().map(|(ino, seq)| (*ino, *seq)).collect();
+        for (ino, before) in hidden {
+            let is_queued = self.state.queue.of_ino(ino).next().is_some();
+            let is_dirty = match self.local_content(ino) {
+                Err(TreeError::NotFound) => false,
+                content => content?.is_some_and(|content| content.is_dirty()),
+            };
+            if is_queued || is_dirty {
+                seq = seq.min(before);
+            } else {
+                self.state.hidden.remove(&ino);
+            }
+        }
+        Ok(seq)
     }
 
     /// Bytes that a conflict moved to a sibling are that one's, if it has none; whether they are kept.

@@ -217,3 +217,76 @@ fn who_removes_a_file_that_others_moved_has_seen_what_its_own_bytes_were_made_of
     let Some((_, Operation { kind: OpKind::Unlink { seen, .. }, .. })) = frozen.last() else { panic!("{frozen:?}") };
     assert_eq!((seen.node, &seen.vector), (N, &VersionVector::default().with(OTHER, 1)));
 }
+
+#[test]
+fn what_is_written_to_a_file_is_sent_after_one_of_its_names_was_removed_and_to_one_that_stays() {
+    for is_renamed_over in [false, true] {
+        let mut device = Device::new();
+        device.pull(vec![
+            node_row(N, theirs(1)),
+            entry_row(root(), "a", Some(N)),
+            entry_row(root(), "b", Some(N)),
+            node_row(P, theirs(2)),
+            entry_row(root(), "other", Some(P)),
+        ]);
+        let file = device.at("/a");
+        device.write(file, 0, b"before!!");
+        if is_renamed_over {
+            rename(&device, "other", "a");
+        } else {
+            device.tree.unlink(TOP, &name("a")).unwrap();
+        }
+        device.write(file, 0, b"behind!!");
+        device.pull(vec![entry_row(root(), "b", None)]);
+        let frozen = device.freeze();
+        let [(_, first), (_, Operation { kind: OpKind::Write { node, place, base, .. }, .. })] = &frozen[..] else {
+            panic!("{frozen:?}")
+        };
+        assert!(matches!(first.kind, OpKind::Unlink { .. } | OpKind::Rename { .. }));
+        assert_eq!((node, place.name.to_string().as_str(), base), (&N, "b", &VersionVector::default().with(OTHER, 1)));
+    }
+}
+
+#[test]
+fn a_write_that_is_sent_later_lets_go_of_its_name_when_it_is_answered() {
+    let mut device = Device::new();
+    device.pull(vec![
+        node_row(N, theirs(1)),
+        entry_row(root(), "a", Some(N)),
+        node_row(P, theirs(2)),
+        entry_row(root(), "other", Some(P)),
+    ]);
+    let saved = device.written(TOP, "a.tmp", b"mine");
+    rename(&device, "a.tmp", "a");
+    device.tree.link(saved, TOP, &name("b")).unwrap();
+    rename(&device, "other", "b");
+    let their_file = NodeId([44; 16]);
+    device.pull(vec![gone(N), node_row(their_file, theirs(3)), entry_row(root(), "a", Some(their_file))]);
+    let frozen = device.freeze();
+    let said = frozen.iter().map(|_| (Outcome::Merged, Vec::new())).collect();
+    answer(&mut device, &frozen, said);
+    assert_eq!(device.tree.ino_of(their_file).unwrap(), Some(device.at("/a")));
+}
+
+#[test]
+fn a_folders_removal_has_not_seen_what_was_hidden_in_it() {
+    for is_written in [true, false] {
+        let mut device = Device::new();
+        let file = vec![node_row(N, theirs(1)), entry_row(D, "f", Some(N))];
+        device.pull([vec![node_row(D, folder()), entry_row(root(), "d", Some(D))], file].concat());
+        let (dir, file) = (device.at("/d"), device.at("/d/f"));
+        let then = device.seq;
+        if is_written {
+            device.write(file, 0, b"mine");
+            device.pull(vec![node_row(N, theirs(2))]);
+        }
+        device.tree.unlink(dir, &name("f")).unwrap();
+        device.pull(vec![node_row(N, theirs(3))]);
+        device.tree.rmdir(TOP, &name("d")).unwrap();
+        let frozen = device.freeze();
+        let Some((_, Operation { kind: OpKind::Unlink { seen, .. }, .. })) = frozen.last() else {
+            panic!("{frozen:?}")
+        };
+        assert_eq!((seen.node, seen.seq), (D, Some(then)));
+    }
+}
