@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tarn_proto::api::{Answer, Outcome};
-use tarn_proto::change::{Cursor, Row};
+use tarn_proto::change::{Change, Cursor, Row};
 use tarn_proto::ids::NodeId;
 use tarn_proto::name::Name;
 use tarn_proto::node::{ByteString, FileVersion, NodeKind};
@@ -48,7 +48,7 @@ impl Session<'_> {
         let Some(queued) = self.state.queue.ops.get(&ticket) else { return Ok(()) };
         let (op, sent, frozen) = (queued.op.op.clone(), queued.sent, queued.op.frozen.clone());
         all.work.rows.push(RowChange::Queue(ticket, None));
-        all.work.changes.extend(answer.changes.iter().cloned());
+        all.work.changes.extend(self.news_of(answer).cloned());
         for (parent, name) in op.places() {
             if self.state.overlay.get(parent, name).is_some_and(|row| row.ticket == ticket) {
                 all.work.rows.push(RowChange::Entry(parent, name.clone(), None));
@@ -71,8 +71,16 @@ impl Session<'_> {
             self.drop_local(ino, ticket, answer, all)?;
             all.inodes.insert(ino);
         }
+        self.note_names_beside(ticket, answer, &mut all.work);
         self.note_survivor(&op, all)?;
         self.mark_listed(&op, answer, all)
+    }
+
+    /// What an answer tells beyond the cursor: a pull that overtook it has brought the rest, or what followed, be it that
+    /// nothing is there any more.
+    fn news_of<'a>(&self, answer: &'a Answer) -> impl Iterator<Item = &'a Change> {
+        let known = self.state.cursor.map_or(0, |cursor| cursor.seq);
+        answer.changes.iter().filter(move |change| change.seq > known)
     }
 
     fn is_created_by_another(&self, ino: Ino, ticket: Ticket) -> bool {
@@ -109,7 +117,8 @@ impl Session<'_> {
         let row = staged_row(&all.work, ino).unwrap_or(row);
         let Some(local) = row.local.clone().filter(|local| local.ticket == ticket) else { return Ok(()) };
         let Some(node) = node else { return Ok(()) };
-        if self.exists_after(&answer.changes, node)? {
+        let news: Vec<Change> = self.news_of(answer).cloned().collect();
+        if self.exists_after(&news, node)? {
             all.set_inode(ino, InodeRow { local: None, ..row });
             // A folder's times go on changing with its names; a file's are those that were sent.
             if let Some(inode) = self.state.inodes.get_mut(&ino).filter(|inode| inode.dir.is_none()) {

@@ -9,6 +9,7 @@ mod check;
 mod device;
 mod dice;
 mod look;
+mod named;
 mod net;
 mod oracle;
 mod panics;

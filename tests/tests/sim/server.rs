@@ -67,7 +67,9 @@ fn refused(code: ErrorCode, detail: &str) -> RemoteError {
 }
 
 fn digest(op: &Operation) -> Digest {
-    *blake3::hash(&to_binary(&(op.counter, &op.kind))).as_bytes()
+    let mut kind = op.kind.clone();
+    kind.seen_mut().for_each(|seen| seen.alt_name = None);
+    *blake3::hash(&to_binary(&(op.counter, &kind))).as_bytes()
 }
 
 fn content_of(op: &Operation) -> Option<&Content> {

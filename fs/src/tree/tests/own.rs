@@ -1,11 +1,11 @@
 //! What was written here stays here, whichever way the news of it comes back.
 
 use super::fixture::*;
-use crate::meta::rows::Ino;
+use crate::meta::rows::{Ino, Ticket};
 use tarn_proto::api::{ChildEntry, ChildrenResponse};
 use tarn_proto::change::{Change, Row};
-use tarn_proto::ids::NodeId;
-use tarn_proto::node::{Attrs, NodeKind, NodeState};
+use tarn_proto::ids::{ContentId, NodeId};
+use tarn_proto::node::{Attrs, Content, NodeKind, NodeState};
 use tarn_proto::op::{OpKind, Operation};
 
 const LARGE: usize = 200_000;
@@ -268,4 +268,63 @@ fn an_answer_that_others_overtook_does_not_bring_back_the_own_version() {
     assert_local(&device, ino, b"mine", "before the answer");
     device.tree.settle(&[(ticket, answer)], before, cursor(device.seq)).unwrap();
     assert_eq!(device.lookup(TOP, "f").unwrap().size_bytes, 7, "the newer version shows");
+}
+
+/// A device with two queued writes of one file, of which the first was prepared again after the second.
+fn prepared_again() -> (Device, [(Ticket, Content); 2]) {
+    let mut device = Device::new();
+    let ino = device.written(TOP, "f", b"sent");
+    device.push();
+    device.write(ino, 0, b"one");
+    let first = device.tree.queue(10).unwrap()[0].ticket;
+    device.tree.prepare(first).unwrap().unwrap();
+    device.write(ino, 0, b"two");
+    let second = device.tree.queue(10).unwrap()[1].ticket;
+    device.tree.prepare(second).unwrap().unwrap();
+    let older = device.content_of(&device.read(ino));
+    device.tree.unprepare(first);
+    device.write(ino, 0, b"all");
+    device.tree.prepare(first).unwrap().unwrap();
+    let newer = device.content_of(&device.read(ino));
+    (device, [(first, newer), (second, older)])
+}
+
+fn brought(ops: &[(Ticket, Operation)]) -> Vec<ContentId> {
+    let content = |op: &Operation| match &op.kind {
+        OpKind::Write { content, .. } => content.content_id,
+        other => panic!("{other:?} brings no content"),
+    };
+    ops.iter().map(|(_, op)| content(op)).collect()
+}
+
+#[test]
+fn a_later_operation_never_brings_older_bytes_than_an_earlier_one() {
+    let (device, [(first, newer), (second, older)]) = prepared_again();
+    let frozen = device.tree.freeze(vec![(first, Some(newer.clone())), (second, Some(older))]).unwrap();
+    assert_eq!(brought(&frozen), [newer.content_id; 2]);
+}
+
+#[test]
+fn a_content_that_is_sent_anew_takes_later_operations_along() {
+    let (device, [(first, newer), (second, older)]) = prepared_again();
+    device.tree.freeze(vec![(first, Some(newer.clone())), (second, Some(older))]).unwrap();
+    let newest = device.content_of(b"newest");
+    device.tree.refreeze_with_content(first, newest.clone()).unwrap();
+    let frozen = device.tree.freeze(vec![(first, None), (second, None)]).unwrap();
+    assert_eq!(brought(&frozen), [newest.content_id; 2]);
+}
+
+#[test]
+fn an_answer_that_a_load_overtook_brings_nothing_back() {
+    let mut device = Device::new();
+    device.written(TOP, "f", b"mine");
+    let (ticket, op) = device.freeze().remove(0);
+    let answer = device.apply(&op);
+    // Others removed it, and everything was pulled anew before the answer came.
+    device.seq += 1;
+    device.tree.begin_load().unwrap();
+    device.tree.finish_load(cursor(device.seq)).unwrap();
+    device.tree.settle(&[(ticket, answer)], cursor(0), cursor(1)).unwrap();
+    assert!(device.list(TOP).is_empty());
+    assert_eq!(device.tree.row_faults(10).unwrap().1, []);
 }
