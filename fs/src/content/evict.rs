@@ -169,7 +169,7 @@ impl LocalContent {
         if let (Some(slot), Body::Nothing) = (dropped.slot, &state.body) {
             let present = state.present.clone();
             let verified = std::sync::atomic::AtomicBool::new(false);
-            state.set_home(super::state::Home { slot, present, durable: true, verified });
+            state.set_home(super::state::Home { slot, present, durable: true, failures: 0, verified });
         }
         self.shared.enlist(self.no, &state);
     }

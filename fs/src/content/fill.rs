@@ -117,6 +117,7 @@ impl LocalContent {
 
     /// Puts a small content into a slot of its own.
     fn fill_slab(&self, state: &mut State, offset: u64, data: &[u8]) -> io::Result<()> {
+        let failures = self.shared.slab.failures();
         let slot = self.shared.slab.allocate(state.size_bytes);
         let length = (data.len() as u64).min(state.size_bytes - offset);
         if let Err(e) = self.shared.slab.write(slot, &data[..length as usize], offset) {
@@ -125,8 +126,9 @@ impl LocalContent {
             return Err(e);
         }
         state.present = RangeSet::of(offset..offset + length);
+        let (present, verified) = (state.present.clone(), AtomicBool::new(true));
         state
-            .set_home(Home { slot, present: state.present.clone(), durable: false, verified: AtomicBool::new(true) })
+            .set_home(Home { slot, present, durable: false, failures, verified })
             .map_or(Ok(()), |old| self.shared.slab.free(old))
     }
 

@@ -5,6 +5,7 @@ use super::EXTENT_BYTES;
 use super::slab::Slab;
 use super::state::{Body, State};
 use super::store::Shared;
+use super::synced::Syncs;
 use crate::meta::ranges::RangeSet;
 use crate::meta::rows::{BaseVersion, ContentNo, ContentRow, Ino};
 use bytes::Bytes;
@@ -22,6 +23,7 @@ pub struct LocalContent {
     pub(super) state: RwLock<State>,
     /// One sync at a time.
     pub(super) sync_gate: Mutex<()>,
+    pub(super) syncs: Syncs,
     holds: AtomicU32,
     /// Ranges that somebody is bringing or reading right now.
     guarded: Mutex<Vec<Range<u64>>>,
@@ -89,6 +91,7 @@ impl LocalContent {
             shared,
             state: RwLock::new(state),
             sync_gate: Mutex::new(()),
+            syncs: Syncs::default(),
             holds: AtomicU32::new(0),
             guarded: Mutex::default(),
         }

@@ -40,12 +40,12 @@ impl Contents {
     /// The disk's; nothing may be committed then.
     pub fn materialise(&self, touched: &[ContentNo]) -> io::Result<Materialised> {
         let mut done = Materialised { retired: mem::take(&mut *self.shared.retired.lock()), ..Default::default() };
-        let mut copied = Vec::new();
+        let (mut copied, failures) = (Vec::new(), self.shared.slab.failures());
         let result = touched
             .iter()
             .filter_map(|&no| self.shared.loaded(no))
             .try_for_each(|content| self.materialise_one(content, &mut done, &mut copied))
-            .and_then(|()| if copied.is_empty() { Ok(()) } else { self.shared.slab.sync() });
+            .and_then(|()| if copied.is_empty() { Ok(()) } else { self.shared.slab.sync(failures) });
         if let Err(e) = result {
             self.shared.retired.lock().append(&mut done.retired);
             // Slots that cannot be given back now stay allocated until the next start.
@@ -80,6 +80,11 @@ impl Contents {
         if state.is_removed {
             return Ok(());
         }
+        if matches!(state.body, Body::File(_)) && !state.has_durable_name {
+            // A row in the database is believed, file or no file.
+            self.shared.sync_name(content.no)?;
+            state.has_durable_name = true;
+        }
         match &state.body {
             Body::Memory(bytes) if !bytes.is_empty() => {
                 let slot = self.shared.slab.allocate(state.size_bytes);
@@ -105,7 +110,7 @@ impl Contents {
         let state = &mut *guard;
         // What was fetched while the slot was written is not in it.
         let is_same = state.generation == generation && state.present == present;
-        let home = Home { slot, present, durable: true, verified: AtomicBool::new(true) };
+        let home = Home { slot, present, durable: true, failures: 0, verified: AtomicBool::new(true) };
         if !matches!(state.body, Body::Memory(_)) {
             // It moved on to a backing file or another version, and logged that: this slot is old already.
             self.shared.retired.lock().push(slot);
@@ -153,17 +158,20 @@ impl Contents {
     fn sync_fills(&self, contents: &[Arc<LocalContent>]) -> io::Result<()> {
         let mut slots = Vec::new();
         for content in contents {
-            content.sync()?;
+            content.sync_undoubted()?;
             let state = content.state.read();
             slots.extend(state.home.as_ref().filter(|home| !home.durable).map(|home| (content, home.slot)));
         }
         if slots.is_empty() {
             return Ok(());
         }
-        self.shared.slab.sync()?;
+        let failures = self.shared.slab.failures();
+        self.shared.slab.sync(failures)?;
         for (content, slot) in slots {
+            // One written before a sync that failed is never named by a row: what it has is fetched again.
             if let Some(home) = &mut content.state.write().home
                 && home.slot == slot
+                && home.failures == failures
             {
                 home.durable = true;
             }

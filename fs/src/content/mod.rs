@@ -35,6 +35,7 @@ mod slab;
 mod snapshot;
 mod state;
 mod store;
+mod synced;
 #[cfg(test)]
 mod tests;
 mod upload;

@@ -41,7 +41,7 @@ impl Shared {
                 self.slab.learn(slot);
                 state.take_ranges(row.present, row.dirty);
                 let (present, verified) = (state.present.clone(), AtomicBool::new(false));
-                state.set_home(Home { slot, present, durable: true, verified });
+                state.set_home(Home { slot, present, durable: true, failures: 0, verified });
             }
             ContentPlace::File => self.load_file(no, row, &mut state)?,
         }
@@ -52,11 +52,15 @@ impl Shared {
         let file = match self.disk.open(&self.layout.backing_path(no), OpenMode::Existing) {
             // Clean bytes can be fetched again.
             Err(e) if e.kind() == io::ErrorKind::NotFound && !row.is_dirty => return Ok(()),
+            // Logged when it was made, before its name was synced: nothing was said of any bytes yet.
+            Err(e) if e.kind() == io::ErrorKind::NotFound && row.open_for_writing && row.size_bytes == 0 => {
+                self.make_backing(no, 0)?
+            }
             other => other?,
         };
         let found_bytes = state.found_bytes.map_or_else(|| file.len_bytes(), Ok)?;
         state.found_bytes = Some(found_bytes);
-        state.is_named = true;
+        (state.is_named, state.has_durable_name) = (true, true);
         let was_open = row.open_for_writing;
         state.take_ranges(row.present, row.dirty);
         if was_open {

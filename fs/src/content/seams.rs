@@ -15,25 +15,31 @@ pub trait SmallLog: Send + Sync + Debug {
     /// The log's or the database's; nothing was changed then.
     fn admit(&self) -> io::Result<()>;
     /// Appends written bytes, and returns the record's place in the log: places go up. They survive kill -9
-    /// when this returns.
+    /// once [`Self::flush`] returned.
     ///
     /// # Errors
     /// The log's; nothing was written then.
     fn write(&self, no: ContentNo, offset: u64, data: &[u8]) -> io::Result<u64>;
-    /// Appends a new size.
+    /// Appends a new size, as [`Self::write`].
     ///
     /// # Errors
     /// The log's; nothing was changed then.
-    fn resize(&self, no: ContentNo, size_bytes: u64) -> io::Result<()>;
+    fn resize(&self, no: ContentNo, size_bytes: u64) -> io::Result<u64>;
+    /// Makes records up to this place survive kill -9.
+    ///
+    /// # Errors
+    /// The log's. They have their places all the same, so what they say must be so in memory too: they may become
+    /// durable with later ones.
+    fn flush(&self, place: u64) -> io::Result<()>;
     /// The place up to which recovery will never replay again. May lag behind, never run ahead.
     fn left_behind(&self) -> u64;
     /// Appends the row of a backing file that is about to be written. With `durable` it survives
     /// power loss when this returns: an older row says something about the file that stops being true.
-    /// Without, the record counts as unsynced: recovery stops before it if [`super::Contents::backing_has`]
-    /// says that its bytes did not reach the disk. Returns the record's place.
+    /// Without, it is to be flushed as [`Self::write`], and counts as unsynced: recovery stops before it if
+    /// [`super::Contents::backing_has`] says that its bytes did not reach the disk. Returns the record's place.
     ///
     /// # Errors
-    /// The log's; nothing was changed then.
+    /// The log's; without `durable`, nothing was changed then.
     fn mark_open(&self, no: ContentNo, row: &ContentRow, durable: bool) -> io::Result<u64>;
     /// Says that all of a backing file reached the disk, which is about to be shortened to `size_bytes`: unsynced records
     /// before this one ask for no more of it. Survives power loss when this returns. Returns the record's place.

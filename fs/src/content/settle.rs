@@ -4,7 +4,8 @@ use super::local::LocalContent;
 use super::seams::ContentError;
 use super::state::{Body, FAR, Since, State};
 use super::store::Contents;
-use crate::meta::ranges::RangeSet;
+use super::synced;
+use crate::env::DiskFile;
 use crate::meta::rows::{BaseVersion, ContentNo, ContentRow};
 use std::io;
 use std::mem;
@@ -29,36 +30,61 @@ impl LocalContent {
     /// and for a file that was opened for writing since it was synced.
     ///
     /// # Errors
-    /// The disk's. Clean bytes that were not durable yet then count as lost.
+    /// The disk's, also one that an earlier call was told, until the bytes that it concerns are written again, or are on
+    /// the server. Clean bytes that were not durable yet then count as lost.
     pub fn sync(&self) -> io::Result<()> {
+        self.sync_undoubted()?;
+        if self.state.read().doubtful.is_empty() { Ok(()) } else { Err(synced::lost()) }
+    }
+
+    /// The same, without a word of bytes that an earlier sync should have written and did not.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn sync_undoubted(&self) -> io::Result<()> {
         let _one_at_a_time = self.sync_gate.lock();
-        let (file, is_named) = {
+        let (file, is_named, seen) = {
             let mut state = self.state.write();
             let Body::File(file) = &state.body else { return Ok(()) };
             let file = file.clone();
             state.syncing = mem::take(&mut state.unsynced);
-            (file, state.is_named)
+            (file, state.is_named, state.failures_seen)
         };
-        let name = || if is_named { Ok(()) } else { self.shared.sync_name(self.no) };
-        let synced = file.sync_data().and_then(|()| name());
-        let mut state = self.state.write();
-        let syncing = mem::take(&mut state.syncing);
-        match &synced {
-            Ok(()) => state.is_named = true,
-            Err(_) => self.lose_unsynced(&mut state, &syncing),
+        let synced = self.syncs.sync(file.as_ref(), seen);
+        {
+            let mut state = self.state.write();
+            if synced.is_err() {
+                self.lose_unsynced(&mut state);
+            }
+            state.syncing.clear();
+        }
+        synced?;
+        if !is_named {
+            self.shared.sync_name(self.no)?;
+            let mut state = self.state.write();
+            (state.is_named, state.has_durable_name) = (true, true);
+        }
+        Ok(())
+    }
+
+    /// Makes durable what was written to the backing file, with the state locked.
+    pub(super) fn sync_locked(&self, file: &dyn DiskFile, state: &mut State) -> io::Result<()> {
+        let synced = self.syncs.sync(file, state.failures_seen);
+        if synced.is_err() {
+            self.lose_unsynced(state);
         }
         synced
     }
 
-    fn lose_unsynced(&self, state: &mut State, lost: &RangeSet) {
+    /// A sync failed: of all that was written before, nobody knows what the disk has.
+    fn lose_unsynced(&self, state: &mut State) {
         let before = state.charge();
-        for range in lost.iter() {
+        state.failures_seen = self.syncs.failures();
+        for range in mem::take(&mut state.unsynced).iter().chain(mem::take(&mut state.syncing).iter()) {
             for clean in state.dirty.gaps(range.clone()) {
                 state.present.remove(clean);
             }
-            for dirty in state.dirty.within(range) {
-                state.unsynced.insert(dirty);
-            }
+            state.dirty.within(range).into_iter().for_each(|dirty| state.doubtful.insert(dirty));
         }
         self.shared.budget.recount(before, state.charge());
     }
@@ -79,8 +105,12 @@ impl LocalContent {
         if let Body::File(file) = &state.body
             && !self.is_settled(&state)
         {
-            file.sync_data()?;
+            let file = file.clone();
+            self.sync_locked(file.as_ref(), &mut state)?;
             state.unsynced.clear();
+            if !state.doubtful.is_empty() {
+                return Err(synced::lost());
+            }
         }
         state.open_for_writing &= state.exposed.is_some();
         Ok(state.row())
@@ -88,7 +118,7 @@ impl LocalContent {
 
     fn is_settled(&self, state: &State) -> bool {
         !matches!(state.body, Body::File(_))
-            || (state.is_named && state.unsynced.is_empty() && state.syncing.is_empty())
+            || (state.is_named && [&state.unsynced, &state.syncing, &state.doubtful].iter().all(|set| set.is_empty()))
     }
 
     /// The server has what the snapshot of this generation was: what was not written since is clean now,
@@ -100,7 +130,7 @@ impl LocalContent {
     /// # Errors
     /// The disk's or the log's; it can be called again.
     pub fn acknowledged(&self, generation: Option<u64>, new_base: BaseVersion) -> io::Result<Acknowledged> {
-        self.sync()?;
+        self.sync_undoubted()?;
         let mut guard = self.state.write();
         let state = &mut *guard;
         let before = state.charge();
@@ -115,6 +145,7 @@ impl LocalContent {
             state.dirty = since.map(|since| since.written).unwrap_or_default();
             state.dirty.remove(size_bytes..FAR);
         }
+        state.drop_doubtful_clean();
         if !state.is_dirty && self.is_settled(state) {
             // The next write marks it again.
             state.open_for_writing = state.exposed.is_some();
@@ -160,6 +191,14 @@ impl State {
         self.note_marked();
         for gap in before.gaps(0..FAR) {
             self.marked.remove(gap);
+        }
+    }
+
+    /// What the disk may not have and the server has is fetched again.
+    fn drop_doubtful_clean(&mut self) {
+        for range in mem::take(&mut self.doubtful).iter() {
+            self.dirty.gaps(range.clone()).into_iter().for_each(|clean| self.present.remove(clean));
+            self.dirty.within(range).into_iter().for_each(|dirty| self.doubtful.insert(dirty));
         }
     }
 

@@ -5,6 +5,7 @@
 //! handed over, slots are only appended.
 
 use super::BLOCK_BYTES;
+use super::synced::Syncs;
 use crate::env::DiskFile;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +31,7 @@ impl Slot {
 #[derive(Debug)]
 pub(super) struct Slab {
     file: Arc<dyn DiskFile>,
+    syncs: Syncs,
     map: Mutex<Map>,
 }
 
@@ -93,7 +95,8 @@ impl Slab {
     pub(super) fn new(file: Arc<dyn DiskFile>) -> io::Result<Self> {
         let end = file.len_bytes()?.next_multiple_of(BLOCK_BYTES);
         let learning = (end > 0).then(|| Learning { appended_from: end, ..Learning::default() });
-        Ok(Self { file, map: Mutex::new(Map { free: FreeRuns::default(), end, learning }) })
+        let map = Mutex::new(Map { free: FreeRuns::default(), end, learning });
+        Ok(Self { file, syncs: Syncs::default(), map })
     }
 
     /// Bytes of the slot for a content of this size.
@@ -175,8 +178,14 @@ impl Slab {
         self.file.write_at(data, slot.offset + at)
     }
 
-    pub(super) fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+    /// Syncs that failed so far; asked before a slot is written.
+    pub(super) fn failures(&self) -> u64 {
+        self.syncs.failures()
+    }
+
+    /// Makes slots durable that were written since so many syncs had failed.
+    pub(super) fn sync(&self, seen: u64) -> io::Result<()> {
+        self.syncs.sync(self.file.as_ref(), seen)
     }
 
     pub(super) fn allocated_bytes(&self) -> io::Result<u64> {

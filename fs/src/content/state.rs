@@ -36,6 +36,8 @@ pub(super) struct Home {
     pub(super) present: RangeSet,
     /// Whether the slot was synced.
     pub(super) durable: bool,
+    /// Syncs of the slab that had failed before it was written.
+    pub(super) failures: u64,
     /// Whether its bytes were compared with the base's id since they were found on the disk.
     pub(super) verified: AtomicBool,
 }
@@ -65,6 +67,11 @@ pub(super) struct State {
     /// Present bytes of the backing file that were not synced yet, and those being synced right now.
     pub(super) unsynced: RangeSet,
     pub(super) syncing: RangeSet,
+    /// Dirty bytes that a sync which failed should have written. The kernel counts them as written and may let go of
+    /// them, so no later sync makes them durable: only writing them again does, or the server's having them.
+    pub(super) doubtful: RangeSet,
+    /// Failed syncs of the backing file that are accounted for.
+    pub(super) failures_seen: u64,
     /// What recovery would count as there by the rows that it has; other writes to a file with a base are logged.
     pub(super) marked: RangeSet,
     /// Bytes that recovery may take from the log. Replay may start before the state that a row speaks of, so
@@ -72,6 +79,8 @@ pub(super) struct State {
     pub(super) logged: RangeSet,
     /// The place of the last of these records.
     pub(super) logged_upto: u64,
+    /// The place of the last record that a change made and that may not have reached the kernel yet.
+    pub(super) unflushed: Option<u64>,
     /// The place in the log of the last row that says more than the database may say yet.
     pub(super) noted_upto: u64,
     /// How long the backing file must be for recovery to go on beyond an unsynced record, and that record's place.
@@ -81,8 +90,10 @@ pub(super) struct State {
     pub(super) exposed: Option<Exposed>,
     /// While replaying: how long the backing file was when it was found.
     pub(super) found_bytes: Option<u64>,
-    /// Whether the backing file's name was synced.
+    /// Whether the backing file's name was synced after its bytes.
     pub(super) is_named: bool,
+    /// Whether the backing file's name was synced.
+    pub(super) has_durable_name: bool,
     /// Counts changes.
     pub(super) generation: u64,
     pub(super) freezes: Vec<Weak<Freeze>>,
@@ -138,15 +149,19 @@ impl State {
             is_dirty: false,
             unsynced: RangeSet::new(),
             syncing: RangeSet::new(),
+            doubtful: RangeSet::new(),
+            failures_seen: 0,
             marked: RangeSet::new(),
             logged: RangeSet::new(),
             logged_upto: 0,
+            unflushed: None,
             noted_upto: 0,
             asked: None,
             open_for_writing: false,
             exposed: None,
             found_bytes: None,
             is_named: false,
+            has_durable_name: false,
             generation: 0,
             freezes: Vec::new(),
             since: Vec::new(),
@@ -250,7 +265,8 @@ impl State {
         if size_bytes > old {
             return self.note_written(old..size_bytes);
         }
-        for set in [&mut self.present, &mut self.dirty, &mut self.unsynced, &mut self.syncing] {
+        let Self { present, dirty, unsynced, syncing, doubtful, .. } = self;
+        for set in [present, dirty, unsynced, syncing, doubtful] {
             set.remove(size_bytes..FAR);
         }
     }
@@ -259,6 +275,7 @@ impl State {
     pub(super) fn note_logged(&mut self, range: Range<u64>, place: u64) {
         self.logged.insert(range);
         self.logged_upto = self.logged_upto.max(place);
+        self.unflushed = self.unflushed.max(Some(place));
     }
 
     /// Notes that an unsynced record asks for this length of the backing file.

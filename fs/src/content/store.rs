@@ -311,6 +311,14 @@ impl Contents {
         Usage { bytes: budget.used_bytes(), extra_bytes: budget.extra_bytes(), limit_bytes: budget.limit_bytes() }
     }
 
+    /// Contents with bytes that the local disk did not take when it was asked to make them durable.
+    pub fn doubtful_count(&self) -> usize {
+        let contents = self.shared.all_loaded();
+        let is_doubtful =
+            |content: &&Arc<LocalContent>| content.state.try_read().is_some_and(|state| !state.doubtful.is_empty());
+        contents.iter().filter(is_doubtful).count()
+    }
+
     /// Says how many bytes log and database have allocated; they count against the budget.
     pub fn set_extra_bytes(&self, bytes: u64) {
         self.shared.budget.set_extra(bytes);

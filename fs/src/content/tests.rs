@@ -8,4 +8,5 @@ mod check;
 mod model;
 mod planning;
 mod single;
+mod sync_failures;
 mod world;

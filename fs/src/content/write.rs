@@ -175,6 +175,7 @@ impl LocalContent {
         let was_file = matches!(state.body, Body::File(_));
         let size_bytes = resulting(state);
         let result = self.prepare(state, size_bytes).and_then(|()| apply(self, state));
+        let result = result.and_then(|()| self.flush_log(state));
         self.shared.budget.recount(before, state.charge());
         let is_file = matches!(state.body, Body::File(_));
         result.map(|()| WriteEffect {
@@ -182,6 +183,12 @@ impl LocalContent {
             became_dirty: state.is_dirty && !was_dirty,
             place_changed: is_file != was_file,
         })
+    }
+
+    /// What the change at hand logged survives kill -9 from here on. If not, it is there in memory all the same: its record
+    /// has its place, and may become durable with later ones.
+    fn flush_log(&self, state: &mut State) -> Result<(), ContentError> {
+        Ok(state.unflushed.take().map_or(Ok(()), |place| self.shared.log()?.flush(place))?)
     }
 
     /// Brings the content into the form in which a change to this size can be made.
@@ -238,7 +245,7 @@ impl LocalContent {
         let old_home = state.home.take();
         let old_body = std::mem::replace(&mut state.body, Body::File(file));
         state.unsynced.clear();
-        state.is_named = state.size_bytes > 0;
+        (state.is_named, state.has_durable_name) = (state.size_bytes > 0, state.size_bytes > 0);
         state.open_for_writing = false;
         if let Err(e) = self.mark_open(state, false) {
             state.home = old_home;
@@ -278,7 +285,10 @@ impl LocalContent {
         let mut row = state.row();
         row.is_dirty = true;
         match self.shared.log()?.mark_open(self.no, &row, durable) {
-            Ok(place) if !durable => state.ask(row.size_bytes, place),
+            Ok(place) if !durable => {
+                state.ask(row.size_bytes, place);
+                state.unflushed = state.unflushed.max(Some(place));
+            }
             Ok(_) => {}
             Err(e) => {
                 state.open_for_writing = false;
@@ -305,7 +315,7 @@ impl LocalContent {
     }
 
     fn resize_memory(&self, state: &mut State, size_bytes: u64) -> Result<(), ContentError> {
-        self.shared.log()?.resize(self.no, size_bytes)?;
+        state.unflushed = Some(self.shared.log()?.resize(self.no, size_bytes)?);
         match &mut state.body {
             Body::Memory(bytes) => bytes.resize(size_bytes as usize, 0),
             body => *body = Body::Memory(vec![0; size_bytes as usize]),
@@ -333,20 +343,22 @@ impl LocalContent {
         for part in state.present.within(range.clone()) {
             state.note_written(part);
         }
-        file.write_at(data, offset).map_err(|e| {
+        if let Err(e) = file.write_at(data, offset) {
             if range.end > state.size_bytes {
                 // The write's own error is the one to tell.
                 let _ = file.set_len(state.size_bytes);
             }
-            e.into()
-        })
+            return Err(e.into());
+        }
+        state.doubtful.remove(range);
+        Ok(())
     }
 
     fn resize_file(&self, file: &Arc<dyn DiskFile>, state: &mut State, size_bytes: u64) -> Result<(), ContentError> {
         let is_shorter = size_bytes < state.size_bytes;
         if !is_shorter && !state.is_named {
             // `backing_has` goes by the file's end, which must not overtake the bytes before it.
-            file.sync_data()?;
+            self.sync_locked(file.as_ref(), state)?;
         }
         self.ask_less(file.as_ref(), state, size_bytes)?;
         file.set_len(size_bytes)?;
@@ -355,13 +367,17 @@ impl LocalContent {
         }
         // Recovery takes everything behind the smallest logged size for written here, so the old bytes
         // must be gone from the disk before the log says so.
-        let logged = if is_shorter && state.base.is_some() { file.sync_data() } else { Ok(()) }
+        let must_sync = is_shorter && state.base.is_some();
+        let logged = if must_sync { self.sync_locked(file.as_ref(), state) } else { Ok(()) }
             .and_then(|()| self.shared.log()?.resize(self.no, size_bytes));
-        match logged {
-            Ok(()) => state.marked.insert(size_bytes..FAR),
+        match &logged {
+            Ok(place) => {
+                state.unflushed = Some(*place);
+                state.marked.insert(size_bytes..FAR);
+            }
             Err(_) => state.note_resized(size_bytes),
         }
-        Ok(logged?)
+        Ok(logged.map(drop)?)
     }
 
     /// Before a backing file gets shorter: recovery, which goes by its length where it was not synced when it was marked,
@@ -369,7 +385,7 @@ impl LocalContent {
     pub(super) fn ask_less(&self, file: &dyn DiskFile, state: &mut State, size_bytes: u64) -> io::Result<()> {
         let is_asked = |(asked, place): (u64, u64)| size_bytes < asked && place > self.shared.ask_left_behind();
         if state.asked.is_some_and(is_asked) {
-            file.sync_data()?;
+            self.sync_locked(file, state)?;
             self.shared.sync_name(self.no)?;
             state.asked = Some((size_bytes, self.shared.log()?.ask_less(self.no, size_bytes)?));
         }
@@ -384,9 +400,10 @@ impl LocalContent {
             state.note_written(part);
         }
         zero_in(file.as_ref(), range.clone())?;
+        state.doubtful.remove(range.clone());
         if !state.marked.covers(range.clone()) {
             // Too many zeros to log: once they are on the disk, a new row says that they are there.
-            file.sync_data()?;
+            self.sync_locked(file.as_ref(), state)?;
             state.note_written(range.clone());
             state.unsynced.remove(range);
             self.shared.log()?.mark_open(self.no, &state.row(), true)?;

@@ -1,7 +1,8 @@
 //! Owns a disk in memory that can be cut off: for tests and the simulation, never for people's data.
 //!
 //! It is stricter than real ones. Written bytes are durable only after `sync_data`, names only after
-//! `sync_dir`; a power cut keeps any subset of what was not synced, sector by sector. The n-th change
+//! `sync_dir`; a power cut keeps any subset of what was not synced, sector by sector. What a sync that failed
+//! should have written is read back as if nothing had happened, and no later sync writes it. The n-th change
 //! can be made to fail or to be the last.
 
 use super::{Disk, DiskFile, OpenMode};
@@ -22,6 +23,8 @@ pub enum Fault {
     Off,
     /// This one change fails with this error; a write may have been done in part.
     Error(io::ErrorKind),
+    /// This change and all later ones fail so, until [`CrashDisk::mend`]: the disk has become read-only.
+    Stuck(io::ErrorKind),
 }
 
 /// A disk in memory; clones share it.
@@ -89,6 +92,11 @@ impl CrashDisk {
     pub fn fail_after(&self, skip_count: u64, fault: Fault) {
         let mut state = self.0.lock();
         state.fault = Some((state.change_count + skip_count, fault));
+    }
+
+    /// Nothing fails any more.
+    pub fn mend(&self) {
+        self.0.lock().fault = None;
     }
 
     /// Bounds the allocated bytes of all files together.
@@ -205,6 +213,7 @@ impl State {
                 Err(io::Error::other("the power went off"))
             }
             Some((when, Fault::Error(kind))) if at == when => Err(kind.into()),
+            Some((when, Fault::Stuck(kind))) if at >= when => Err(kind.into()),
             _ => Ok(()),
         }
     }
@@ -332,11 +341,19 @@ impl DiskFile for CrashFile {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.disk.0.lock();
-        state.change()?;
+        let outcome = state.change();
+        if state.is_off {
+            return outcome;
+        }
+        // Failed or not, to the kernel these are written now. Sizes are in the file system's own journal.
+        let FileState { durable, unsynced, .. } = &mut state.files[self.file];
+        let edits = std::mem::take(unsynced);
+        if outcome.is_err() {
+            unsynced.extend(edits.into_iter().filter(|edit| matches!(edit, Edit::Len(_))));
+            return outcome;
+        }
+        edits.iter().for_each(|edit| edit.apply(durable));
         state.sync_count += 1;
-        let file = &mut state.files[self.file];
-        file.durable = file.bytes.clone();
-        file.unsynced.clear();
         Ok(())
     }
 

@@ -32,7 +32,11 @@ impl SmallLog for Forgetful {
         0
     }
 
-    fn resize(&self, _: ContentNo, _: u64) -> io::Result<()> {
+    fn resize(&self, _: ContentNo, _: u64) -> io::Result<u64> {
+        Ok(0)
+    }
+
+    fn flush(&self, _: u64) -> io::Result<()> {
         Ok(())
     }
 

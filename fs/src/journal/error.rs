@@ -16,8 +16,13 @@ pub enum JournalError {
     Meta(#[from] MetaError),
     /// The database cannot be written now and memory holds all it may; nothing was taken. The
     /// materialiser goes on trying.
-    #[error("the local database cannot be written: {0}")]
-    Stalled(String),
+    #[error("the local database cannot be written: {detail}")]
+    Stalled {
+        /// For people.
+        detail: String,
+        /// Whether space is all that it lacks.
+        is_full: bool,
+    },
     /// A sound record that makes no sense: a newer Tarn wrote it.
     #[error("record {lsn} of the local log cannot be read ({detail}): was it written by a newer Tarn?")]
     Record {
@@ -46,7 +51,8 @@ impl JournalError {
     /// Whether there is no space left (ENOSPC), rather than something broken (EIO).
     pub fn is_full(&self) -> bool {
         match self {
-            Self::Log(LogError::Full) | Self::Meta(MetaError::Full) | Self::Stalled(_) => true,
+            Self::Log(LogError::Full) | Self::Meta(MetaError::Full) => true,
+            Self::Stalled { is_full, .. } => *is_full,
             Self::Content(e) => matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded),
             _ => false,
         }
@@ -64,5 +70,7 @@ pub enum Health {
         tries: u32,
         /// For people.
         detail: String,
+        /// Whether space is all that it lacks.
+        is_full: bool,
     },
 }

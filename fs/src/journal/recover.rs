@@ -90,6 +90,7 @@ impl Prepared {
             stopped,
         };
         let next = materialiser.applied.next();
+        // All that it holds is in the database by now.
         let log = self.scan.start(next)?;
         log.truncate_before(next)?;
         let journal = Journal::start(self.env, self.options, log, materialiser, self.readers)?;

@@ -45,7 +45,7 @@ impl Shared {
             let detail = "the materialiser panicked; the log keeps what it did not write".to_owned();
             tracing::error!("{detail}");
             let mut queue = self.queue.lock();
-            self.health.send_replace(Health::Failing { tries: u32::MAX, detail });
+            self.health.send_replace(Health::Failing { tries: u32::MAX, detail, is_full: false });
             queue.is_dead = true;
             self.progress.notify_all();
         }
@@ -137,8 +137,8 @@ impl Shared {
             queue.jobs.push_front(pending);
         }
         self.health.send_modify(|health| {
-            let tries = if let Health::Failing { tries, .. } = health { *tries + 1 } else { 1 };
-            *health = Health::Failing { tries, detail: error.to_string() };
+            let tries = if let Health::Failing { tries, .. } = health { tries.saturating_add(1) } else { 1 };
+            *health = Health::Failing { tries, detail: error.to_string(), is_full: error.is_full() };
         });
         tracing::warn!(%error, "the local database cannot be written; trying again");
         drop(queue);
@@ -148,7 +148,9 @@ impl Shared {
     pub(super) fn stalled(&self) -> Result<(), JournalError> {
         match &*self.health.borrow() {
             Health::Good => Ok(()),
-            Health::Failing { detail, .. } => Err(JournalError::Stalled(detail.clone())),
+            Health::Failing { detail, is_full, .. } => {
+                Err(JournalError::Stalled { detail: detail.clone(), is_full: *is_full })
+            }
         }
     }
 }

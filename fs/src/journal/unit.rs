@@ -216,6 +216,26 @@ impl Journal {
         self.shared.health.borrow().clone()
     }
 
+    /// Why nothing is taken, or nothing is brought into the database, and what to do; `None` if all is well.
+    pub fn trouble(&self) -> Option<String> {
+        if let Some(error) = self.shared.log.failure() {
+            return Some(format!(
+                "the local disk failed ({error}) and nothing more is written to it; all that succeeded is kept: \
+                 see to the disk, then `tarn unmount --now` and mount again"
+            ));
+        }
+        match self.health() {
+            Health::Good => None,
+            Health::Failing { detail, is_full: true, .. } => {
+                Some(format!("{detail}: free some on the local disk, and work goes on by itself"))
+            }
+            Health::Failing { detail, .. } => Some(format!(
+                "the local database cannot be written now ({detail}): see to the local disk; if that is not all, \
+                 `tarn unmount --now` and mount again"
+            )),
+        }
+    }
+
     /// Tells of changes of health.
     pub fn watch_health(&self) -> watch::Receiver<Health> {
         self.shared.health.subscribe()
@@ -303,7 +323,8 @@ impl Journal {
         }
         if queue.bytes > self.shared.options.pending_bytes_max.saturating_mul(OVERSHOOT_MAX) {
             self.shared.stalled()?;
-            return Err(JournalError::Stalled("too much is waiting to be written".to_owned()));
+            let detail = "too much is waiting to be written".to_owned();
+            return Err(JournalError::Stalled { detail, is_full: true });
         }
         Ok(queue)
     }

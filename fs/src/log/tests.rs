@@ -306,6 +306,19 @@ fn a_full_disk_refuses_an_append_whole_and_recovers() {
 }
 
 #[test]
+fn a_log_starts_on_a_full_disk_in_the_place_of_an_old_segment() {
+    let disk = CrashDisk::new();
+    let log = open(&disk, 1).unwrap();
+    log.sync(log.append(b"old").unwrap()).unwrap();
+    drop(log);
+    disk.set_space_bytes(Some(0));
+    let log = open(&disk, 2).unwrap();
+    log.sync(log.append(b"new").unwrap()).unwrap();
+    drop(log);
+    assert_eq!(replay(&disk.power_cut(|| false), 2).0, [b"new".to_vec()]);
+}
+
+#[test]
 fn a_rotation_refused_for_space_at_any_change_loses_nothing() {
     for at in 0..8 {
         let disk = CrashDisk::new();

@@ -69,7 +69,8 @@ pub struct Log {
 
 impl LogScan {
     /// Starts appending; the first record will be `next`. Records of the old log from `next` on are
-    /// void for ever, those before stay until they are truncated.
+    /// void for ever, those before stay until they are truncated. On a full disk the
+    /// oldest of them give up their place: whoever starts has what they say elsewhere by now.
     ///
     /// # Errors
     /// `Full`, or what the file system says; the old log is then as it was.
@@ -87,7 +88,13 @@ impl LogScan {
             file_number_max: self.file_number_max,
         };
         let limit = self.options.segment_bytes;
-        let segment = new_segment(&self.env, &self.dir, limit, &mut io, next.0)?;
+        let segment = match new_segment(&self.env, &self.dir, limit, &mut io, next.0) {
+            Err(LogError::Full) if let Some(old) = io.segments.pop_front() => {
+                io.spares.push(Spare { path: old.path, file: old.file });
+                new_segment(&self.env, &self.dir, limit, &mut io, next.0)
+            }
+            made => made,
+        }?;
         write_header(&self.env, &self.dir, &segment)?;
         let salt = segment.salt;
         let tail = Tail { next: next.0, offset: HEADER_BYTES, limit, salt, pending: Vec::new(), is_blocked: false };
@@ -231,6 +238,11 @@ impl Log {
         let io = self.io.lock();
         let files = io.segments.iter().map(|segment| &segment.file).chain(io.spares.iter().map(|spare| &spare.file));
         files.map(|file| file.len_bytes().unwrap_or(self.options.segment_bytes)).sum()
+    }
+
+    /// Why it takes nothing more, if that is so.
+    pub fn failure(&self) -> Option<Arc<io::Error>> {
+        self.poison.get().cloned()
     }
 
     fn check(&self) -> Result<(), LogError> {

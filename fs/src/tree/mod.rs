@@ -110,12 +110,11 @@ impl Tree {
             let result = session.settle_kept_dirs(before.1, result);
             (result, before, (session.core.journal.last(), session.state.queue.generation))
         });
-        if before.0 != after.0 {
-            self.core.journal.flush(after.0)?;
-        }
+        let flushed = if before.0 == after.0 { Ok(()) } else { self.core.journal.flush(after.0) };
         if before.1 != after.1 {
             self.poke();
         }
+        flushed?;
         result
     }
 

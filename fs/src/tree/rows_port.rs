@@ -3,6 +3,7 @@
 
 use crate::content::{ContentRows, SmallLog};
 use crate::journal::{Journal, JournalError};
+use crate::log::Lsn;
 use crate::meta::Readers;
 use crate::meta::rows::{ContentNo, ContentRow, RowChange};
 use std::io;
@@ -33,15 +34,15 @@ impl SmallLog for ContentPort {
     }
 
     fn write(&self, no: ContentNo, offset: u64, data: &[u8]) -> io::Result<u64> {
-        let journal = self.journal()?;
-        let lsn = journal.write_small(no, offset, data).map_err(io_error)?;
-        journal.flush(lsn).map_err(io_error)?;
-        Ok(lsn.0)
+        Ok(self.journal()?.write_small(no, offset, data).map_err(io_error)?.0)
     }
 
-    fn resize(&self, no: ContentNo, size_bytes: u64) -> io::Result<()> {
-        let journal = self.journal()?;
-        journal.resize_small(no, size_bytes).and_then(|lsn| journal.flush(lsn)).map_err(io_error)
+    fn resize(&self, no: ContentNo, size_bytes: u64) -> io::Result<u64> {
+        Ok(self.journal()?.resize_small(no, size_bytes).map_err(io_error)?.0)
+    }
+
+    fn flush(&self, place: u64) -> io::Result<()> {
+        self.journal()?.flush(Lsn(place)).map_err(io_error)
     }
 
     fn left_behind(&self) -> u64 {
@@ -50,9 +51,12 @@ impl SmallLog for ContentPort {
 
     fn mark_open(&self, no: ContentNo, row: &ContentRow, durable: bool) -> io::Result<u64> {
         let journal = self.journal()?;
-        let unsynced = if durable { Vec::new() } else { vec![(no, row.size_bytes)] };
+        // Of an empty file nothing is asked, not even that its name reached the disk.
+        let unsynced = if durable || row.size_bytes == 0 { Vec::new() } else { vec![(no, row.size_bytes)] };
         let lsn = journal.commit(vec![RowChange::Content(no, Some(row.clone()))], unsynced).map_err(io_error)?;
-        if durable { journal.sync(lsn) } else { journal.flush(lsn) }.map_err(io_error)?;
+        if durable {
+            journal.sync(lsn).map_err(io_error)?;
+        }
         Ok(lsn.0)
     }
 

@@ -415,7 +415,7 @@ impl Tree {
             Ok(session.local_content(ino)?.map(|content| (ino, prepared, content)))
         };
         let Some((_, _, content)) = self.look(content_of)? else { return Ok(false) };
-        content.sync()?;
+        content.sync_undoubted()?;
         self.core.contents.make_room(content.dirty_bytes())?;
         self.edit(|session| {
             let Some((ino, prepared, content)) = content_of(session)? else { return Ok(false) };
@@ -435,7 +435,7 @@ impl Tree {
         })?;
         let dirty_bytes: u64 = contents.iter().map(|content| content.dirty_bytes()).sum();
         for content in &contents {
-            content.sync()?;
+            content.sync_undoubted()?;
         }
         Ok(self.core.contents.make_room(dirty_bytes)?)
     }

@@ -6,6 +6,7 @@ mod conflicts;
 mod crash;
 mod depends;
 mod edits;
+mod faults;
 mod fixture;
 mod late;
 mod mass_delete;

@@ -1,4 +1,4 @@
-//! Owns a store on a real disk with a journal that is stricter than the real one: it materialises any
+//! Owns a store on a disk, real unless said otherwise, with a journal that is stricter than the real one: it materialises any
 //! prefix of its log, and replays from there.
 
 use crate::content::{ContentRows, Contents, Options, SmallLog};
@@ -60,8 +60,12 @@ impl SmallLog for Journal {
         self.state.lock().applied as u64
     }
 
-    fn resize(&self, no: ContentNo, size_bytes: u64) -> io::Result<()> {
+    fn resize(&self, no: ContentNo, size_bytes: u64) -> io::Result<u64> {
         self.push(Record::Resize(no, size_bytes));
+        Ok(self.state.lock().log.len() as u64)
+    }
+
+    fn flush(&self, _place: u64) -> io::Result<()> {
         Ok(())
     }
 
@@ -136,6 +140,7 @@ impl Journal {
 
 pub struct World {
     pub dir: tempfile::TempDir,
+    disk: Arc<dyn Disk>,
     pub journal: Arc<Journal>,
     pub contents: Arc<Contents>,
     pub options: Options,
@@ -143,17 +148,21 @@ pub struct World {
 
 impl World {
     pub fn new(budget_bytes: u64) -> Self {
+        Self::on(Arc::new(RealDisk), budget_bytes)
+    }
+
+    pub fn on(disk: Arc<dyn Disk>, budget_bytes: u64) -> Self {
         let options = Options { budget_bytes, floor_bytes: 0, ..Options::default() };
         let dir = tempfile::tempdir().unwrap();
         let journal = Arc::new(Journal::default());
         journal.set_share(100);
-        let contents = open(&dir, &journal, &options);
-        Self { dir, journal, contents, options }
+        let contents = open(&disk, &dir, &journal, &options);
+        Self { dir, disk, journal, contents, options }
     }
 
     /// Ends the store as kill -9 would, and starts another from database and log.
     pub fn kill(&mut self) {
-        self.contents = open(&self.dir, &self.journal, &self.options);
+        self.contents = open(&self.disk, &self.dir, &self.journal, &self.options);
         let (rows, log) = {
             let state = self.journal.state.lock();
             (state.rows.clone(), state.log[state.applied..].to_vec())
@@ -170,6 +179,13 @@ impl World {
         self.journal.materialise(&[]).unwrap();
         self.contents.inventory(rows.iter().map(|(&no, row)| (no, row)));
         self.contents.inventory_done().unwrap();
+    }
+
+    /// The same after a power cut that left this disk behind: the log and the database survive it whole.
+    pub fn cut(mut self, disk: Arc<dyn Disk>) -> Self {
+        self.disk = disk;
+        self.kill();
+        self
     }
 
     /// A new content, with its row logged.
@@ -204,8 +220,8 @@ impl World {
     }
 }
 
-fn open(dir: &tempfile::TempDir, journal: &Arc<Journal>, options: &Options) -> Arc<Contents> {
-    let contents = Contents::open(Arc::new(RealDisk), dir.path(), options.clone()).unwrap();
+fn open(disk: &Arc<dyn Disk>, dir: &tempfile::TempDir, journal: &Arc<Journal>, options: &Options) -> Arc<Contents> {
+    let contents = Contents::open(Arc::clone(disk), dir.path(), options.clone()).unwrap();
     contents.attach(journal.clone(), journal.clone());
     *journal.contents.lock() = Arc::downgrade(&contents);
     contents

@@ -46,10 +46,14 @@ fn assemble(dir: &std::path::Path) -> (Arc<Tree>, Arc<Journal>, StateLock) {
     assemble_with(dir, JournalOptions::default())
 }
 
+pub fn identity() -> Identity {
+    Identity { device: ME, device_name: "laptop".to_owned(), space: SPACE }
+}
+
 fn assemble_with(dir: &std::path::Path, options: JournalOptions) -> (Arc<Tree>, Arc<Journal>, StateLock) {
     let env = Env::real();
     let lock = StateLock::acquire(&env, dir, Duration::from_secs(5)).unwrap();
-    let identity = Identity { device: ME, device_name: "laptop".to_owned(), space: SPACE };
+    let identity = identity();
     let opened = Tree::assemble(&env, dir, options, Options::default(), identity).unwrap();
     opened.tree.take_inventory().unwrap();
     (opened.tree, opened.journal, lock)
@@ -312,7 +316,7 @@ fn keep_entries(rows: &[Row]) {
 }
 
 /// The rows that an operation changes on a server on which nothing else happens.
-fn applied_rows(op: &Operation) -> Vec<Row> {
+pub fn applied_rows(op: &Operation) -> Vec<Row> {
     NODES.with_borrow_mut(|nodes| match &op.kind {
         OpKind::Create { node, place, kind, attrs, content } => {
             let vector = VersionVector::default().with(ME, op.counter);
