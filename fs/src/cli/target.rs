@@ -29,7 +29,7 @@ impl Mounted {
     /// The same; a daemon that says nothing until the time is over has not finished in time.
     pub async fn connect_within(context: &Context, timeout: Option<Duration>) -> Result<Self> {
         let Some(marker) = Marker::load(&context.env, &context.home) else {
-            bail!("nothing is mounted for {}: run `tarn mount DIR`", context.home.dir().display());
+            return Self::connect_unmarked(context).await;
         };
         let last = &marker.mount;
         let client = Client::connect_within(&marker.socket.to_path(), timeout.unwrap_or(GREETING_TIMEOUT)).await;
@@ -40,6 +40,15 @@ impl Mounted {
             (ClientError::Silent, None) => anyhow!("the daemon of {last} (pid {}) does not answer", marker.pid),
             (error, timeout) => late(error, timeout),
         })?;
+        let mount = client.hello().mount.to_path();
+        Ok(Self { client, mount })
+    }
+
+    /// The daemon may serve though the disk of its home cannot be read any more.
+    async fn connect_unmarked(context: &Context) -> Result<Self> {
+        let Ok(client) = Client::connect(context.home.socket()).await else {
+            bail!("nothing is mounted for {}: run `tarn mount DIR`", context.home.dir().display());
+        };
         let mount = client.hello().mount.to_path();
         Ok(Self { client, mount })
     }

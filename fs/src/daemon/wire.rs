@@ -16,12 +16,13 @@ use crate::hydrate::{HydrateOptions, Hydrator};
 use crate::journal::JournalOptions;
 use crate::remote::{HttpRemote, Remote, ServerAddress};
 use crate::sync::{self, SyncHandle, TreeBridge};
-use crate::tree::{Identity, Notifier, Opened, Tree};
+use crate::tree::{Identity, Notifier, OpenError, Opened, Tree};
 use crate::vfs::{LiveTree, Options, Ports, Vfs};
 use anyhow::{Context, Result};
 use async_trait::async_trait;
 use parking_lot::RwLock;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tarn_proto::chunk::ContentKey;
@@ -83,12 +84,23 @@ async fn open_state(ground: &Ground) -> Result<Opened> {
     };
     let hold = ground.options.hold_deletes.limits();
     let opened = spawn_blocking(move || {
-        let opened = Tree::assemble(&env, &dir, JournalOptions::for_budget(budget_bytes), contents, identity)?;
+        let opened = Tree::assemble(&env, &dir, JournalOptions::for_budget(budget_bytes), contents, identity);
+        let opened = opened.map_err(|error| advised(error, &dir))?;
         opened.tree.set_delete_limits(hold)?;
         housekeeping::count_extra(&env, &opened.contents, &opened.journal, &dir)?;
         Ok::<_, anyhow::Error>(opened)
     });
     opened.await?
+}
+
+/// A full disk is something that a person can do something about.
+fn advised(error: OpenError, dir: &Path) -> anyhow::Error {
+    if !error.is_full() {
+        return error.into();
+    }
+    let advice =
+        format!("free some space on the disk of {}, then mount again: nothing is lost meanwhile", dir.display());
+    anyhow::Error::from(error).context(advice)
 }
 
 fn hydrator(ground: &Ground, remote: &Arc<HttpRemote>) -> Hydrator {

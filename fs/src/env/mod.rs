@@ -60,7 +60,7 @@ pub enum OpenMode {
 
 /// The local file system. Every durable byte of the client but SQLite's passes here.
 pub trait Disk: Send + Sync + Debug {
-    /// Opens a regular file.
+    /// Opens a regular file; one that is on a read-only file system only to be read.
     ///
     /// # Errors
     /// What the file system says.

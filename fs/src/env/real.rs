@@ -68,7 +68,14 @@ impl Disk for RealDisk {
             OpenMode::Create => options.create(true).truncate(false),
             OpenMode::CreateNew => options.create_new(true),
         };
-        Ok(Arc::new(RealFile(options.open(path)?)))
+        let opened = match options.open(path) {
+            // What is there can be read at least.
+            Err(e) if e.kind() == io::ErrorKind::ReadOnlyFilesystem && mode != OpenMode::CreateNew => {
+                File::open(path).map_err(|_| e)
+            }
+            opened => opened,
+        };
+        Ok(Arc::new(RealFile(opened?)))
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {

@@ -11,6 +11,7 @@ use crate::env::Env;
 use crate::journal::{Journal, JournalError, JournalOptions, Recovered};
 use crate::meta::rows::{ContentNo, ContentPlace, ContentRow};
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -29,6 +30,17 @@ pub enum OpenError {
     /// Making the database anew was cut short.
     #[error("the local database is only half made anew: run `tarn doctor --rebuild` again, then mount")]
     HalfRebuilt,
+}
+
+impl OpenError {
+    /// Whether space on the local disk is all that is missing.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Journal(error) => error.is_full(),
+            Self::Content(error) | Self::Tree(TreeError::Disk(error)) => error.kind() == ErrorKind::StorageFull,
+            Self::Tree(_) | Self::HalfRebuilt => false,
+        }
+    }
 }
 
 /// An open state folder.

@@ -29,9 +29,10 @@ impl MountService {
         let looked = spawn_blocking(move || {
             let conflicts = parts.journal.readers().get().and_then(|reader| reader.conflicts());
             let held = parts.tree.held_deletes(None).ok().flatten();
-            (parts.sync.status(), parts.contents.usage(), counters(&parts), conflicts.map_or(0, |all| all.len()), held)
+            let told = (conflicts.map_or(0, |all| all.len()), held, disk_trouble(&parts));
+            (parts.sync.status(), parts.contents.usage(), counters(&parts), told)
         });
-        let (sync, usage, counters, conflicts, held) = looked.await.map_err(Failure::failed)?;
+        let (sync, usage, counters, (conflicts, held, trouble)) = looked.await.map_err(Failure::failed)?;
         let credentials = self.identity.credentials();
         let status = MountStatus {
             pid: std::process::id(),
@@ -41,7 +42,7 @@ impl MountService {
             cache: CacheStatus { bytes: usage.bytes, limit_bytes: usage.limit_bytes },
             counters,
             held: held_count(&sync) + held.as_ref().map_or(0, |held| held.operations),
-            last_error: last_error(&sync),
+            last_error: trouble.or_else(|| last_error(&sync)),
             verified: self.verifier.last(),
             passthrough: passthrough(&self.parts.vfs),
         };
@@ -131,6 +132,18 @@ fn counters(parts: &Parts) -> CounterValues {
         chunks_sent: sent.chunks_sent,
         bytes_sent: sent.bytes_sent,
     }
+}
+
+/// What is wrong with the local disk, and what to do.
+fn disk_trouble(parts: &Parts) -> Option<String> {
+    let doubtful = || match parts.contents.doubtful_count() {
+        0 => None,
+        count => Some(format!(
+            "the local disk did not take all bytes of files that were to be durable ({count} by now): see to the disk, and \
+             write them again; what the server has by then is fetched from it"
+        )),
+    };
+    parts.journal.trouble().or_else(doubtful)
 }
 
 /// What went wrong last, unless it has passed since.
