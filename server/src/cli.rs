@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::config::{self, ServeConfig};
 use crate::env::{Env, disk};
-use crate::packs;
+use crate::packs::{self, PackStore};
 use crate::service::chunks::{self, Report};
 use crate::service::{accounts, check};
 use crate::store::Database;
@@ -15,6 +15,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
+
+/// Faults of the database that are named at once.
+const PAGES_NAMED_MAX: usize = 100;
 
 /// Tarn's server: orders all changes, keeps all content, tells the other devices.
 #[derive(Debug, Parser)]
@@ -186,13 +189,7 @@ async fn check_stores(args: StoreArgs) -> Result<ExitCode> {
     let objects = args.objects.or_else(|| data.map(config::default_objects)).context("--data or --objects")?;
     let db = open_database(data, args.database).await?;
     let packs = packs::open(&objects).await.context("the object store")?;
-    let mut findings = check::check_tree(&db).await?;
-    let mut infos = Vec::new();
-    let mut sort = |report| match report {
-        Report::Finding(text) => findings.push(text),
-        Report::Info(text) => infos.push(text),
-    };
-    chunks::check(&db, &*packs, &mut sort).await?;
+    let (findings, infos) = check_all(&db, &*packs).await?;
     for info in &infos {
         say(&format!("info: {info}"))?;
     }
@@ -202,4 +199,31 @@ async fn check_stores(args: StoreArgs) -> Result<ExitCode> {
     say(&format!("{} findings", findings.len()))?;
     db.close().await;
     Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Findings, and what is only to be known. A damaged database hides what it cannot read: that is said, and the rest looked at.
+async fn check_all(db: &Database, packs: &dyn PackStore) -> Result<(Vec<String>, Vec<String>)> {
+    let damaged = db.damaged_pages(PAGES_NAMED_MAX).await.context("the database")?;
+    let (mut findings, mut infos) = (Vec::new(), Vec::new());
+    findings.extend(damaged.into_iter().map(|said| format!("database: {said}")));
+    let is_damaged = !findings.is_empty();
+    match check::check_tree(db).await {
+        Ok(found) => findings.extend(found),
+        Err(error) if is_damaged => findings.push(format!("the rows of nodes cannot all be read: {error}")),
+        Err(error) => return Err(error.into()),
+    }
+    let mut sort = |report| match report {
+        Report::Finding(text) => findings.push(text),
+        Report::Info(text) => infos.push(text),
+    };
+    match chunks::check(db, packs, &mut sort).await {
+        Err(error) if is_damaged => findings.push(format!("the rows of chunks cannot all be read: {error}")),
+        checked => checked?,
+    }
+    if is_damaged {
+        infos.push(
+            "the database is damaged: stop the server and put back a backup, or `sqlite3 tarn.db .recover`".into(),
+        );
+    }
+    Ok((findings, infos))
 }

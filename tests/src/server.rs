@@ -36,6 +36,7 @@ pub struct Server {
     address: SocketAddr,
     database: Option<Database>,
     folder: TempDir,
+    data: PathBuf,
 }
 
 #[derive(Debug)]
@@ -50,6 +51,14 @@ impl Server {
     /// # Errors
     /// If it does not come up; with its log.
     pub fn start(db: Db) -> Result<Option<Self>> {
+        Self::start_in(db, None)
+    }
+
+    /// The same, with its data in a folder of one's own.
+    ///
+    /// # Errors
+    /// If it does not come up; with its log.
+    pub fn start_in(db: Db, data: Option<PathBuf>) -> Result<Option<Self>> {
         let database = match db {
             Db::Sqlite => None,
             Db::Postgres => match Database::create()? {
@@ -58,7 +67,9 @@ impl Server {
             },
         };
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut server = Self { running: Mutex::new(None), address, database, folder: tempfile::tempdir()? };
+        let folder = tempfile::tempdir()?;
+        let data = data.unwrap_or_else(|| folder.path().join("data"));
+        let mut server = Self { running: Mutex::new(None), address, database, folder, data };
         server.address = server.spawn()?;
         server.add_user(USER, PASSWORD)?.ok()?;
         Ok(Some(server))
@@ -157,7 +168,7 @@ impl Server {
 
     /// The folder of its data.
     pub fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.data.clone()
     }
 
     /// Everything it has logged.

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use lru::LruCache;
 use parking_lot::Mutex;
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::num::NonZeroUsize;
@@ -29,12 +30,15 @@ pub(super) struct LocalPacks(Arc<Inner>);
 struct Inner {
     dir: PathBuf,
     open: Mutex<LruCache<PackId, Arc<File>>>,
+    /// Folders whose names were synced since the start.
+    durable_folders: Mutex<HashSet<PathBuf>>,
 }
 
 impl LocalPacks {
     pub(super) async fn open(dir: PathBuf) -> Result<Self, PackError> {
         let capacity = NonZeroUsize::new(limits::OPEN_PACKS_MAX).unwrap_or(NonZeroUsize::MIN);
-        let inner = Arc::new(Inner { dir, open: Mutex::new(LruCache::new(capacity)) });
+        let open = Mutex::new(LruCache::new(capacity));
+        let inner = Arc::new(Inner { dir, open, durable_folders: Mutex::default() });
         let packs = Self(inner);
         packs.blocking(|inner| disk::create_dir_durable(&inner.temporary())).await?.map_err(unavailable)?;
         Ok(packs)
@@ -69,8 +73,20 @@ impl Inner {
     }
 
     fn put(&self, pack: PackId, pieces: &[Bytes]) -> io::Result<()> {
-        disk::create_dir_durable(&self.folder(pack))?;
+        self.make_folder(self.folder(pack))?;
         disk::write_durable(&self.path(pack), &self.temporary().join(pack.to_string()), pieces)
+    }
+
+    /// A folder that is there may have been made by another upload just now, or by a server that was killed before its name
+    /// was durable.
+    fn make_folder(&self, folder: PathBuf) -> io::Result<()> {
+        let mut durable = self.durable_folders.lock();
+        if !durable.contains(&folder) {
+            disk::create_dir_durable(&folder)?;
+            disk::sync_dir(&self.dir)?;
+            durable.insert(folder);
+        }
+        Ok(())
     }
 
     fn file(&self, pack: PackId) -> io::Result<Arc<File>> {

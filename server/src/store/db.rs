@@ -170,6 +170,19 @@ impl Database {
         Ok(())
     }
 
+    /// What the embedded database finds wrong with its pages and indexes, at most so much; PostgreSQL has tools of its own.
+    ///
+    /// # Errors
+    /// The database cannot be read at all.
+    pub async fn damaged_pages(&self, max: usize) -> Result<Vec<String>, StoreError> {
+        if self.dialect == Dialect::Postgres {
+            return Ok(Vec::new());
+        }
+        let statement = sqlx::AssertSqlSafe(format!("PRAGMA integrity_check({max})"));
+        let said: Vec<String> = sqlx::query_scalar(statement).fetch_all(&mut *self.reader().await?).await?;
+        Ok(said.into_iter().filter(|said| said != "ok").collect())
+    }
+
     /// Closes all connections; SQLite's log is then in its file.
     pub async fn close(&self) {
         self.readers.close().await;

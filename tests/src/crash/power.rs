@@ -1,11 +1,15 @@
-//! A disk whose power can be cut: a file system of its own in an image, that is told to forget what it has not written.
+//! A disk that can be broken: a file system of its own in an image. Its power is cut by telling it to forget what it has not
+//! written; it is filled by a file beside; it takes no more writes once it is told that it is damaged.
 
 use crate::device::Device;
 use crate::mounts::{unmount_by_force, unmount_lazily};
 use crate::wait::within;
 use anyhow::{Context, Result, bail};
-use std::fs::{self, File};
+use std::ffi::CString;
+use std::fs::{self, File, OpenOptions};
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -17,6 +21,10 @@ const IMAGE_BYTES: u64 = 768 << 20;
 const SHUTDOWN: libc::c_ulong = 0x8004_587d;
 /// Neither the file system's own journal nor anything else is written any more.
 const WITHOUT_FLUSHING: u32 = 2;
+/// Everything is written first.
+const AFTER_FLUSHING: u32 = 0;
+/// The file that fills it.
+const BALLAST: &str = "ballast";
 
 /// A process that was killed lets go of its files within this.
 const FREE: Duration = Duration::from_secs(20);
@@ -35,6 +43,7 @@ pub enum Kind {
 pub struct Disk {
     folder: TempDir,
     mount: PathBuf,
+    kind: Kind,
 }
 
 impl Disk {
@@ -51,9 +60,9 @@ impl Disk {
         let mount = folder.path().join("disk");
         fs::create_dir(&mount)?;
         File::create(folder.path().join("image"))?.set_len(IMAGE_BYTES)?;
-        let disk = Self { folder, mount };
+        let disk = Self { folder, mount, kind };
         match kind {
-            Kind::Ext4 => run(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(disk.image()))?,
+            Kind::Ext4 => run(Command::new("mkfs.ext4").args(["-q", "-F", "-e", "remount-ro"]).arg(disk.image()))?,
             Kind::Xfs => run(Command::new("mkfs.xfs").args(["-q", "-f"]).arg(disk.image()))?,
         }
         Ok(disk.attach().is_ok().then_some(disk))
@@ -69,13 +78,87 @@ impl Disk {
     /// # Errors
     /// What the file system says.
     pub fn cut(&self) -> Result<()> {
+        self.shut_down(WITHOUT_FLUSHING)
+    }
+
+    fn shut_down(&self, how: u32) -> Result<()> {
         let root = File::open(&self.mount)?;
         // SAFETY: the call reads one integer through the pointer, which outlives it.
-        let done = unsafe { libc::ioctl(root.as_raw_fd(), SHUTDOWN, &WITHOUT_FLUSHING) };
+        let done = unsafe { libc::ioctl(root.as_raw_fd(), SHUTDOWN, &raw const how) };
         if done != 0 {
             bail!("the power cannot be cut: {}", std::io::Error::last_os_error());
         }
         Ok(())
+    }
+
+    /// Fills it but for so many bytes.
+    ///
+    /// # Errors
+    /// What the file system says, except that it is full.
+    pub fn fill(&self, left_bytes: u64) -> Result<()> {
+        let ballast = OpenOptions::new().append(true).create(true).open(self.mount.join(BALLAST))?;
+        let mut step = 64 << 20;
+        while step >= 4096 {
+            let excess = self.free_bytes()?.saturating_sub(left_bytes);
+            let (at, length) = (ballast.metadata()?.len(), excess.min(step).next_multiple_of(4096));
+            // SAFETY: takes integers.
+            let done = unsafe {
+                excess > 0 && libc::fallocate(ballast.as_raw_fd(), 0, at.cast_signed(), length.cast_signed()) == 0
+            };
+            if !done {
+                step /= 4;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes away what filled it.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn empty(&self) -> Result<()> {
+        Ok(fs::remove_file(self.mount.join(BALLAST))?)
+    }
+
+    /// Bytes that are free to anybody.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn free_bytes(&self) -> Result<u64> {
+        let path = CString::new(self.mount.as_os_str().as_bytes())?;
+        // SAFETY: the path ends with NUL and the structure is plain numbers; both outlive the call.
+        let found = unsafe {
+            let mut found: libc::statvfs = std::mem::zeroed();
+            (libc::statvfs(path.as_ptr(), &raw mut found) == 0).then_some(found)
+        };
+        let found = found.context("the free space cannot be told")?;
+        Ok(found.f_bavail * found.f_frsize)
+    }
+
+    /// It takes no more writes until [`Self::restart`], as after an error that its file system has seen.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn refuse_writes(&self) -> Result<()> {
+        match self.kind {
+            Kind::Ext4 => {
+                let device = fs::metadata(&self.mount)?.dev();
+                let link = format!("/sys/dev/block/{}:{}", libc::major(device), libc::minor(device));
+                let name = fs::canonicalize(link)?.file_name().context("a device without a name")?.to_owned();
+                Ok(fs::write(Path::new("/sys/fs/ext4").join(name).join("trigger_fs_error"), "1")?)
+            }
+            Kind::Xfs => self.shut_down(AFTER_FLUSHING),
+        }
+    }
+
+    /// Tries what an administrator does: `mount -o remount,ro`. Whether it was done.
+    ///
+    /// # Errors
+    /// If the command cannot be run.
+    pub fn remount_read_only(&self) -> Result<bool> {
+        let mut command = Command::new("mount");
+        let output = command.args(["-o", "remount,ro"]).arg(&self.mount).output()?;
+        Ok(output.status.success())
     }
 
     /// Switches it on again, once those who used it are gone.

@@ -5,7 +5,7 @@ use tarn_tests::crash::trial::{Crash, Plan, kill, run};
 use tarn_tests::device::Device;
 
 /// A number that `scripts/torture` gives; else that of the default run.
-fn given(name: &str, default: u64) -> u64 {
+pub fn given(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
