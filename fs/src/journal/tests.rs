@@ -3,5 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod crash;
+mod database_faults;
 mod model;
 mod run;
+mod sqlite_disk;
