@@ -17,6 +17,14 @@ def power(house, args):
                      for kind in ("ext4", "xfs"))
 
 
+def server(house, args):
+    """What the server acknowledged to two devices is there after each of the kills, and of the power cuts on ext4 and on XFS."""
+    kills = check(house, args, "what_was_acknowledged_survives_kills_on_sqlite", TARN_SERVER_KILLS=args.kills)
+    cuts = [f"{kind}: " + check(house, args, f"what_the_server_acknowledged_survives_power_cuts_on_{kind}", TARN_SERVER_CUTS=args.kills)
+            for kind in ("ext4", "xfs")]
+    return "; ".join([f"kills: {kills}", *cuts])
+
+
 def check(house, args, test, **given):
     env = {**os.environ, "TARN_BIN_DIR": str(BIN), "TMPDIR": str(house.place), "TARN_CRASH_SEED": str(args.seed),
            **{name: str(value) for name, value in given.items()}}
