@@ -16,6 +16,9 @@ import tempfile
 import time
 from pathlib import Path
 
+import bench_wan
+from bench_peers import peers
+
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(os.environ["TARN_BIN_DIR"]).resolve()
 MIB, KIB = 1 << 20, 1 << 10
@@ -238,6 +241,38 @@ def one_run(place, number, first, second, scale):
     return figures
 
 
+def peer_runs(place, runs, scale):
+    """{drive: [figures of each run]} of the drives that are here."""
+    figures = {}
+    with peers(place) as standing:
+        for number in range(runs):
+            for peer in standing:
+                print(f"== {peer.name}, run {number + 1} of {runs}", file=sys.stderr, flush=True)
+                run = figures.setdefault(peer.name, [])
+                run.append({})
+                for workload in (small_files, large_file):
+                    side = Side(peer.mount / f"run-{number}-{workload.__name__}", peer)
+                    run[-1].update(workload(side, scale))
+                    shutil.rmtree(side.folder)
+                    peer.wait()
+    return figures
+
+
+def over_a_line(place, line, url, password, files):
+    """{drive: figures} of reading over a slow line what another device has put there."""
+    print(f"== over {line.name}", file=sys.stderr, flush=True)
+    place.mkdir()
+    port = line.relay(int(url.rsplit(":", 1)[1]))
+    with contextlib.closing(Device(place, "far", f"http://127.0.0.1:{port}", password)) as device:
+        columns = {"Tarn": bench_wan.read_all(device.mount / "wan", files)}
+    with peers(place, line.relay) as standing:
+        for peer in standing:
+            bench_wan.fill(peer.served, files)
+            peer.cool()
+            columns[peer.name] = bench_wan.read_all(peer.mount, files)
+    return columns
+
+
 # ---------------------------------------------------------------- the report
 
 def figure(value):
@@ -260,6 +295,15 @@ def table(runs):
     return "\n".join(lines)
 
 
+def peer_table(runs, others):
+    lines = [f"| workload | Tarn | {' | '.join(others)} |", "|---|--:|" + "--:|" * len(others)]
+    for name, label, unit in ROWS:
+        if all(name in figures[0] for figures in others.values()):
+            cells = [[run[name][0] for run in runs], *([run[name] for run in figures] for figures in others.values())]
+            lines.append(f"| {label}, {unit} | {' | '.join(map(spread, cells))} |")
+    return "\n".join(lines)
+
+
 def machine(place):
     """The processor and the file system underneath, in one line."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -276,7 +320,7 @@ def document(args, scale, runs, place):
     return f"""# Benchmarks
 
 ```sh
-scripts/bench --size {args.size} --runs {args.runs}
+scripts/bench --size {args.size} --runs {args.runs}{' --peers' * args.peers}{' --wan' * args.wan}
 ```
 
 wrote this page on {machine(place)}, as {user}. Server and both devices are on that machine, the server with SQLite and a local folder.
@@ -296,6 +340,8 @@ Median of {args.runs} run{"s"[:args.runs > 1]} (least to most); the ratio is the
 def main():
     parser = argparse.ArgumentParser(prog="scripts/bench", allow_abbrev=False)
     parser.add_argument("--size", choices=SIZES, default="small")
+    parser.add_argument("--peers", action="store_true")
+    parser.add_argument("--wan", action="store_true")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "benchmarks.md")
     args = parser.parse_args()
@@ -315,8 +361,18 @@ def main():
         for number in range(args.runs):
             print(f"== run {number + 1} of {args.runs}", file=sys.stderr, flush=True)
             runs.append(one_run(place, number, *devices, scale))
-        text = document(args, scale, runs, place)
-    print(table(runs))
+        more = []
+        if args.peers and (others := peer_runs(place, args.runs, scale)):
+            more.append(peer_table(runs, others))
+        if args.wan:
+            files = bench_wan.data()
+            bench_wan.fill(devices[0].mount / "wan", files)
+            devices[0].wait()
+            for number, line in enumerate(bench_wan.lines()):
+                columns = over_a_line(place / f"line-{number}", line, url, password, files)
+                more.append(bench_wan.table(line, columns))
+        text = "\n\n".join([document(args, scale, runs, place).rstrip("\n"), *more]) + "\n"
+    print("\n\n".join([table(runs), *more]))
     args.output.write_text(text, encoding="utf-8")
 
 
