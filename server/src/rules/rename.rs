@@ -4,7 +4,7 @@
 use super::draft::Draft;
 use super::place::{alt_place, ancestors, check_depth, live_place, place_of};
 use super::row::{GoneNode, NodeSlot};
-use super::{Done, Rule, refuse, revive, unlink};
+use super::{Done, Halt, Rule, refuse, revive, unlink};
 use tarn_proto::error::ErrorCode;
 use tarn_proto::ids::NodeId;
 use tarn_proto::op::{Place, RenameMode, Seen};
@@ -158,24 +158,28 @@ fn exchange(draft: &mut Draft<'_>, rename: &Rename<'_>, node: NodeId) -> Rule {
     for from in [&there, &back].into_iter().flatten().filter_map(|half| half.from.as_ref()) {
         draft.drop_entry(from);
     }
-    for (half, to, partner) in [(there, rename.to, other), (back, rename.from, node)] {
+    let [from_there, from_back] = [&there, &back].map(|half| half.as_ref().and_then(|half| half.from.clone()));
+    for (half, to, partner, left) in [(there, rename.to, other, from_back), (back, rename.from, node, from_there)] {
         if let Some(half) = half {
-            land(draft, &half, to, partner)?;
+            land(draft, &half, to, (partner, left))?;
         }
     }
     Ok(if both_stand { Done::Applied } else { Done::Merged })
 }
 
 /// Gives what was lifted from its place another, or one beside it if others took that. The one name beside it is for one
-/// of the two: if both would need it, both were removed, and the second stays so.
-fn land(draft: &mut Draft<'_>, moving: &Moving, to: &Place, partner: NodeId) -> Rule<()> {
+/// of the two: if both would need it, the second takes the place that its partner left, or stays removed.
+fn land(draft: &mut Draft<'_>, moving: &Moving, to: &Place, (partner, left): (NodeId, Option<Place>)) -> Rule<()> {
     let to = live_place(draft, to)?;
     check_cycle(draft, moving, to.parent)?;
     check_depth(draft, to.parent)?;
     let place = match draft.entry(&to)? {
         None => to,
         Some(_) if moving.gone.is_some() && has_alt_name(draft, partner, to.parent)? => return Ok(()),
-        Some(_) => alt_place(draft, to.parent)?,
+        Some(_) => match (alt_place(draft, to.parent), left) {
+            (Err(Halt::NeedsName), Some(left)) if draft.entry(&left)?.is_none() => left,
+            (alt, _) => alt?,
+        },
     };
     match &moving.gone {
         None => draft.put_entry(place, moving.node),

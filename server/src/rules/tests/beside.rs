@@ -90,3 +90,17 @@ fn a_node_beside_its_wanted_name_is_exchanged_from_there() {
     s.run(B, OpKind::Rename { from: top("n"), to: top("o"), seen, displaced, mode }, Some("n (b)"));
     assert_eq!((s.paths()["/o"], s.paths()["/n"], s.paths()["/n (b)"]), (mine, theirs, other));
 }
+
+#[test]
+fn two_nodes_beside_their_wanted_names_are_exchanged_with_one_name_for_both() {
+    let mut s = State::new();
+    let (_, mine) = beside(&mut s);
+    s.some_file(&top("o"), "theirs too");
+    let (other, content) = (s.node(), s.content("mine too"));
+    s.merged(B, file(other, &top("o"), content), Some("o (b)"));
+    let (seen, displaced) = (known_as(mine, Some("n (b)")), Some(known_as(other, Some("o (b)"))));
+    let mode = RenameMode::Exchange;
+    s.run(B, OpKind::Rename { from: top("n"), to: top("o"), seen, displaced, mode }, Some("o (b) 2"));
+    assert_eq!((s.paths()["/o (b) 2"], s.paths()["/n (b)"]), (mine, other));
+    assert_eq!(s.names(), ["/n", "/n (b)", "/o", "/o (b) 2"]);
+}
