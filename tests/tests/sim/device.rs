@@ -9,7 +9,7 @@ use super::time::{MachineClock, SimTasks, Time};
 use super::trace::Trace;
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -31,12 +31,20 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+/// A copy of a whole machine.
+#[derive(Debug)]
+pub struct Backup {
+    disk: CrashDisk,
+    dir: PathBuf,
+    id: DeviceId,
+}
+
 /// A machine, on or off.
 #[derive(Debug)]
 pub struct Machine {
     pub who: usize,
     pub seed: u64,
-    pub id: DeviceId,
+    pub id: Arc<Mutex<DeviceId>>,
     pub dir: PathBuf,
     pub disk: CrashDisk,
     pub line: watch::Sender<Line>,
@@ -45,6 +53,7 @@ pub struct Machine {
     pub lives: u64,
     pub plant: Option<Plant>,
     pub life: Option<Life>,
+    pub backup: Option<Backup>,
 }
 
 /// A daemon that runs.
@@ -65,6 +74,7 @@ pub struct Life {
 #[derive(Debug)]
 struct Registry {
     remote: Arc<SimRemote>,
+    id: Arc<Mutex<DeviceId>>,
     rng: SimRng,
 }
 
@@ -74,6 +84,7 @@ impl Enrol for Registry {
         let fresh = DeviceId(tarn::env::Rng::id(&self.rng));
         self.remote.centre.server.lock().enrol(fresh, &format!("machine {}", self.remote.who));
         *self.remote.device.lock() = fresh;
+        *self.id.lock() = fresh;
         Ok(fresh)
     }
 }
@@ -82,6 +93,7 @@ impl Machine {
     /// Switches it on: recovers what an earlier life left.
     pub fn boot(&mut self, time: &Time, centre: &Arc<Centre>, trace: &Trace) -> Result<(), String> {
         self.lives += 1;
+        let id = *self.id.lock();
         let purpose = self.lives * 1_000 + self.who as u64 * 10;
         let dice = |n: u64| Dice::of(self.seed, purpose + n);
         let env = Env {
@@ -92,7 +104,7 @@ impl Machine {
         };
         let remote = Arc::new(SimRemote {
             centre: centre.clone(),
-            device: Mutex::new(self.id),
+            device: Mutex::new(id),
             who: self.who,
             time: time.clone(),
             line: self.line.clone(),
@@ -101,15 +113,32 @@ impl Machine {
             dice: Mutex::new(dice(3)),
             trace: trace.clone(),
         });
-        centre.server.lock().enrol(self.id, &format!("machine {}", self.who));
-        let identity = Identity { device: self.id, device_name: format!("machine {}", self.who), space: SPACE };
+        centre.server.lock().enrol(id, &format!("machine {}", self.who));
+        let identity = Identity { device: id, device_name: format!("machine {}", self.who), space: SPACE };
         std::fs::create_dir_all(&self.dir).map_err(|e| e.to_string())?;
         let options = content::Options { budget_bytes: 64 << 20, floor_bytes: 0, ..content::Options::default() };
         let opened =
             Tree::assemble(&env, &self.dir, journal_options(), options, identity).map_err(|e| e.to_string())?;
         opened.tree.take_inventory().map_err(|e| e.to_string())?;
-        self.life = Some(Life::begin(&env, opened, remote, self.plant, dice(4)));
+        self.life = Some(Life::begin(&env, opened, (remote, self.id.clone()), self.plant, dice(4)));
         Ok(())
+    }
+
+    /// Puts a copy of the machine by, in place of an older one.
+    pub fn back_up(&mut self) -> std::io::Result<()> {
+        let dir = self.dir.with_extension("backup");
+        copy_files(&self.dir, &dir)?;
+        self.backup = Some(Backup { disk: self.disk.copy(), dir, id: *self.id.lock() });
+        Ok(())
+    }
+
+    /// Makes the machine, which is off, what its last copy was; false if there is none.
+    pub fn restore(&mut self) -> std::io::Result<bool> {
+        let Some(backup) = &self.backup else { return Ok(false) };
+        copy_files(&backup.dir, &self.dir)?;
+        self.disk = backup.disk.copy();
+        *self.id.lock() = backup.id;
+        Ok(true)
     }
 
     fn disk(&self) -> Arc<dyn Disk> {
@@ -122,6 +151,21 @@ impl Machine {
     }
 }
 
+/// Makes one folder have the files of another, and no others.
+fn copy_files(from: &Path, to: &Path) -> std::io::Result<()> {
+    if to.exists() {
+        std::fs::remove_dir_all(to)?;
+    }
+    std::fs::create_dir_all(to)?;
+    for file in std::fs::read_dir(from)? {
+        let file = file?;
+        if file.file_type()?.is_file() {
+            std::fs::copy(file.path(), to.join(file.file_name()))?;
+        }
+    }
+    Ok(())
+}
+
 fn journal_options() -> JournalOptions {
     JournalOptions {
         log: LogOptions { segment_bytes: 256 << 10, spare_max: 1 },
@@ -132,7 +176,13 @@ fn journal_options() -> JournalOptions {
 }
 
 impl Life {
-    fn begin(env: &Env, opened: Opened, remote: Arc<SimRemote>, plant: Option<Plant>, mut dice: Dice) -> Self {
+    fn begin(
+        env: &Env,
+        opened: Opened,
+        (remote, id): (Arc<SimRemote>, Arc<Mutex<DeviceId>>),
+        plant: Option<Plant>,
+        mut dice: Dice,
+    ) -> Self {
         let Opened { tree, contents, journal, .. } = opened;
         let calls = remote.clone() as Arc<dyn Remote>;
         let options = HydrateOptions { memory_bytes: 1 << 20, ..HydrateOptions::default() };
@@ -144,7 +194,7 @@ impl Life {
             space: SPACE,
             tree: plant.map_or_else(|| bridge.clone(), planted),
             remote: calls,
-            identity: Arc::new(Registry { remote: remote.clone(), rng: SimRng::new(Dice::new(dice.roll())) }),
+            identity: Arc::new(Registry { remote: remote.clone(), id, rng: SimRng::new(Dice::new(dice.roll())) }),
             counters: Arc::default(),
         });
         let chores = vec![

@@ -78,6 +78,7 @@ struct Totals {
     deeds: u64,
     cuts: u64,
     crashes: u64,
+    restores: u64,
     outcomes: BTreeMap<&'static str, u64>,
 }
 
@@ -88,6 +89,7 @@ impl Totals {
         self.deeds += report.deeds;
         self.cuts += report.cuts;
         self.crashes += report.crashes;
+        self.restores += report.restores;
         for (outcome, count) in &report.outcomes {
             *self.outcomes.entry(outcome).or_default() += count;
         }
@@ -96,9 +98,9 @@ impl Totals {
 
 impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { runs, device_hours, deeds, cuts, crashes, outcomes } = self;
+        let Self { runs, device_hours, deeds, cuts, crashes, restores, outcomes } = self;
         let an_hour = |count: u64| count as f64 / device_hours.max(1e-9);
-        write!(f, "{runs} runs, {device_hours:.1} device-hours, ")?;
+        write!(f, "{runs} runs, {device_hours:.1} device-hours, {restores} restored from a copy, ")?;
         let (deeds, cuts, crashes) = (an_hour(*deeds), an_hour(*cuts), an_hour(*crashes));
         write!(f, "each with {deeds:.0} deeds, {cuts:.1} cuts, {crashes:.2} crashes; answers: {outcomes:?}")
     }

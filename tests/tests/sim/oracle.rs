@@ -34,6 +34,9 @@ pub struct Oracle {
     unnamed: BTreeSet<u64>,
     /// What a person saw when these bytes were made.
     before: HashMap<Hash, Hash>,
+    /// The last write when each machine was copied, and those that became such a copy.
+    copied: BTreeMap<usize, u64>,
+    pub rolled_back: BTreeSet<usize>,
     /// Bytes that were made by cutting others short: there may be two such versions.
     cut: HashSet<Hash>,
 }
@@ -156,6 +159,19 @@ impl Oracle {
     pub fn power_cut(&mut self, who: usize) {
         self.wanted.retain(|_, wanted| wanted.who != who || wanted.is_synced);
         self.gone.retain(|_, gone| gone.who != who || gone.is_synced);
+    }
+
+    /// A machine was copied.
+    pub fn backed_up(&mut self, who: usize) {
+        self.copied.insert(who, self.last);
+    }
+
+    /// A machine is its copy again: of what it did since, that counts which the server has; what it had removed may be back.
+    pub fn rolled_back(&mut self, who: usize, on_server: &BTreeSet<u64>) {
+        let last = self.copied.get(&who).copied().unwrap_or(0);
+        self.wanted.retain(|token, wanted| wanted.who != who || *token <= last || on_server.contains(token));
+        self.gone.retain(|_, gone| gone.who != who);
+        self.rolled_back.insert(who);
     }
 
     /// Writes that programs were told of and nobody has: `kept` are those in the tree and in conflicts, `history` those in

@@ -12,6 +12,12 @@ pub enum Plant {
     CursorBeforePages,
     /// Server: a write counts as having seen whatever is there.
     BaseTakenForGranted,
+    /// Server: a new version has not seen those that it was made from.
+    VectorOverwritten,
+    /// Server: the other name that an operation brings is never taken.
+    AltNameIgnored,
+    /// Device: what is moved or removed is not said to stand under another name.
+    NameBesideNotTold,
     /// Device: a write does not say what it is based on.
     BaseNotSent,
     /// Device: two answers of one push are applied to each other's operations.
@@ -25,16 +31,17 @@ pub enum Plant {
 }
 
 /// What a few seeds find.
-pub const PLANTS: [Plant; 8] = [
+pub const PLANTS: [Plant; 9] = [
     Plant::CursorBeforePages,
     Plant::TombstoneSkipped,
     Plant::ChunkNotKept,
     Plant::BaseTakenForGranted,
+    Plant::VectorOverwritten,
     Plant::BaseNotSent,
     Plant::AnswersMixedUp,
     Plant::PullOverDirty,
     Plant::CutAppliedInPart,
 ];
 
-/// What takes too many seeds for every test run.
-pub const RARE: [Plant; 1] = [Plant::LogNotSynced];
+/// What takes too many seeds, or too long, for every test run.
+pub const RARE: [Plant; 3] = [Plant::LogNotSynced, Plant::NameBesideNotTold, Plant::AltNameIgnored];

@@ -97,6 +97,9 @@ impl SyncTree for PlantedTree {
             if let (Plant::BaseNotSent, OpKind::Write { base, .. }) = (self.plant, &mut op.kind) {
                 *base = Default::default();
             }
+            if self.plant == Plant::NameBesideNotTold {
+                op.kind.seen_mut().for_each(|seen| seen.alt_name = None);
+            }
         }
         Ok(frozen)
     }

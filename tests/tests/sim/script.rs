@@ -14,6 +14,10 @@ pub enum Act {
     Heal,
     /// The daemon is killed: what it had given to the kernel stays.
     Kill,
+    /// A copy of the whole machine is put by.
+    Backup,
+    /// The machine is what its last copy was: an older state under a name that the server knows.
+    RollBack,
     /// The power fails after so many more changes of the disk; the number decides what of the rest stays.
     PowerCut(u64, u64),
 }
@@ -97,7 +101,7 @@ impl Script {
     /// The script of a seed.
     pub fn of(seed: u64, shape: Shape) -> Self {
         let mut dice = Dice::of(seed, 1);
-        let machines = 2 + dice.below(3) as usize;
+        let machines = 2 + dice.below(4) as usize;
         let oddness = [0, 5, 30, 120][dice.below(4) as usize];
         let end_ms = shape.minutes * 60_000;
         let mut steps = Vec::new();
@@ -106,6 +110,7 @@ impl Script {
             cuts(&mut dice, who, end_ms, &mut steps);
             if shape.crashes {
                 crashes(&mut dice, who, end_ms, &mut steps);
+                roll_back(&mut dice, who, end_ms, &mut steps);
             }
         }
         steps.sort_by_key(|step: &Step| (step.at_ms, step.who));
@@ -153,6 +158,16 @@ fn crashes(dice: &mut Dice, who: usize, end_ms: u64, steps: &mut Vec<Step>) {
         let act = if dice.chance(300) { Act::Kill } else { Act::PowerCut(dice.below(12), dice.roll()) };
         steps.push(Step { at_ms, who, act });
         at_ms += dice.between(600_000, 10_000_000);
+    }
+}
+
+/// Few machines are ever restored from a copy.
+fn roll_back(dice: &mut Dice, who: usize, end_ms: u64, steps: &mut Vec<Step>) {
+    let (is_rolled_back, copied_ms) = (dice.chance(80), dice.below(end_ms / 2));
+    let restored_ms = dice.between(copied_ms, end_ms);
+    if is_rolled_back {
+        steps.push(Step { at_ms: copied_ms, who, act: Act::Backup });
+        steps.push(Step { at_ms: restored_ms, who, act: Act::RollBack });
     }
 }
 

@@ -16,7 +16,8 @@ use tarn_proto::manifest::{Lookup, resolve, survey};
 use tarn_proto::name::Name;
 use tarn_proto::node::{Attrs, Content, FileVersion, NodeKind, NodeState, Timestamp};
 use tarn_proto::op::{OpKind, Operation};
-use tarn_server::rules::{self, Author, Decision, Effects, NodeRow, Snapshot};
+use tarn_proto::version::VersionVector;
+use tarn_server::rules::{self, Author, Decision, Effects, NodeRow, NodeSlot, Snapshot};
 use tarn_server::store::batch::Batch;
 
 pub const SPACE: SpaceId = SpaceId([0x5A; 16]);
@@ -199,8 +200,11 @@ impl SimServer {
     fn decide(&mut self, author: &Author, op: &Operation) -> Result<Answer, RemoteError> {
         let seq = self.seq() + 1;
         let decision = rules::decide(&self.snapshot, author, &self.spoilt(op), seq);
-        let Decision { outcome, changes, effects } =
+        let Decision { outcome, mut changes, mut effects } =
             decision.map_err(|missing| RemoteError::Busy(format!("rows are missing: {missing:?}")))?;
+        if self.plant == Some(Plant::VectorOverwritten) {
+            overwrite_vectors(author.device, op.counter, &mut changes, effects.as_mut());
+        }
         *self.outcomes.entry(outcome_name(&outcome)).or_default() += 1;
         if let Some(effects) = effects {
             self.apply(&effects, seq);
@@ -214,6 +218,9 @@ impl SimServer {
             && let Some(file) = self.node(*node).and_then(|state| state.file)
         {
             *base = file.vector;
+        }
+        if self.plant == Some(Plant::AltNameIgnored) {
+            op.alt_name = None;
         }
         op
     }
@@ -405,6 +412,27 @@ fn check_request(device: DeviceId, request: &PushRequest) -> Result<(), RemoteEr
         return Err(refused(ErrorCode::DeviceRolledBack, "a vector names an operation that is still to come"));
     }
     Ok(())
+}
+
+/// Makes versions that an operation brought forget what they were made from.
+fn overwrite_vectors(device: DeviceId, counter: u64, changes: &mut [Change], effects: Option<&mut Effects>) {
+    let forget = |file: &mut FileVersion| {
+        if file.vector.get(device) == counter {
+            file.vector = VersionVector::default().with(device, counter);
+        }
+    };
+    for change in changes {
+        if let Row::Node { state: Some(state), .. } = &mut change.row {
+            state.file.iter_mut().for_each(forget);
+        }
+    }
+    let Some(effects) = effects else { return };
+    effects.versions.iter_mut().for_each(|version| forget(&mut version.file));
+    for change in &mut effects.nodes {
+        if let NodeSlot::Present(row) = &mut change.slot {
+            row.state.file.iter_mut().for_each(forget);
+        }
+    }
 }
 
 fn is_gone(row: &Row) -> bool {

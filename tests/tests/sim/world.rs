@@ -34,6 +34,8 @@ pub struct Report {
     pub deeds: u64,
     pub cuts: u64,
     pub crashes: u64,
+    /// Machines that became an older copy of themselves.
+    pub restores: u64,
     pub device_time: Duration,
     pub outcomes: BTreeMap<&'static str, u64>,
     pub faults: Vec<String>,
@@ -81,7 +83,7 @@ impl World {
         let machine = |who: usize| Machine {
             who,
             seed: script.seed,
-            id: DeviceId([who as u8 + 1; 16]),
+            id: Arc::new(Mutex::new(DeviceId([who as u8 + 1; 16]))),
             dir: dir.join(format!("machine{who}")),
             disk: CrashDisk::new(),
             line: watch::Sender::new(Line::Up),
@@ -90,6 +92,7 @@ impl World {
             lives: 0,
             plant,
             life: None,
+            backup: None,
         };
         let machines = (0..script.machines).map(machine).collect();
         let (oracle, due, report) = (Oracle::default(), BTreeMap::new(), Report::default());
@@ -153,7 +156,9 @@ impl World {
                     life.sync.network_changed();
                 }
             }
-            Next::Step(Act::Kill) => self.kill(who).await,
+            Next::Step(Act::Kill) => self.kill(who, false).await,
+            Next::Step(Act::Backup) => self.back_up(who),
+            Next::Step(Act::RollBack) => self.kill(who, true).await,
             Next::Step(Act::PowerCut(changes, roll)) => {
                 self.machines[who].disk.fail_after(changes, Fault::Off);
                 let soon = self.now_ms() + roll % 2_000;
@@ -192,7 +197,33 @@ impl World {
         }
     }
 
-    async fn kill(&mut self, who: usize) {
+    fn back_up(&mut self, who: usize) {
+        // What is off is not copied.
+        if self.machines[who].life.is_none() {
+            return;
+        }
+        match self.machines[who].back_up() {
+            Ok(()) => self.oracle.backed_up(who),
+            Err(error) => self.report.faults.push(format!("machine {who} cannot be copied: {error}")),
+        }
+        self.trace.note(self.time.now(), who, "copied");
+    }
+
+    /// The machine is the copy that was made of it; what the server has not got since then went with it.
+    fn roll_back(&mut self, who: usize) {
+        match self.machines[who].restore() {
+            Ok(false) => return,
+            Ok(true) => self.oracle.rolled_back(who, &check::everywhere(&self.centre.server.lock())),
+            Err(error) => self.report.faults.push(format!("machine {who} cannot be restored: {error}")),
+        }
+        self.report.restores += 1;
+        self.trace.note(self.time.now(), who, "rolled back");
+    }
+
+    async fn kill(&mut self, who: usize, is_rolled_back: bool) {
+        if is_rolled_back && self.machines[who].backup.is_none() {
+            return;
+        }
         let Some(life) = self.machines[who].life.take() else { return };
         self.report.crashes += 1;
         let after = self.machines[who].disk.copy();
@@ -200,6 +231,9 @@ impl World {
         life.end().await;
         self.machines[who].disk = after;
         self.trace.note(self.time.now(), who, "killed");
+        if is_rolled_back {
+            self.roll_back(who);
+        }
         self.boot(who);
     }
 
