@@ -232,14 +232,15 @@ impl State {
 }
 
 impl Contents {
-    /// Drops all clean bytes of a content. Returns how many bytes of blocks became free; 0 if it is held or pinned.
+    /// Drops all clean bytes of a content. Returns how many bytes of blocks became free; 0 if it is held or pinned, or some of
+    /// it is just being brought for a reader.
     ///
     /// # Errors
     /// The disk's or the database's; fails on an unknown content.
     pub fn evict(&self, no: ContentNo) -> Result<u64, ContentError> {
         let content = self.shared.get(no)?;
         let _one_at_a_time = self.shared.evicting.lock();
-        if content.is_pinned() {
+        if content.is_pinned() || content.is_guarded(&(0..FAR)) {
             return Ok(0);
         }
         Ok(self.shared.drop_outside(&content, &[])?)

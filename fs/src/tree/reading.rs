@@ -83,10 +83,10 @@ impl Session<'_> {
         let touches_content = |op: &LocalOp| op.content_of().is_some();
         for ino in front.op.inodes() {
             let mut earlier = self.state.queue.of_ino(ino).take_while(|(other, _)| *other < front.ticket);
-            // One that is only being sent goes in the same push as what follows it, or before.
-            let is_prepared = |other: &Queued| touches_content(&front.op) && other.prepared.is_some();
-            let sent = |other: &Queued| other.op.frozen.is_some() || is_prepared(other);
-            if earlier.any(|(_, other)| sent(other) && touches_content(&other.op.op)) {
+            // What brings content goes after all that brought some: an earlier one whose freeze point was lost takes a later one,
+            // and would otherwise be replaced by what was frozen before. What brings none goes in the same push, or after.
+            let comes_first = |other: &Queued| other.op.frozen.is_some() || touches_content(&front.op);
+            if earlier.any(|(_, other)| comes_first(other) && touches_content(&other.op.op)) {
                 return Ok(Readiness::InFlight);
             }
         }

@@ -27,6 +27,7 @@ mod copying;
 mod crash;
 mod crash_check;
 mod disk;
+mod exerciser;
 mod hydration;
 mod limit;
 mod mass_delete;

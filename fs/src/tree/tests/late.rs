@@ -2,6 +2,7 @@
 
 use super::fixture::*;
 use crate::meta::rows::Ticket;
+use crate::tree::Readiness;
 use crate::tree::RenameRequest;
 use tarn_proto::api::{Answer, Outcome};
 use tarn_proto::change::{Change, Row};
@@ -289,4 +290,23 @@ fn a_folders_removal_has_not_seen_what_was_hidden_in_it() {
         };
         assert_eq!((seen.node, seen.seq), (D, Some(then)));
     }
+}
+
+#[test]
+fn a_freeze_point_that_was_lost_is_taken_again_before_any_later_one() {
+    let mut device = Device::new();
+    let ino = device.written(TOP, "f", b"first");
+    device.push();
+    device.write(ino, 0, b"again");
+    let [earlier] = device.tree.queue(10).unwrap().try_into().unwrap();
+    device.tree.prepare(earlier.ticket).unwrap().unwrap();
+    // This is no part of what is being sent: an operation of its own will bring it.
+    device.write(ino, 0, b"later");
+    device.tree.unprepare(earlier.ticket);
+    let [first, second] = device.tree.queue(10).unwrap().try_into().unwrap();
+    assert_eq!((first.ticket, first.readiness), (earlier.ticket, Readiness::Ready));
+    assert_eq!(second.readiness, Readiness::InFlight, "it would be frozen before the earlier one and sent after it");
+    device.push();
+    assert_eq!(device.read(ino), b"later");
+    assert!(!device.tree.content(ino).unwrap().is_dirty());
 }
