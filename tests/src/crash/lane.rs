@@ -89,7 +89,11 @@ impl Lane {
             match self.make(&call) {
                 Ok(()) => {}
                 Err(Failure::Wrong(what)) => bail!("{}: {what}; {}", self.name, self.recent()),
-                Err(Failure::Io(_)) if crashed.load(Ordering::Acquire) => return Ok(()),
+                Err(Failure::Io(_)) if crashed.load(Ordering::Acquire) => {
+                    // As programs do that end with the machine: what is open in passthrough keeps its disk in use.
+                    self.held = None;
+                    return Ok(());
+                }
                 Err(Failure::Io(e)) => bail!("{}: {} failed and nothing was broken: {e}", self.name, short(&call)),
             }
             self.in_flight = None;
