@@ -168,6 +168,13 @@ impl Device {
         Ok(())
     }
 
+    /// Ends the daemon without warning; who waits in its mount gets an error at once.
+    pub fn kill_with_waiters(&self, daemon: Process) {
+        daemon.signal(libc::SIGKILL);
+        unmount_by_force(&self.mount);
+        daemon.kill();
+    }
+
     /// The process that serves the mount.
     ///
     /// # Errors

@@ -3,6 +3,12 @@
 use std::fs;
 use std::time::Duration;
 
+/// Whether this process is root's.
+pub fn is_root() -> bool {
+    // SAFETY: takes nothing, cannot fail.
+    unsafe { libc::geteuid() == 0 }
+}
+
 /// One process for ever, also after its pid was given to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Process {

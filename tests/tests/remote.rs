@@ -107,14 +107,7 @@ fn name(text: &str) -> Name {
 
 impl Device {
     fn write_file(&self, parent: Ino, text: &str, bytes: &[u8]) {
-        let new = NewNode {
-            kind: NodeKind::File,
-            mode: 0o644,
-            uid: 0,
-            gid: 0,
-            xattrs: std::collections::BTreeMap::new(),
-            open: None,
-        };
+        let new = NewNode::plain(NodeKind::File, 0o644);
         let ino = self.tree.create(parent, &name(text), new).unwrap().ino;
         self.tree.opened(ino, true).unwrap();
         self.tree.write(ino, 0, bytes).unwrap();

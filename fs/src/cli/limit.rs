@@ -1,7 +1,6 @@
 //! Owns `tarn limit`: how fast content may go up and come down.
 
 use super::args::Limit;
-use super::exit::WrongUsage;
 use super::target::Mounted;
 use super::{Context, format, status};
 use crate::control::messages::{RateChange, RateLimits};
@@ -10,10 +9,7 @@ use anyhow::{Result, bail};
 
 pub(super) async fn run(context: &Context, args: &Limit) -> Result<()> {
     let mut mounted = Mounted::connect(context).await?;
-    let path = mounted.below(args.mount.as_deref())?;
-    if !path.as_bytes().is_empty() {
-        return Err(WrongUsage(format!("{path} is not the mount point: limits are those of the mount")).into());
-    }
+    mounted.must_be_whole(args.mount.as_deref(), "limits are those of the mount")?;
     let change = |rate: Option<RateChange>| if args.off { RateChange::Off } else { rate.unwrap_or_default() };
     match mounted.client.ask(Request::Limit { up: change(args.up), down: change(args.down) }, |_| {}).await? {
         Reply::Limits(limits) if args.json => status::print_json(&limits),

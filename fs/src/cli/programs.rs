@@ -1,7 +1,6 @@
 //! Owns `tarn status --why` and `tarn top`: which programs have what fetched.
 
 use super::args::Top;
-use super::exit::WrongUsage;
 use super::target::Mounted;
 use super::{Context, format, status};
 use crate::control::messages::ProgramRow;
@@ -54,10 +53,7 @@ pub(super) async fn top(context: &Context, args: &Top) -> Result<()> {
 
 async fn ask(context: &Context, mount: Option<&Path>) -> Result<Vec<ProgramRow>> {
     let mut mounted = Mounted::connect(context).await?;
-    let path = mounted.below(mount)?;
-    if !path.as_bytes().is_empty() {
-        return Err(WrongUsage(format!("{path} is not the mount point: programs are told of the whole mount")).into());
-    }
+    mounted.must_be_whole(mount, "programs are told of the whole mount")?;
     match mounted.client.ask(Request::Programs, |_| {}).await? {
         Reply::Programs(rows) => Ok(rows),
         _ => bail!("the daemon gave an answer to something else"),

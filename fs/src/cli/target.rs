@@ -2,6 +2,7 @@
 //! means the only mount of this TARN_HOME. Never touches what is in a mount.
 
 use super::Context;
+use super::exit::WrongUsage;
 use super::wait::late;
 use crate::control::{Client, ClientError, GREETING_TIMEOUT, MountPath};
 use crate::daemon::Marker;
@@ -51,6 +52,16 @@ impl Mounted {
         };
         let mount = client.hello().mount.to_path();
         Ok(Self { client, mount })
+    }
+
+    /// Refuses a PATH that is not the mount itself; `why` says what is of the whole mount.
+    pub fn must_be_whole(&self, path: Option<&Path>, why: &str) -> Result<()> {
+        let path = self.below(path)?;
+        if path.as_bytes().is_empty() {
+            Ok(())
+        } else {
+            Err(WrongUsage(format!("{path} is not the mount point: {why}")).into())
+        }
     }
 
     /// The path below the mount; empty for the mount itself, and without PATH.

@@ -9,7 +9,7 @@ use super::EXTENT_BYTES;
 use super::local::{Hold, LocalContent};
 use super::seams::ContentError;
 use super::state::{Body, State};
-use crate::env::{ChangedAt, changed_at, is_open_elsewhere};
+use crate::env::{ChangedAt, is_open_elsewhere, last_change, settled_change};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -101,7 +101,7 @@ impl Lent {
             exposed.count += 1;
             return Ok(());
         }
-        let changed_at = changed_at(self.fd())?;
+        let changed_at = settled_change(self.fd())?;
         // What was said before may not be durable.
         let was_open = std::mem::replace(&mut state.open_for_writing, false);
         content.mark_open(&mut state, true).inspect_err(|_| state.open_for_writing = was_open)?;
@@ -113,8 +113,7 @@ impl Lent {
     pub fn is_changed(&self) -> bool {
         let state = self.hold.content().state.read();
         let Some(exposed) = &state.exposed else { return false };
-        let now = rustix::fs::fstat(&self.fd).map(|stat| (stat.st_ctime, stat.st_ctime_nsec));
-        !now.is_ok_and(|now| exposed.changed_at == Some(now))
+        !last_change(self.fd()).is_ok_and(|now| exposed.changed_at == Some(now))
     }
 
     /// Takes [`Self::expose`] back: what was written unseen is known by now.

@@ -295,6 +295,7 @@ pub struct StatusReply {
     /// Transfer rates over the last seconds.
     pub rates: Rates,
     /// What of the cache's bytes are log and database.
+    #[serde(default)]
     pub bookkeeping_bytes: u64,
     /// Open conflicts.
     pub conflicts: u64,

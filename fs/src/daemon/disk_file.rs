@@ -1,6 +1,8 @@
 //! Owns small files that are read and replaced whole: a reader sees the old one or the new one, nothing between.
 
 use crate::env::{Env, OpenMode, remove_if_there};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::io;
 use std::path::Path;
 
@@ -21,6 +23,16 @@ pub(super) fn read(env: &Env, path: &Path) -> io::Result<Option<Vec<u8>>> {
     let count = file.read_at(&mut bytes, 0)?;
     bytes.truncate(count);
     Ok(Some(bytes))
+}
+
+/// What the file says; `None` if there is none.
+pub(super) fn read_json<T: DeserializeOwned>(env: &Env, path: &Path) -> io::Result<Option<T>> {
+    Ok(read(env, path)?.map(|bytes| serde_json::from_slice(&bytes)).transpose()?)
+}
+
+/// Replaces the file by one that says this, as [`replace`].
+pub(super) fn replace_json<T: Serialize>(env: &Env, path: &Path, value: &T) -> io::Result<()> {
+    replace(env, path, &serde_json::to_vec_pretty(value)?)
 }
 
 /// Replaces the file (mode 0600), durably.

@@ -47,8 +47,7 @@ impl Marker {
 
     /// What the last daemon of this home said; `None` if it ended in order, or said something unreadable.
     pub fn load(env: &Env, home: &Home) -> Option<Self> {
-        let bytes = disk_file::read(env, &home.marker_file()).ok()??;
-        serde_json::from_slice(&bytes).ok()
+        disk_file::read_json(env, &home.marker_file()).ok()?
     }
 
     /// Writes it.
@@ -56,7 +55,7 @@ impl Marker {
     /// # Errors
     /// What the file system says.
     pub fn save(&self, env: &Env, home: &Home) -> io::Result<()> {
-        disk_file::replace(env, &home.marker_file(), &serde_json::to_vec_pretty(self)?)
+        disk_file::replace_json(env, &home.marker_file(), self)
     }
 
     /// Removes it: this daemon ended in order.

@@ -23,7 +23,11 @@ impl KeptLimits {
     /// The limits that were kept, in force from now on.
     pub fn load(env: &Env, home: &Home, rates: Arc<Rates>) -> Self {
         let file = home.limits_file();
-        let kept = disk_file::read(env, &file).ok().flatten().and_then(|json| serde_json::from_slice(&json).ok());
+        let kept = disk_file::read_json(env, &file).unwrap_or_else(|error| {
+            let file = file.display();
+            tracing::warn!(%error, %file, "the limits that were kept cannot be read: there are none until `tarn limit` sets them");
+            None
+        });
         let limits = Self { env: env.clone(), file, rates, changing: Mutex::default() };
         limits.enforce(kept.unwrap_or_default());
         limits
@@ -58,9 +62,27 @@ impl KeptLimits {
                 RATE_MIN_BYTES >> 10
             );
         }
-        let kept = disk_file::replace(&self.env, &self.file, &serde_json::to_vec_pretty(&after)?);
+        let kept = disk_file::replace_json(&self.env, &self.file, &after);
         kept.with_context(|| format!("{} cannot be written", self.file.display()))?;
         self.enforce(after);
         Ok(after)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn limits_that_cannot_be_read_are_none_until_new_ones_are_set() {
+        let dir = tempfile::tempdir().unwrap();
+        let (env, home) = (Env::real(), Home::at(dir.path()));
+        std::fs::write(home.limits_file(), b"{\"up_bytes_per_s\": ").unwrap();
+        let limits = KeptLimits::load(&env, &home, Arc::default());
+        assert_eq!(limits.get(), RateLimits::default());
+        let set = limits.change(RateChange::BytesPerS(1 << 20), RateChange::Keep).unwrap();
+        assert_eq!((set.up_bytes_per_s, set.down_bytes_per_s), (Some(1 << 20), None));
+        assert_eq!(KeptLimits::load(&env, &home, Arc::default()).get(), set);
     }
 }

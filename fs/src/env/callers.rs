@@ -7,6 +7,18 @@ pub fn groups_of(tid: u32) -> Vec<u32> {
     groups.split_whitespace().filter_map(|group| group.parse().ok()).collect()
 }
 
+/// The executable of a thread's process; what it calls itself where that may not be seen.
+pub fn program_of(tid: u32) -> String {
+    if tid == 0 {
+        return "outside of this container".to_owned();
+    }
+    if let Ok(path) = std::fs::read_link(format!("/proc/{tid}/exe")) {
+        return path.to_string_lossy().trim_end_matches(" (deleted)").to_owned();
+    }
+    let name = std::fs::read_to_string(format!("/proc/{tid}/comm"));
+    name.map_or_else(|_| "ended".to_owned(), |name| name.trim_end().to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -35,5 +47,12 @@ mod tests {
         expected.sort_unstable();
         assert_eq!(groups, expected);
         assert!(groups_of(0).is_empty());
+    }
+
+    #[test]
+    fn a_program_is_named_by_its_executable() {
+        let own = std::env::current_exe().unwrap().to_string_lossy().into_owned();
+        assert_eq!(program_of(std::process::id()), own);
+        assert_eq!(program_of(u32::MAX), "ended");
     }
 }

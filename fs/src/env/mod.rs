@@ -10,11 +10,11 @@ mod shared_files;
 mod spawn;
 mod tasks;
 
-pub use callers::groups_of;
+pub use callers::{groups_of, program_of};
 pub use crash::{CrashDisk, Fault};
 pub use files::{copy_file, is_there, remove_if_there};
 pub use real::{RealClock, RealDisk, RealRng};
-pub use shared_files::{ChangedAt, changed_at, is_open_elsewhere};
+pub use shared_files::{ChangedAt, is_open_elsewhere, last_change, settled_change};
 pub use spawn::close_on_exec;
 pub use tasks::{BrokenOff, Elapsed, RealTasks, Tasks};
 

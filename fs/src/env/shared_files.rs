@@ -36,13 +36,21 @@ fn lease_call(fd: BorrowedFd<'_>, call: i32, value: i32) -> io::Result<()> {
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// When the file was changed last, if a later change is sure to bear another moment.
+/// When the file was changed last.
 ///
 /// # Errors
 /// What the file system says.
-pub fn changed_at(fd: BorrowedFd<'_>) -> io::Result<Option<ChangedAt>> {
+pub fn last_change(fd: BorrowedFd<'_>) -> io::Result<ChangedAt> {
     let stat = rustix::fs::fstat(fd)?;
-    let changed = (stat.st_ctime, stat.st_ctime_nsec);
+    Ok((stat.st_ctime, stat.st_ctime_nsec))
+}
+
+/// The same, if a later change is sure to bear another moment.
+///
+/// # Errors
+/// What the file system says.
+pub fn settled_change(fd: BorrowedFd<'_>) -> io::Result<Option<ChangedAt>> {
+    let changed = last_change(fd)?;
     let at = SystemTime::UNIX_EPOCH + Duration::new(changed.0.max(0).cast_unsigned(), changed.1 as u32);
     let is_past = SystemTime::now().duration_since(at).is_ok_and(|since| since > TICK);
     Ok(is_past.then_some(changed))

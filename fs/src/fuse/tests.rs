@@ -28,6 +28,14 @@ use tokio::runtime::Runtime;
 
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How mounts of these tests show the tree.
+fn shown() -> Options {
+    let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+    let (posix, privileged) = (uid == 0, uid == 0);
+    let (scanners, passthrough, cache_bytes) = (Vec::new(), false, u64::MAX);
+    Options { posix, read_only: false, uid, gid, privileged, scanners, passthrough, cache_bytes }
+}
+
 struct Mount {
     tree: FakeTree,
     notifier: Arc<KernelNotifier>,
@@ -50,21 +58,7 @@ impl Mount {
             clock: Arc::new(RealClock::new()),
             stale: notifier.stale().clone(),
         };
-        let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
-        let privileged = uid == 0;
-        let vfs = Vfs::new(
-            ports,
-            Options {
-                posix: uid == 0,
-                read_only: false,
-                uid,
-                gid,
-                privileged,
-                scanners: Vec::new(),
-                passthrough: false,
-                cache_bytes: u64::MAX,
-            },
-        );
+        let vfs = Vfs::new(ports, shown());
         let options = MountOptions {
             mountpoint: folder.path().into(),
             source: "tarn:anna@example.org".into(),
@@ -208,14 +202,7 @@ fn what_comes_from_elsewhere_is_seen_once_it_is_invalidated() {
     let mount = Mount::new();
     assert!(!mount.path("new").exists());
     assert_eq!(fs::read_dir(mount.folder.path()).unwrap().count(), 0);
-    let new = NewNode {
-        kind: NodeKind::File,
-        mode: 0o644,
-        uid: 0,
-        gid: 0,
-        xattrs: std::collections::BTreeMap::new(),
-        open: None,
-    };
+    let new = NewNode::plain(NodeKind::File, 0o644);
     let made = mount.tree.create(ROOT, &name("new"), new).unwrap();
     // The kernel still remembers that there is none, and the empty listing.
     assert!(!mount.path("new").exists());

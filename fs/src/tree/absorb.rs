@@ -235,8 +235,12 @@ impl Session<'_> {
     }
 
     /// A node's remote state as `Arc`, after changes that are not applied yet.
-    pub(super) fn exists_after(&self, changes: &[Change], node: NodeId) -> Result<bool> {
-        let mut rows = changes.iter().rev().filter_map(|change| match &change.row {
+    pub(super) fn exists_after<'a>(
+        &self,
+        changes: impl DoubleEndedIterator<Item = &'a Change>,
+        node: NodeId,
+    ) -> Result<bool> {
+        let mut rows = changes.rev().filter_map(|change| match &change.row {
             Row::Node { node: changed, state } if *changed == node => Some(state.is_some()),
             _ => None,
         });

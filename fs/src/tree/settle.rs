@@ -78,7 +78,7 @@ impl Session<'_> {
 
     /// What an answer tells beyond the cursor: a pull that overtook it has brought the rest, or what followed, be it that
     /// nothing is there any more.
-    fn news_of<'a>(&self, answer: &'a Answer) -> impl Iterator<Item = &'a Change> {
+    fn news_of<'a>(&self, answer: &'a Answer) -> impl DoubleEndedIterator<Item = &'a Change> {
         let known = self.state.cursor.map_or(0, |cursor| cursor.seq);
         answer.changes.iter().filter(move |change| change.seq > known)
     }
@@ -117,8 +117,7 @@ impl Session<'_> {
         let row = staged_row(&all.work, ino).unwrap_or(row);
         let Some(local) = row.local.clone().filter(|local| local.ticket == ticket) else { return Ok(()) };
         let Some(node) = node else { return Ok(()) };
-        let news: Vec<Change> = self.news_of(answer).cloned().collect();
-        if self.exists_after(&news, node)? {
+        if self.exists_after(self.news_of(answer), node)? {
             all.set_inode(ino, InodeRow { local: None, ..row });
             // A folder's times go on changing with its names; a file's are those that were sent.
             if let Some(inode) = self.state.inodes.get_mut(&ino).filter(|inode| inode.dir.is_none()) {
@@ -137,7 +136,7 @@ impl Session<'_> {
         for (ino, node) in std::mem::take(&mut all.without_node) {
             let known = self.state.inodes.get(&ino).map(super::state::Inode::row);
             let Some(row) = staged_row(&all.work, ino).or(known) else { continue };
-            if self.exists_after(&all.work.changes, node)? {
+            if self.exists_after(all.work.changes.iter(), node)? {
                 all.set_inode(ino, InodeRow { local: None, ..row });
             }
         }

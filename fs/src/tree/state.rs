@@ -66,9 +66,7 @@ impl Inode {
 
     /// Its attributes as programs see them.
     pub fn attrs(&self) -> Option<Attrs> {
-        let remote = self.remote.as_ref().or(self.was.as_ref());
-        let stored = self.local.as_ref().map(|local| &local.attrs).or(remote.map(|remote| &remote.attrs));
-        let mut attrs = stored?.clone();
+        let mut attrs = self.stored_attrs()?.clone();
         if let Some(time) = self.times {
             attrs.mtime = time;
             attrs.ctime = time;
@@ -79,9 +77,12 @@ impl Inode {
 
     /// Its flags of `chattr`.
     pub fn flags(&self) -> u32 {
+        self.stored_attrs().map_or(0, |attrs| attrs.flags)
+    }
+
+    fn stored_attrs(&self) -> Option<&Attrs> {
         let remote = self.remote.as_ref().or(self.was.as_ref());
-        let stored = self.local.as_ref().map(|local| &local.attrs).or(remote.map(|remote| &remote.attrs));
-        stored.map_or(0, |attrs| attrs.flags)
+        self.local.as_ref().map(|local| &local.attrs).or(remote.map(|remote| &remote.attrs))
     }
 
     /// Its durable row.

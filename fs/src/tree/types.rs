@@ -42,6 +42,13 @@ pub struct NewNode {
     pub open: Option<bool>,
 }
 
+impl NewNode {
+    /// A node of root's, closed, without extended attributes.
+    pub fn plain(kind: NodeKind, mode: u32) -> Self {
+        Self { kind, mode, uid: 0, gid: 0, xattrs: BTreeMap::new(), open: None }
+    }
+}
+
 /// One entry of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirEntry {

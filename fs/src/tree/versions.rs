@@ -95,10 +95,11 @@ impl Session<'_> {
         let fresh = BaseVersion { content: file.content.clone(), vector: file.vector.clone() };
         let is_shown = content.base().is_some_and(|base| is_same_version(&base, &fresh));
         let waits = self.state.queue.of_ino(ino).any(|(ticket, _)| !settled.contains(&ticket));
-        if !is_shown && (content.is_dirty() || waits) {
+        let is_hidden = content.is_dirty() || waits;
+        if is_hidden && !is_shown {
             self.note_hidden(ino);
         }
-        if is_shown || content.is_dirty() || waits {
+        if is_hidden || is_shown {
             return Ok(());
         }
         let row = staged_row(work, ino).unwrap_or(row);

@@ -97,6 +97,14 @@ impl Tree {
         })
     }
 
+    /// The flags of `chattr` of an inode, without the rest of what `stat` brings together.
+    ///
+    /// # Errors
+    /// `NotFound` for an inode that is gone.
+    pub fn flags(&self, ino: Ino) -> Result<u32> {
+        self.look(|session| Ok(session.inode(ino)?.flags()))
+    }
+
     /// What `stat` wants to know.
     ///
     /// # Errors

@@ -68,7 +68,7 @@ impl Vfs {
     /// says.
     pub fn setattr(&self, caller: Caller, ino: Ino, set: SetAttr) -> Answer<Shown> {
         self.writable()?;
-        let flags = self.tree.stat(ino)?.attrs.flags;
+        let flags = self.tree.flags(ino)?;
         Self::changeable(if set.is_touch() { flags & !APPEND_ONLY } else { flags })?;
         if let Some(size_bytes) = set.size_bytes {
             self.truncate(caller, ino, size_bytes, set.handle)?;

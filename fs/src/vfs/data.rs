@@ -129,7 +129,7 @@ impl Vfs {
             return Err(VfsError::BadHandle.into());
         }
         if mode & !libc::FALLOC_FL_KEEP_SIZE != 0 {
-            Self::changeable(self.tree.stat(file.ino)?.attrs.flags)?;
+            Self::changeable(self.tree.flags(file.ino)?)?;
         }
         let range = range_of(offset, len_bytes)?;
         if range.is_empty() {

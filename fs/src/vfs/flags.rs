@@ -19,7 +19,7 @@ impl Vfs {
     /// # Errors
     /// As the tree says.
     pub fn flags(&self, ino: Ino) -> Answer<u32> {
-        Ok(self.tree.stat(ino)?.attrs.flags)
+        Ok(self.tree.flags(ino)?)
     }
 
     /// Sets the flags. Who may is the kernel's decision.
@@ -44,7 +44,7 @@ impl Vfs {
 
     /// Refuses to open a protected file for what it is protected from, and says how it is opened then.
     pub(super) fn protected_open(&self, ino: Ino, flags: OpenFlags) -> Answer<OpenFlags> {
-        let of_file = self.tree.stat(ino)?.attrs.flags;
+        let of_file = self.tree.flags(ino)?;
         let appends = flags.append && !flags.truncate;
         if of_file & IMMUTABLE != 0 || (of_file & APPEND_ONLY != 0 && !appends) {
             return Err(TreeError::NotPermitted.into());

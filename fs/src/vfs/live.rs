@@ -55,6 +55,10 @@ impl TreePort for LiveTree {
         self.tree.stat(ino)
     }
 
+    fn flags(&self, ino: Ino) -> Result<u32> {
+        self.tree.flags(ino)
+    }
+
     fn parent_of(&self, ino: Ino) -> Option<Ino> {
         self.tree.parent_of(ino).ok().flatten()
     }

@@ -24,6 +24,8 @@ pub trait TreePort: Send + Sync + Debug {
     fn forget(&self, ino: Ino, count: u64);
     /// What an inode is.
     fn stat(&self, ino: Ino) -> Result<Stat, TreeError>;
+    /// The flags of `chattr` of an inode, and nothing else of it.
+    fn flags(&self, ino: Ino) -> Result<u32, TreeError>;
     /// The directory that a directory lies in.
     fn parent_of(&self, ino: Ino) -> Option<Ino>;
     /// Opens a directory, whose listing keeps its cookies until it is dropped.

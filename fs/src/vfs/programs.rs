@@ -3,10 +3,10 @@
 //!
 //! Asked only when something is to be fetched: reading what is local costs nothing here.
 
+use crate::env::program_of;
 use crate::meta::rows::Ino;
 use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::fs;
 use std::path::Path;
 
 /// Programs that scan, by the name of their executable; one that ends in `*` stands for all that begin so.
@@ -76,7 +76,7 @@ impl Programs {
 
     /// Who a thread belongs to.
     pub fn of(&self, tid: u32) -> Program {
-        let name = name_of(tid);
+        let name = program_of(tid);
         let scans = self.is_scanner(&name);
         Program { name, scans }
     }
@@ -117,17 +117,6 @@ impl Programs {
     }
 }
 
-/// The executable of a thread's process; what it calls itself where that may not be seen.
-fn name_of(tid: u32) -> String {
-    if tid == 0 {
-        return "outside of this container".to_owned();
-    }
-    let named = fs::read_to_string(format!("/proc/{tid}/comm")).map(|name| name.trim_end().to_owned());
-    let executable = fs::read_link(format!("/proc/{tid}/exe")).map(|path| path.to_string_lossy().into_owned());
-    let executable = executable.map(|path| path.trim_end_matches(" (deleted)").to_owned());
-    executable.or(named).unwrap_or_else(|_| "ended".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,13 +131,6 @@ mod tests {
         assert!(is_scanner("/usr/lib/x86_64-linux-gnu/tumbler-1/tumblerd") && is_scanner("tumblerd"));
         assert!(is_scanner("/usr/libexec/localsearch-extractor-3") && is_scanner("/usr/bin/updatedb.plocate"));
         assert!(!is_scanner("/usr/bin/cat") && !is_scanner("/home/tumblerd/bin/vim") && !is_scanner(""));
-    }
-
-    #[test]
-    fn a_program_is_named_by_its_executable() {
-        let own = std::env::current_exe().map(|path| path.to_string_lossy().into_owned());
-        assert_eq!(programs().of(std::process::id()).name, own.unwrap_or_default());
-        assert_eq!(programs().of(u32::MAX).name, "ended");
     }
 
     #[test]

@@ -29,14 +29,14 @@ impl Vfs {
     /// Sets an extended attribute.
     ///
     /// # Errors
-    /// `NotPermitted` for this program's own and for what is immutable or append-only, `NotSupported` for namespaces that are not stored, `Invalid` for an ACL that
-    /// cannot be, `Exists` or `NoAttribute` as the mode says, `TooLarge` when a node's attributes would be more than it can have.
+    /// `NotPermitted` for this program's own and for what is immutable or append-only, `NotSupported` for namespaces that are
+    /// not stored, `Invalid` for an ACL that cannot be, `Exists` or `NoAttribute` as the mode says, `TooLarge` when a node's
+    /// attributes would be more than it can have.
     pub fn setxattr(&self, caller: Caller, ino: Ino, name: &[u8], value: &[u8], mode: XattrMode) -> Answer<()> {
         self.writable()?;
         let name = self.storable(name)?;
-        let stat = self.tree.stat(ino)?;
-        Self::changeable(stat.attrs.flags)?;
-        let attrs = stat.attrs;
+        let attrs = self.tree.stat(ino)?.attrs;
+        Self::changeable(attrs.flags)?;
         match (mode, attrs.xattrs.contains_key(name)) {
             (XattrMode::Create, true) => return Err(TreeError::Exists.into()),
             (XattrMode::Replace, false) => return Err(TreeError::NoAttribute.into()),
@@ -46,7 +46,7 @@ impl Vfs {
             return Err(TreeError::TooLarge.into());
         }
         match name {
-            ACCESS => self.set_access_acl(caller, ino, value),
+            ACCESS => self.set_access_acl(caller, ino, &attrs, value),
             DEFAULT if Acl::read(value).is_none() => Err(TreeError::Invalid.into()),
             _ => self.change_xattr(ino, name, Some(ByteString(value.to_vec()))),
         }
@@ -90,9 +90,9 @@ impl Vfs {
     pub fn removexattr(&self, ino: Ino, name: &[u8]) -> Answer<()> {
         self.writable()?;
         let name = self.storable(name)?;
-        let stat = self.tree.stat(ino)?;
-        Self::changeable(stat.attrs.flags)?;
-        if !stat.attrs.xattrs.contains_key(name) {
+        let attrs = self.tree.stat(ino)?.attrs;
+        Self::changeable(attrs.flags)?;
+        if !attrs.xattrs.contains_key(name) {
             return Err(TreeError::NoAttribute.into());
         }
         self.change_xattr(ino, name, None)
@@ -107,9 +107,8 @@ impl Vfs {
     }
 
     /// Sets who may do what. Its entries of owner, mask and others become the mode; an ACL that says no more is none.
-    fn set_access_acl(&self, caller: Caller, ino: Ino, value: &[u8]) -> Answer<()> {
+    fn set_access_acl(&self, caller: Caller, ino: Ino, attrs: &Attrs, value: &[u8]) -> Answer<()> {
         let acl = Acl::read(value).ok_or(TreeError::Invalid)?;
-        let attrs = self.tree.stat(ino)?.attrs;
         let is_member = || caller.gid == attrs.gid || groups_of(caller.tid).contains(&attrs.gid);
         let kept = match attrs.mode & !0o777 {
             special if special & libc::S_ISGID != 0 && !caller.keeps_setid() && !is_member() => {

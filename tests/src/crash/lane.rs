@@ -3,15 +3,14 @@
 use super::load::{self, HELD};
 use super::model::{Call, Found, State, Tree};
 use super::verdict;
+use crate::maps::Map;
 use crate::seed::Seed;
 use anyhow::{Context, Result, bail};
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// One lane.
@@ -222,24 +221,9 @@ fn write_whole(file: &File, offset: u64, data: &[u8]) -> io::Result<()> {
 }
 
 fn write_mapped(file: &File, offset: usize, data: &[u8]) -> io::Result<()> {
-    let start = offset / 4096 * 4096;
-    let length = offset + data.len() - start;
-    // SAFETY: the range lies inside the file, which nobody shortens meanwhile; it is unmapped before this returns. A page
-    // that cannot be brought would raise a signal, so all are touched by `pread` first, which says so as an error.
-    unsafe {
-        let mut bytes = vec![0; length];
-        file.read_exact_at(&mut bytes, start as u64)?;
-        let wanted = libc::PROT_READ | libc::PROT_WRITE;
-        let map = libc::mmap(ptr::null_mut(), length, wanted, libc::MAP_SHARED, file.as_raw_fd(), start as libc::off_t);
-        if map == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        ptr::copy_nonoverlapping(data.as_ptr(), map.cast::<u8>().add(offset - start), data.len());
-        let synced = libc::msync(map, length, libc::MS_SYNC);
-        let result = if synced == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
-        libc::munmap(map, length);
-        result
-    }
+    // A page that cannot be brought would raise a signal; here it is an error.
+    file.read_exact_at(&mut vec![0; data.len()], offset as u64)?;
+    Map::of(file, offset + data.len(), true)?.write(offset, data)
 }
 
 /// Reads a folder whole.

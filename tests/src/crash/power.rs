@@ -2,7 +2,8 @@
 //! written; it is filled by a file beside; it takes no more writes once it is told that it is damaged.
 
 use crate::device::Device;
-use crate::mounts::{unmount_by_force, unmount_lazily};
+use crate::mounts::unmount_lazily;
+use crate::process::is_root;
 use crate::wait::within;
 use anyhow::{Context, Result, bail};
 use std::ffi::CString;
@@ -52,8 +53,7 @@ impl Disk {
     /// # Errors
     /// What the tools said.
     pub fn new(kind: Kind) -> Result<Option<Self>> {
-        // SAFETY: takes nothing, cannot fail.
-        if unsafe { libc::geteuid() } != 0 {
+        if !is_root() {
             return Ok(None);
         }
         let folder = tempfile::Builder::new().prefix("tarn-disk-").tempdir()?;
@@ -208,9 +208,7 @@ pub fn cut(disk: &Disk, device: &Device, about_to: &dyn Fn()) -> Result<()> {
     // A disk that is being cut may still say that it has everything: nobody must act on that.
     daemon.freeze();
     disk.cut()?;
-    daemon.signal(libc::SIGKILL);
-    unmount_by_force(device.path());
-    daemon.kill();
+    device.kill_with_waiters(daemon);
     disk.restart()?;
     device.mount()
 }

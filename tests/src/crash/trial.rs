@@ -4,7 +4,6 @@ pub use super::lane::Crash;
 use super::lane::Lane;
 use super::servant;
 use crate::device::Device;
-use crate::mounts::unmount_by_force;
 use crate::seed::Seed;
 use crate::server::Server;
 use crate::wait::within;
@@ -166,9 +165,7 @@ fn shown(lanes: &[Lane], device: &Device) -> Result<()> {
 pub fn kill(device: &Device, about_to: &dyn Fn()) -> Result<()> {
     let daemon = device.daemon()?;
     about_to();
-    daemon.signal(libc::SIGKILL);
     // What a lane has mapped must not wait for a daemon that waits for itself: that has a test of its own.
-    unmount_by_force(device.path());
-    daemon.kill();
+    device.kill_with_waiters(daemon);
     device.mount()
 }

@@ -1,14 +1,13 @@
 //! Kill -9 at random moments, of either side: what a call returned for is still there.
 
-use crate::converge;
-use std::collections::HashMap;
+use crate::{converge, no_chunk_is_sent_again};
 use std::fs;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 use tarn_tests::device::Device;
-use tarn_tests::process::Process;
+use tarn_tests::process::{Process, is_root};
 use tarn_tests::seed::Seed;
 use tarn_tests::server::Server;
 use tarn_tests::wait::within;
@@ -76,16 +75,7 @@ fn all_arrived(server: &Server, a: &Device) {
             assert!(read == content(number), "file {number} differs: {} bytes", read.len());
         }
     }
-    let puts = server.put_log().unwrap();
-    assert!(!puts.is_empty());
-    let mut acknowledged = HashMap::new();
-    for put in &puts {
-        let (began, ended) = (put["began_ms"].as_i64().unwrap(), put["time_ms"].as_i64().unwrap());
-        for id in put["ids"].as_array().unwrap() {
-            let before = *acknowledged.entry(id.to_string()).or_insert(ended);
-            assert!(before >= began, "chunk {id} was sent again: {put}");
-        }
-    }
+    no_chunk_is_sent_again(server);
     let check = server.check().unwrap();
     assert_eq!(check.code, 0, "{}{}", check.stdout, check.stderr);
 }
@@ -171,9 +161,7 @@ fn keep_connection(daemon: Process) -> Option<OwnedFd> {
 /// Whether connections of one's own can be ended: an ordinary user does that through a file system of the kernel's that is
 /// not mounted everywhere.
 fn may_abort() -> bool {
-    // SAFETY: takes nothing, cannot fail.
-    let is_root = unsafe { libc::geteuid() } == 0;
-    is_root || fs::read_dir("/sys/fs/fuse/connections").is_ok_and(|mut connections| connections.next().is_some())
+    is_root() || fs::read_dir("/sys/fs/fuse/connections").is_ok_and(|mut connections| connections.next().is_some())
 }
 
 #[test]

@@ -9,7 +9,6 @@ use std::path::Path;
 use std::time::Duration;
 use tarn_tests::crash::power::{Disk, Kind};
 use tarn_tests::device::Device;
-use tarn_tests::mounts::unmount_by_force;
 use tarn_tests::seed::Seed;
 use tarn_tests::server::Server;
 use tarn_tests::wait::{eventually, timed};
@@ -69,13 +68,6 @@ fn is_full(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::ENOSPC)
 }
 
-fn kill(device: &Device) {
-    let daemon = device.daemon().unwrap();
-    daemon.signal(libc::SIGKILL);
-    unmount_by_force(device.path());
-    daemon.kill();
-}
-
 fn a_full_disk_refuses_writers_and_nothing_else(kind: Kind) {
     let Some(disk) = broken_disk(kind) else { return };
     let server = crate::server();
@@ -104,7 +96,7 @@ fn a_full_disk_refuses_writers_and_nothing_else(kind: Kind) {
     all_there(a.path(), &files);
     assert!(a.status().is_ok());
 
-    kill(&a);
+    a.kill_with_waiters(a.daemon().unwrap());
     if let Err(refused) = a.mount() {
         let refused = format!("{refused:#}");
         assert!(refused.contains("no space left") && refused.contains("free"), "{refused}");
@@ -194,7 +186,7 @@ fn a_disk_that_takes_no_more_writes_loses_nothing(kind: Kind) {
         Kind::Xfs => {
             let (_, took) = timed(|| (fs::read(a.join("first")), fs::read_dir(a.path()).map(Iterator::count)));
             assert!(took < CALL, "{took:?}");
-            kill(&a);
+            a.kill_with_waiters(a.daemon().unwrap());
         }
     }
 

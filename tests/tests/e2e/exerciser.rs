@@ -6,10 +6,10 @@ use std::fs::{self, File};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use tarn_tests::device::Device;
+use tarn_tests::maps::Map;
 use tarn_tests::seed::Seed;
 
 /// The file never becomes larger.
@@ -106,15 +106,7 @@ impl<'d> Exercise<'d> {
             return;
         }
         let data = self.seed.bytes(end - start);
-        // SAFETY: a fresh map of exactly the file, which nobody shortens meanwhile, used and unmapped in here.
-        unsafe {
-            let access = libc::PROT_READ | libc::PROT_WRITE;
-            let map = libc::mmap(ptr::null_mut(), size, access, libc::MAP_SHARED, self.file.as_raw_fd(), 0);
-            assert_ne!(map, libc::MAP_FAILED);
-            ptr::copy_nonoverlapping(data.as_ptr(), map.cast::<u8>().add(start), data.len());
-            assert_eq!(libc::msync(map, size, libc::MS_SYNC), 0);
-            assert_eq!(libc::munmap(map, size), 0);
-        }
+        Map::of(&self.file, size, true).unwrap().write(start, &data).unwrap();
         self.bytes[start..end].copy_from_slice(&data);
     }
 

@@ -45,6 +45,7 @@ mod two_devices;
 mod undo;
 mod verify;
 
+use std::collections::HashMap;
 use std::time::Duration;
 use tarn_tests::device::Device;
 use tarn_tests::diff::same_tree;
@@ -71,4 +72,18 @@ fn converge(one: &Device, other: &Device) {
     });
     last.unwrap();
     [one, other].into_iter().for_each(|device| drop(verify::assert_sound(device, &[])));
+}
+
+/// What the server has acknowledged does not go up a second time.
+#[track_caller]
+fn no_chunk_is_sent_again(server: &Server) {
+    let mut acknowledged = HashMap::new();
+    for put in server.put_log().unwrap() {
+        let (began, ended) = (put["began_ms"].as_i64().unwrap(), put["time_ms"].as_i64().unwrap());
+        for id in put["ids"].as_array().unwrap() {
+            let before = *acknowledged.entry(id.to_string()).or_insert(ended);
+            assert!(before >= began, "chunk {id} was sent again: {put}");
+        }
+    }
+    assert!(!acknowledged.is_empty());
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tarn_tests::blocks::du_blocks;
 use tarn_tests::device::Device;
 use tarn_tests::maps::Map;
+use tarn_tests::process::is_root;
 use tarn_tests::seed::Seed;
 use tarn_tests::server::Server;
 use tarn_tests::wait::eventually;
@@ -19,8 +20,7 @@ const SOON: Duration = Duration::from_secs(30);
 /// Whether mounts of this test can pass files through; says so if not.
 fn is_privileged(device: &Device) -> bool {
     let status = device.status().unwrap()["passthrough"].clone();
-    // SAFETY: it takes no argument and touches no memory.
-    if unsafe { libc::geteuid() } == 0 && status["active"] == true {
+    if is_root() && status["active"] == true {
         return true;
     }
     assert!(status["why_not"].is_string(), "{status}");

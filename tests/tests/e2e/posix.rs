@@ -1,10 +1,10 @@
 //! What POSIX programs find on one device they find on the other.
 
 use crate::converge;
-use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 use std::time::Duration;
 use tarn_tests::device::Device;
+use tarn_tests::process::is_root;
 use tarn_tests::programs::{Finished, run};
 use tarn_tests::server::Server;
 use tarn_tests::wait::eventually;
@@ -19,10 +19,6 @@ fn posix_device(server: &Server, name: &str) -> Device {
 /// What a shell in the mount did.
 fn shell(device: &Device, script: &str) -> Finished {
     run(Command::new("sh").args(["-ec", script]).current_dir(device.path()), "").unwrap()
-}
-
-fn is_root() -> bool {
-    std::fs::metadata("/proc/self").unwrap().uid() == 0
 }
 
 /// Owners, modes, ACLs, flags and extended attributes of everything.

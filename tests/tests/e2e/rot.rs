@@ -23,6 +23,23 @@ fn find(path: &Path, bytes: &[u8]) -> Option<u64> {
     all.windows(bytes.len()).position(|window| window == bytes).map(|at| at as u64)
 }
 
+/// Writes as many files of so many bytes; what is in them.
+fn write_files(device: &Device, count: u64, size: usize) -> Vec<Vec<u8>> {
+    let write = |number| {
+        let bytes = Seed::new(number).bytes(size);
+        fs::write(device.join(&format!("file{number}")), &bytes).unwrap();
+        bytes
+    };
+    (0..count).map(write).collect()
+}
+
+#[track_caller]
+fn all_there(device: &Device, files: &[Vec<u8>]) {
+    for (number, bytes) in files.iter().enumerate() {
+        assert_eq!(&fs::read(device.join(&format!("file{number}"))).unwrap(), bytes, "file{number}");
+    }
+}
+
 fn packs(server: &Server) -> Vec<PathBuf> {
     let below = |dir: &Path| fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
     let folders = below(&server.data().join("objects")).into_iter().filter(|path| path.is_dir());
@@ -35,10 +52,7 @@ fn a_flipped_byte_in_the_log_is_named_while_it_runs_and_loses_nothing_of_what_is
     let a = Device::mounted(&server, "a").unwrap();
     a.wait().unwrap();
     server.stop().unwrap();
-    let marks: Vec<Vec<u8>> = (0..20).map(|number| Seed::new(number).bytes(900)).collect();
-    for (number, mark) in marks.iter().enumerate() {
-        fs::write(a.join(&format!("file{number}")), mark).unwrap();
-    }
+    let marks = write_files(&a, 20, 900);
     let log = a.home().join("state/log");
     let segments = fs::read_dir(log).unwrap().map(|entry| entry.unwrap().path());
     let (segment, at) = segments.filter_map(|path| Some((path.clone(), find(&path, &marks[19])?))).next().unwrap();
@@ -52,9 +66,7 @@ fn a_flipped_byte_in_the_log_is_named_while_it_runs_and_loses_nothing_of_what_is
     let b = Device::mounted(&server, "b").unwrap();
     let alike = || same_tree(a.path(), b.path()).is_ok();
     eventually(Duration::from_secs(60), "both show the same", alike);
-    for (number, mark) in marks.iter().enumerate() {
-        assert_eq!(&fs::read(b.join(&format!("file{number}"))).unwrap(), mark);
-    }
+    all_there(&b, &marks);
 }
 
 #[test]
@@ -80,9 +92,7 @@ fn a_flipped_byte_in_a_pack_is_named_refused_and_never_served() {
 fn a_damaged_database_of_the_server_is_named_by_check_and_ends_nothing_in_a_panic() {
     let server = server();
     let a = Device::mounted(&server, "a").unwrap();
-    for number in 0..300 {
-        fs::write(a.join(&format!("file{number}")), Seed::new(number).bytes(300)).unwrap();
-    }
+    write_files(&a, 300, 300);
     a.wait().unwrap();
     server.stop().unwrap();
     let database = server.data().join("tarn.db");
@@ -109,10 +119,7 @@ fn a_flipped_byte_in_the_log_of_a_device_s_database_loses_nothing() {
     let a = Device::mounted(&server, "a").unwrap();
     a.wait().unwrap();
     server.stop().unwrap();
-    let files: Vec<Vec<u8>> = (0..100).map(|number| Seed::new(number).bytes(2_000)).collect();
-    for (number, bytes) in files.iter().enumerate() {
-        fs::write(a.join(&format!("file{number}")), bytes).unwrap();
-    }
+    let files = write_files(&a, 100, 2_000);
     let unmounted = a.tarn(&["unmount", a.path().to_str().unwrap(), "--now"]).unwrap();
     assert_eq!(unmounted.code, 0, "{}", unmounted.stderr);
     let log = a.home().join("state/state.db-wal");
@@ -123,9 +130,7 @@ fn a_flipped_byte_in_the_log_of_a_device_s_database_loses_nothing() {
     flip(&log, len / 2);
     // SQLite forgets what stands behind it; the device's own log still has that.
     a.mount().unwrap();
-    for (number, bytes) in files.iter().enumerate() {
-        assert_eq!(&fs::read(a.join(&format!("file{number}"))).unwrap(), bytes, "file{number}");
-    }
+    all_there(&a, &files);
     server.restart().unwrap();
     let b = Device::mounted(&server, "b").unwrap();
     converge(&a, &b);
@@ -135,9 +140,7 @@ fn a_flipped_byte_in_the_log_of_a_device_s_database_loses_nothing() {
 fn a_flipped_byte_in_a_device_s_database_is_named_or_refused_and_ends_nothing_in_a_panic() {
     let server = server();
     let a = Device::mounted(&server, "a").unwrap();
-    for number in 0..200 {
-        fs::write(a.join(&format!("file{number}")), Seed::new(number).bytes(300)).unwrap();
-    }
+    write_files(&a, 200, 300);
     a.wait().unwrap();
     a.unmount().unwrap();
     // All of it is in the one file then, and nothing in a log beside.

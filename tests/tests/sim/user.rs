@@ -115,7 +115,7 @@ impl User<'_> {
     }
 
     fn node(&self, kind: NodeKind, open: Option<bool>) -> NewNode {
-        NewNode { kind, mode: 0o644, uid: 0, gid: 0, xattrs: std::collections::BTreeMap::new(), open }
+        NewNode { open, ..NewNode::plain(kind, 0o644) }
     }
 
     fn make_dir(&mut self) -> Done {

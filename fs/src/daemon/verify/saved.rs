@@ -25,11 +25,11 @@ impl Saved {
 
     /// What is kept; `None` if there is nothing, or nothing that can be read.
     pub fn load(env: &Env, file: &Path) -> Option<Self> {
-        serde_json::from_slice(&disk_file::read(env, file).ok()??).ok()
+        disk_file::read_json(env, file).ok()?
     }
 
     /// Keeps it.
     pub fn save(&self, env: &Env, file: &Path) -> io::Result<()> {
-        disk_file::replace(env, file, &serde_json::to_vec_pretty(self)?)
+        disk_file::replace_json(env, file, self)
     }
 }

@@ -1,6 +1,7 @@
 //! A mount of a real tree, over its log, database and contents, with a server that cannot be reached.
 
 use super::super::{KernelNotifier, MountOptions, Session, mount};
+use super::shown;
 use crate::content::Options as ContentOptions;
 use crate::env::Env;
 use crate::hydrate::{HydrateOptions, Hydrator};
@@ -8,7 +9,7 @@ use crate::journal::{JournalOptions, StateLock};
 use crate::remote::{FetchedFrames, NoticeEvent, ReceiptSender, Remote, RemoteError, UploadItem};
 use crate::tree::{Identity, Opened, Tree};
 use crate::vfs::ports::{BringError, Lister};
-use crate::vfs::{LiveTree, Options, Ports, Vfs};
+use crate::vfs::{LiveTree, Ports, Vfs};
 use async_trait::async_trait;
 use std::path::Path;
 use std::sync::Arc;
@@ -55,25 +56,11 @@ impl Live {
         opened.tree.set_notifier(notifier.clone());
         let (tree, lister, clock) = (Arc::new(tree), Arc::new(Away), env.clock.clone());
         let ports = Ports { tree, lister, clock, stale: notifier.stale().clone() };
-        let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
-        let privileged = uid == 0;
-        let vfs = Vfs::new(
-            ports,
-            Options {
-                posix: uid == 0,
-                read_only: false,
-                uid,
-                gid,
-                privileged,
-                scanners: Vec::new(),
-                passthrough: false,
-                cache_bytes: u64::MAX,
-            },
-        );
+        let vfs = Vfs::new(ports, shown());
         let options = MountOptions {
             mountpoint: folder.path().into(),
             source: "tarn:anna@example.org".into(),
-            allow_other: uid == 0,
+            allow_other: rustix::process::getuid().is_root(),
             read_timeout: Duration::from_secs(2),
         };
         let session = mount(Arc::new(vfs), &notifier, &options, runtime.handle()).unwrap();

@@ -47,14 +47,7 @@ impl Real {
     async fn write_file(&self, parent: Ino, text: &str, bytes: Bytes) -> Ino {
         let (tree, text) = (self.tree.clone(), text.to_owned());
         spawn_blocking(move || {
-            let new = NewNode {
-                kind: NodeKind::File,
-                mode: 0o644,
-                uid: 0,
-                gid: 0,
-                xattrs: std::collections::BTreeMap::new(),
-                open: None,
-            };
+            let new = NewNode::plain(NodeKind::File, 0o644);
             let ino = tree.create(parent, &name(&text), new).unwrap().ino;
             tree.opened(ino, true).unwrap();
             tree.write(ino, 0, &bytes).unwrap();
@@ -67,14 +60,7 @@ impl Real {
 
     async fn mkdir(&self, parent: Ino, text: &str) -> Ino {
         let (tree, text) = (self.tree.clone(), text.to_owned());
-        let new = NewNode {
-            kind: NodeKind::Dir,
-            mode: 0o755,
-            uid: 0,
-            gid: 0,
-            xattrs: std::collections::BTreeMap::new(),
-            open: None,
-        };
+        let new = NewNode::plain(NodeKind::Dir, 0o755);
         spawn_blocking(move || tree.create(parent, &name(&text), new).unwrap().ino).await.unwrap()
     }
 

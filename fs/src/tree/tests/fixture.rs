@@ -264,7 +264,7 @@ fn copy(from: &std::path::Path, to: &std::path::Path) {
 }
 
 pub fn new(kind: NodeKind) -> NewNode {
-    NewNode { kind, mode: 0o644, uid: 0, gid: 0, xattrs: std::collections::BTreeMap::new(), open: None }
+    NewNode::plain(kind, 0o644)
 }
 
 pub fn content(bytes: &[u8]) -> Content {

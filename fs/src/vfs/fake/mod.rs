@@ -66,7 +66,7 @@ impl FakeTree {
     pub fn new() -> Self {
         let tree = Self::default();
         tree.0.lock().last = ROOT.0;
-        let new = NewNode { kind: NodeKind::Dir, mode: 0o755, uid: 0, gid: 0, xattrs: BTreeMap::new(), open: None };
+        let new = NewNode::plain(NodeKind::Dir, 0o755);
         tree.0.lock().nodes.insert(ROOT, Node::new(new, ROOT, &tree.1));
         tree
     }
@@ -212,6 +212,10 @@ impl TreePort for FakeTree {
 
     fn stat(&self, ino: Ino) -> Result<Stat> {
         self.0.lock().stat(ino)
+    }
+
+    fn flags(&self, ino: Ino) -> Result<u32> {
+        Ok(self.0.lock().node(ino)?.attrs.flags)
     }
 
     fn parent_of(&self, ino: Ino) -> Option<Ino> {
