@@ -107,7 +107,7 @@ fn drop_pages(device: &Device, files: std::ops::Range<usize>) {
 }
 
 #[test]
-fn four_times_the_budget_is_read_within_it_and_the_last_quarter_stays() {
+fn four_times_the_budget_is_read_within_it_and_what_was_read_last_stays() {
     let budget = 32 * MIB;
     let server = crate::server();
     let sizes = sizes(4 * budget);
@@ -117,9 +117,8 @@ fn four_times_the_budget_is_read_within_it_and_the_last_quarter_stays() {
     assert!(most <= budget, "{most} bytes of blocks with a budget of {budget}");
     assert!(most > budget / 2, "{most} bytes: the cache is not used");
 
-    let quarter = last_files(&sizes, sizes.iter().sum::<u64>() / 4);
-    assert_eq!(fetched_again(&b, &sizes, quarter), 0, "of the last quarter");
-    // Log, database and what they may grow by are within the budget; what is left is content.
+    // Log, database and what they may grow by are within the budget; what is left is content. The kernel's own pages help
+    // beyond that, but not with what it read by itself (passthrough).
     let kept = last_files(&sizes, budget * 17 / 20);
     drop_pages(&b, kept.clone());
     assert_eq!(fetched_again(&b, &sizes, kept), 0, "of what the disk has, without the kernel's help");
