@@ -115,12 +115,15 @@ impl LocalContent {
         Ok(())
     }
 
-    /// Puts a small content into a slot of its own.
+    /// Puts a small content into a slot of its own: all of it is written, for the next start takes the slab's end for the end
+    /// of its last slot.
     fn fill_slab(&self, state: &mut State, offset: u64, data: &[u8]) -> io::Result<()> {
         let failures = self.shared.slab.failures();
         let slot = self.shared.slab.allocate(state.size_bytes);
         let length = (data.len() as u64).min(state.size_bytes - offset);
-        if let Err(e) = self.shared.slab.write(slot, &data[..length as usize], offset) {
+        let mut bytes = vec![0; state.size_bytes as usize];
+        bytes[offset as usize..(offset + length) as usize].copy_from_slice(&data[..length as usize]);
+        if let Err(e) = self.shared.slab.write(slot, &bytes, 0) {
             // The write's own error is the one to tell.
             let _ = self.shared.slab.free(slot);
             return Err(e);

@@ -161,13 +161,14 @@ impl Contents {
     pub fn replay_row(&self, no: ContentNo, row: ContentRow) -> io::Result<()> {
         let Some(content) = self.replayed(no)? else { return self.shared.load(no, row).map(drop) };
         content.replay(|_, state| {
-            let is_file = matches!(state.body, Body::File(_));
-            if is_file && row.place != ContentPlace::File {
-                return Ok(());
-            }
             // Of one whose bytes were borrowed nothing is here, and what changed since is told by later records.
             let has_nothing = row.place == ContentPlace::None && row.present.is_empty() && row.dirty.is_empty();
             let is_borrowed = has_nothing && row.base.as_ref().is_some_and(BaseVersion::is_borrowed);
+            let is_file = matches!(state.body, Body::File(_));
+            // Its backing file is newer, and says it all: but what was borrowed is told by this row alone.
+            if is_file && row.place != ContentPlace::File && !is_borrowed {
+                return Ok(());
+            }
             let is_here = !is_borrowed && !matches!(state.body, Body::Nothing);
             if row.is_dirty && row.place != ContentPlace::File && is_here {
                 // The bytes are here: from a newer slot, or replayed. The row knows what they mean; what

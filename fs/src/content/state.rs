@@ -192,6 +192,7 @@ impl State {
     pub(super) fn durable_present(&self) -> RangeSet {
         let mut durable = match (&self.body, &self.home) {
             (Body::Nothing, _) => return RangeSet::new(),
+            (Body::Memory(_), _) if !self.is_dirty => RangeSet::new(),
             (Body::Memory(_), None) => RangeSet::new(),
             (Body::Memory(_) | Body::Slab, Some(home)) if home.durable => home.present.clone(),
             (Body::Memory(_) | Body::Slab, _) => RangeSet::new(),
@@ -211,6 +212,8 @@ impl State {
     pub(super) fn row(&self) -> ContentRow {
         let place = match (&self.body, &self.home) {
             (Body::File(_), _) => ContentPlace::File,
+            // Its slot may have older bytes, and a clean row is believed.
+            (Body::Memory(_), _) if !self.is_dirty => ContentPlace::None,
             (Body::Memory(_) | Body::Slab, Some(home)) if home.durable => {
                 ContentPlace::Slab { offset: home.slot.offset, capacity_bytes: home.slot.capacity_bytes }
             }

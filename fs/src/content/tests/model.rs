@@ -284,3 +284,22 @@ proptest! {
         run((!is_new).then(|| noise(99, size)), ops);
     }
 }
+
+#[test]
+fn a_clean_row_names_no_slot_with_older_bytes() {
+    let shrink_and_grow = [Op::Truncate { to: 1 }, Op::Truncate { to: 22_117 }];
+    let ops = [Op::Write { at: 17_527, len: 4_589 }, Op::Kill].into_iter().chain(shrink_and_grow);
+    run(Some(noise(99, 12_878)), ops.chain([Op::Snapshot, Op::Acknowledge]).collect());
+}
+
+#[test]
+fn what_was_borrowed_before_it_got_a_file_keeps_its_size() {
+    let ops = [Op::Borrow { len: 65_537, upto: 65_537 }, Op::Fill { at: 0, len: 1 }, Op::Materialise { share: 34 }];
+    run(Some(noise(99, 1)), ops.to_vec());
+}
+
+#[test]
+fn parts_of_a_small_content_come_after_a_restart() {
+    let ops = [Op::Fill { at: 1, len: 1 }, Op::Record, Op::Kill, Op::Fill { at: 0, len: 1 }, Op::Record];
+    run(Some(noise(99, 22_620)), ops.to_vec());
+}
