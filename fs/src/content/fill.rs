@@ -5,7 +5,6 @@ use super::EXTENT_BYTES;
 use super::local::LocalContent;
 use super::state::{Body, Home, State, blocks_around};
 use crate::limits::SMALL_CONTENT_BYTES_MAX;
-use crate::meta::ranges::RangeSet;
 use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -110,7 +109,7 @@ impl LocalContent {
                 // What is in a slot is there as a whole, or is being replaced.
                 Body::Slab | Body::Nothing => return self.refill_slab(state, offset, data),
             }
-            state.present.insert(gap.clone());
+            state.note_fetched(gap.clone());
         }
         Ok(())
     }
@@ -128,7 +127,8 @@ impl LocalContent {
             let _ = self.shared.slab.free(slot);
             return Err(e);
         }
-        state.present = RangeSet::of(offset..offset + length);
+        state.present.clear();
+        state.note_fetched(offset..offset + length);
         let (present, verified) = (state.present.clone(), AtomicBool::new(true));
         state
             .set_home(Home { slot, present, durable: false, failures, verified })
@@ -144,7 +144,7 @@ impl LocalContent {
             bytes[gap.start as usize..gap.end as usize]
                 .copy_from_slice(&data[(gap.start - offset) as usize..(gap.end - offset) as usize]);
         }
-        state.present.insert(offset..end);
+        state.note_fetched(offset..end);
         state.body = Body::Memory(bytes);
         Ok(())
     }

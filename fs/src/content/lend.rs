@@ -56,11 +56,17 @@ impl LocalContent {
     }
 
     fn lent_fd(&self) -> io::Result<Option<(OwnedFd, u64)>> {
+        let is_logged = |state: &State| !state.logged.is_empty();
+        if is_logged(&self.state.read()) {
+            let left_behind = self.shared.ask_left_behind();
+            self.state.write().forget_logged(left_behind);
+        }
         let state = self.state.read();
         let Body::File(file) = &state.body else { return Ok(None) };
+        // What replay may write again it would write over what programs wrote unseen.
         let is_whole = !state.is_dirty && !state.is_removed && state.present.covers(0..state.size_bytes);
         // At rest the file may have another length until the log was replayed.
-        if !is_whole || file.len_bytes()? != state.size_bytes {
+        if !is_whole || is_logged(&state) || file.len_bytes()? != state.size_bytes {
             return Ok(None);
         }
         let fd = file.as_fd().map(|fd| fd.try_clone_to_owned()).transpose()?;

@@ -146,12 +146,14 @@ impl Contents {
             return Ok(0);
         }
         let contents: Vec<_> = numbers.iter().filter_map(|&no| self.shared.loaded(no)).collect();
+        self.shared.ask_left_behind();
         let recorded = self
             .sync_fills(&contents)
             .and_then(|()| self.shared.rows()?.record(&numbers.into_iter().collect::<Vec<_>>()));
-        if recorded.is_err() {
-            self.shared.unrecorded.lock().extend(contents.iter().map(|content| content.no));
-        }
+        // What no row could name yet is named by the next.
+        let again = |content: &&Arc<LocalContent>| recorded.is_err() || !content.state.read().shadowed.is_empty();
+        let again: Vec<_> = contents.iter().filter(again).map(|content| content.no).collect();
+        self.shared.unrecorded.lock().extend(again);
         recorded.map(|()| contents.len())
     }
 

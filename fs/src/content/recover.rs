@@ -82,6 +82,16 @@ impl Shared {
 }
 
 impl State {
+    /// Takes the state of an older row of which nothing was here, before the backing file was made that it has now: later
+    /// records are replayed to that.
+    fn go_back_to(&mut self, row: ContentRow) {
+        (self.ino, self.base, self.is_dirty) = (row.ino, row.base, row.is_dirty);
+        (self.size_bytes, self.open_for_writing) = (row.size_bytes, row.open_for_writing);
+        for set in [&mut self.present, &mut self.dirty, &mut self.unsynced, &mut self.syncing, &mut self.doubtful] {
+            set.clear();
+        }
+    }
+
     /// Whether a small content has exactly the bytes of a clean row's version, wherever they are.
     fn holds_all(&self, row: &ContentRow, shared: &Shared) -> io::Result<bool> {
         let size = row.size_bytes;
@@ -165,8 +175,11 @@ impl Contents {
             let has_nothing = row.place == ContentPlace::None && row.present.is_empty() && row.dirty.is_empty();
             let is_borrowed = has_nothing && row.base.as_ref().is_some_and(BaseVersion::is_borrowed);
             let is_file = matches!(state.body, Body::File(_));
-            // Its backing file is newer, and says it all: but what was borrowed is told by this row alone.
-            if is_file && row.place != ContentPlace::File && !is_borrowed {
+            if is_file && row.place != ContentPlace::File {
+                // Its backing file is newer; but what was borrowed, and how much, is told by this row alone.
+                if is_borrowed {
+                    state.go_back_to(row);
+                }
                 return Ok(());
             }
             let is_here = !is_borrowed && !matches!(state.body, Body::Nothing);

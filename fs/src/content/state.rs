@@ -77,6 +77,9 @@ pub(super) struct State {
     /// Bytes that recovery may take from the log. Replay may start before the state that a row speaks of, so
     /// whatever is written over them is logged as well, until their records are left behind.
     pub(super) logged: RangeSet,
+    /// Clean bytes that came over logged ones. Replay would write what was logged over them, so no row names them before those
+    /// records are left behind.
+    pub(super) shadowed: RangeSet,
     /// The place of the last of these records.
     pub(super) logged_upto: u64,
     /// The place of the last record that a change made and that may not have reached the kernel yet.
@@ -153,6 +156,7 @@ impl State {
             failures_seen: 0,
             marked: RangeSet::new(),
             logged: RangeSet::new(),
+            shadowed: RangeSet::new(),
             logged_upto: 0,
             unflushed: None,
             noted_upto: 0,
@@ -199,7 +203,8 @@ impl State {
             (Body::File(_), _) => self.present.clone(),
         };
         if matches!(self.body, Body::File(_)) {
-            self.unsynced.iter().chain(self.syncing.iter()).for_each(|range| durable.remove(range));
+            let uncertain = [&self.unsynced, &self.syncing, &self.shadowed].into_iter();
+            uncertain.flat_map(RangeSet::iter).for_each(|range| durable.remove(range));
         }
         durable.remove(self.size_bytes..FAR);
         if !matches!(self.body, Body::Slab) || self.is_dirty {
@@ -247,6 +252,7 @@ impl State {
     pub(super) fn note_written(&mut self, range: Range<u64>) {
         self.present.insert(range.clone());
         self.dirty.insert(range.clone());
+        self.shadowed.remove(range.clone());
         if matches!(self.body, Body::File(_)) {
             self.unsynced.insert(range.clone());
         }
@@ -268,8 +274,8 @@ impl State {
         if size_bytes > old {
             return self.note_written(old..size_bytes);
         }
-        let Self { present, dirty, unsynced, syncing, doubtful, .. } = self;
-        for set in [present, dirty, unsynced, syncing, doubtful] {
+        let Self { present, dirty, unsynced, syncing, doubtful, shadowed, .. } = self;
+        for set in [present, dirty, unsynced, syncing, doubtful, shadowed] {
             set.remove(size_bytes..FAR);
         }
     }
@@ -279,6 +285,12 @@ impl State {
         self.logged.insert(range);
         self.logged_upto = self.logged_upto.max(place);
         self.unflushed = self.unflushed.max(Some(place));
+    }
+
+    /// Notes that fetched bytes are there now.
+    pub(super) fn note_fetched(&mut self, range: Range<u64>) {
+        self.logged.within(range.clone()).into_iter().for_each(|part| self.shadowed.insert(part));
+        self.present.insert(range);
     }
 
     /// Notes that an unsynced record asks for this length of the backing file.
@@ -291,6 +303,7 @@ impl State {
     pub(super) fn forget_logged(&mut self, left_behind: u64) {
         if left_behind >= self.logged_upto {
             self.logged.clear();
+            self.shadowed.clear();
         }
     }
 

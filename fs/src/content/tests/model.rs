@@ -261,7 +261,7 @@ fn run(initial: Option<Vec<u8>>, ops: Vec<Op>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, max_shrink_iters: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, max_shrink_iters: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn small_contents_read_as_written_or_as_missing(
@@ -302,4 +302,20 @@ fn what_was_borrowed_before_it_got_a_file_keeps_its_size() {
 fn parts_of_a_small_content_come_after_a_restart() {
     let ops = [Op::Fill { at: 1, len: 1 }, Op::Record, Op::Kill, Op::Fill { at: 0, len: 1 }, Op::Record];
     run(Some(noise(99, 22_620)), ops.to_vec());
+}
+
+#[test]
+fn what_was_borrowed_small_and_then_outgrew_a_slot_keeps_its_bytes() {
+    let before = [Op::Write { at: 0, len: 1 }, Op::Record, Op::Write { at: 43_846, len: 13_822 }];
+    let borrowed = [Op::Borrow { len: 1, upto: 1 }, Op::Write { at: 38_003, len: 5_844 }];
+    let after = [Op::Truncate { to: 65_537 }, Op::Materialise { share: 13 }];
+    run(Some(Vec::new()), before.into_iter().chain(borrowed).chain(after).collect());
+}
+
+#[test]
+fn what_is_fetched_over_logged_bytes_is_not_replayed_over() {
+    let before = [Op::Write { at: 0, len: 1 }, Op::Punch { at: 0, len: 1 }, Op::Write { at: 0, len: 1 }];
+    let borrowed = [Op::Borrow { len: 1, upto: 1 }, Op::FillAll];
+    let after = [Op::Write { at: 55_282, len: 10_255 }, Op::Materialise { share: 15 }];
+    run(Some(Vec::new()), before.into_iter().chain(borrowed).chain(after).collect());
 }
