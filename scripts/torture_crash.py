@@ -25,14 +25,28 @@ def server(house, args):
     return "; ".join([f"kills: {kills}", *cuts])
 
 
+def contents(_, args):
+    """Random changes, fetches, evictions and kills of one content, 100 sequences for each kill, end as in a vector of bytes."""
+    cases = args.kills * 100
+    command = ["cargo", "test", "--quiet", "--locked", "-p", "tarn", "--lib", "--", "content::tests::model"]
+    lines = cargo(command, PROPTEST_CASES=cases)
+    if not any("test result: ok." in line for line in lines):
+        raise Failed("\n".join(lines[-60:]))
+    return f"{cases:,} sequences of each size"
+
+
 def check(house, args, test, **given):
-    env = {**os.environ, "TARN_BIN_DIR": str(BIN), "TMPDIR": str(house.place), "TARN_CRASH_SEED": str(args.seed),
-           **{name: str(value) for name, value in given.items()}}
     command = ["cargo", "test", "--quiet", "--locked", "-p", "tarn-tests", "--test", "e2e", "--", test, "--nocapture"]
-    done = subprocess.run(command, cwd=Path(__file__).resolve().parent.parent, env=env, stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    lines = [line for line in done.stdout.splitlines() if " INFO " not in line]
+    lines = cargo(command, TARN_BIN_DIR=BIN, TMPDIR=house.place, TARN_CRASH_SEED=args.seed, **given)
     figures = next((line for line in lines if line.startswith("Figures")), None)
-    if done.returncode or figures is None:
+    if figures is None or not any("test result: ok." in line for line in lines):
         raise Failed("\n".join(lines[-30:]))
     return f"seed {args.seed}: {figures}"
+
+
+def cargo(command, **given):
+    """The lines that it prints."""
+    env = {**os.environ, **{name: str(value) for name, value in given.items()}}
+    done = subprocess.run(command, cwd=Path(__file__).resolve().parent.parent, env=env, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    return [line for line in done.stdout.splitlines() if " INFO " not in line]
