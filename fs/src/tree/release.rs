@@ -17,7 +17,9 @@ impl Session<'_> {
         if ino == ROOT || inode.kernel_refs > 0 || inode.opens > 0 || busy_dir {
             return;
         }
-        let nameless = inode.node.is_none() || inode.links.as_ref().is_some_and(Vec::is_empty);
+        // What the server has and no name shows is on its way to another one: an answer told of half a move.
+        let has_no_name = inode.remote.is_none() && inode.links.as_ref().is_some_and(Vec::is_empty);
+        let nameless = inode.node.is_none() || has_no_name;
         if nameless {
             self.remove_for_good(ino);
         } else if inode.touched <= self.core.journal.materialised()

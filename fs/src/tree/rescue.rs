@@ -1,25 +1,64 @@
 //! Owns queueing contents again as new files, for what the server refused: bytes are never dropped.
 
 use super::error::TreeError;
+use super::kept_dirs::KEPT;
 use super::load::Session;
-use super::names::conflict_name;
+use super::names::{conflict_name, date};
 use super::work::Work;
 use crate::meta::rows::{Ino, InodeRow, LocalNode, LocalOp, ROOT, RowChange};
 use tarn_proto::ids::NodeId;
 use tarn_proto::name::Name;
 use tarn_proto::node::{Attrs, NodeKind};
 
+/// Where refused contents go, in a folder for each day.
+const RESCUED: &str = "Tarn rescued";
 /// Names tried before one that is taken is taken all the same (the server then asks for another).
 const NAME_TRIES: u32 = 1_000;
 
 type Result<T> = std::result::Result<T, TreeError>;
 
 impl Session<'_> {
-    /// A folder of this name, made if there is none.
-    pub(super) fn ensure_dir(&mut self, parent: Ino, name: &Name) -> Result<Ino> {
-        if let Some(existing) = self.effective(parent, name)? {
-            return Ok(existing);
+    /// Queues refused contents again under `Tarn rescued/DATE/`, where nobody else's changes meet them. Returns the
+    /// folder, and the name that it got there.
+    pub(super) fn rescue_content(
+        &mut self,
+        ino: Ino,
+        name: Option<&Name>,
+        rows: &mut Vec<RowChange>,
+    ) -> Result<(Ino, Name)> {
+        let path = self.path(ino)?.unwrap_or_default();
+        let shown = path.rsplit(|&c| c == b'/').next().and_then(|name| Name::new(name).ok());
+        let name = match shown.or_else(|| name.cloned()) {
+            Some(name) => name,
+            None => name_of("unnamed")?,
+        };
+        let top = self.ensure_dir(ROOT, RESCUED)?;
+        let dir = self.ensure_dir(top, &date(self.core.env.clock.wall()))?;
+        let name = self.requeue_as_new(ino, dir, &name, rows)?;
+        Ok((dir, name))
+    }
+
+    /// A folder of this name, made if there is none. Where something else has the name, the folder gets a number.
+    fn ensure_dir(&mut self, parent: Ino, name: &str) -> Result<Ino> {
+        for tries in 1..=NAME_TRIES {
+            let name = if tries == 1 { name_of(name)? } else { name_of(&format!("{name} {tries}"))? };
+            match self.effective(parent, &name)? {
+                None => return self.make_dir(parent, &name),
+                Some(existing) if self.takes_rescued(existing)? => return Ok(existing),
+                Some(_) => {}
+            }
         }
+        Err(TreeError::Exists)
+    }
+
+    /// Whether what is brought to it arrives: it is a folder, and none that others removed and that is only kept here.
+    fn takes_rescued(&mut self, ino: Ino) -> Result<bool> {
+        let inode = self.inode(ino)?;
+        let is_kept = inode.remote.is_none() && inode.local.as_ref().is_some_and(|local| local.ticket == KEPT);
+        Ok(inode.is_dir() && !is_kept)
+    }
+
+    fn make_dir(&mut self, parent: Ino, name: &Name) -> Result<Ino> {
         let (ino, ticket) = (self.state.next_ino(), self.state.next_ticket());
         let now = self.core.env.clock.wall();
         let attrs =
@@ -36,13 +75,7 @@ impl Session<'_> {
     }
 
     /// Makes an inode with all its bytes a new file at a place, under a node of its own. Returns the name it got.
-    pub(super) fn requeue_as_new(
-        &mut self,
-        ino: Ino,
-        parent: Ino,
-        name: &Name,
-        rows: &mut Vec<RowChange>,
-    ) -> Result<Name> {
+    fn requeue_as_new(&mut self, ino: Ino, parent: Ino, name: &Name, rows: &mut Vec<RowChange>) -> Result<Name> {
         let mut free = name.clone();
         for tries in 0..NAME_TRIES {
             if self.effective(parent, &free)?.is_none() {
@@ -66,4 +99,8 @@ impl Session<'_> {
         self.invalidations.push(super::notify::Invalidation::Entry { parent, name: name.clone() });
         self.invalidations.push(super::notify::Invalidation::Content(parent));
     }
+}
+
+fn name_of(text: &str) -> Result<Name> {
+    Name::new(text).map_err(|_| TreeError::Invalid)
 }

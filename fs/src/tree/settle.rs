@@ -4,11 +4,10 @@
 use super::Tree;
 use super::error::TreeError;
 use super::load::Session;
-use super::names::date;
 use super::versions::staged_row;
 use crate::content::{Acknowledged, LocalContent};
 use crate::meta::RemoteWork;
-use crate::meta::rows::{BaseVersion, Ino, InodeRow, LocalNode, LocalOp, ROOT, RowChange, Ticket};
+use crate::meta::rows::{BaseVersion, Ino, InodeRow, LocalNode, LocalOp, RowChange, Ticket};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -61,7 +60,9 @@ impl Session<'_> {
             // The answer to what was on its way while it was rescued.
             let is_rescued = self.is_created_by_another(ino, ticket);
             if self.inode(ino)?.kind().is_some_and(NodeKind::is_file) && !is_rescued {
-                return self.rescue(ino, all);
+                let name = op.places().next().map(|(_, name)| name);
+                all.names.push(self.rescue_content(ino, name, &mut all.work.rows)?);
+                return Ok(());
             }
         }
         if !refused && let Some(ino) = op.content_of() {
@@ -290,26 +291,6 @@ impl Session<'_> {
                 all.work.rows.push(RowChange::Queue(ticket, Some(queued)));
             }
         }
-        Ok(())
-    }
-
-    /// Queues refused contents again under `Tarn rescued/DATE/`, where nobody else's changes meet them, in the
-    /// unit of work that removes them from their place.
-    fn rescue(&mut self, ino: Ino, all: &mut Settling) -> Result<()> {
-        let path = self.path(ino)?.unwrap_or_default();
-        let name = path.rsplit(|&c| c == b'/').next().and_then(|name| Name::new(name).ok());
-        let today = date(self.core.env.clock.wall());
-        let mut dir = ROOT;
-        for part in ["Tarn rescued", today.as_str()] {
-            let part = Name::new(part).map_err(|_| TreeError::Invalid)?;
-            dir = self.ensure_dir(dir, &part)?;
-        }
-        let name = match name {
-            Some(name) => name,
-            None => Name::new("unnamed").map_err(|_| TreeError::Invalid)?,
-        };
-        let name = self.requeue_as_new(ino, dir, &name, &mut all.work.rows)?;
-        all.names.push((dir, name));
         Ok(())
     }
 }

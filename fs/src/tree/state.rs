@@ -173,6 +173,8 @@ pub(super) struct Overlay {
     by_parent: HashMap<Ino, BTreeMap<Name, EntryRow>>,
     by_ino: HashMap<Ino, BTreeSet<(Ino, Name)>>,
     kept: BTreeSet<(Ino, Name)>,
+    /// Names under which these rows hide what others put there meanwhile; each with the seq before that came.
+    hiding: HashMap<(Ino, Name), u64>,
 }
 
 impl Overlay {
@@ -185,6 +187,9 @@ impl Overlay {
             self.kept.insert((parent, name.clone()));
         } else if !self.kept.is_empty() {
             self.kept.remove(&(parent, name.clone()));
+        }
+        if row.is_none() && !self.hiding.is_empty() {
+            self.hiding.remove(&(parent, name.clone()));
         }
         let old = match row {
             Some(row) => self.by_parent.entry(parent).or_default().insert(name.clone(), row),
@@ -227,6 +232,20 @@ impl Overlay {
             .iter()
             .filter(move |(parent, names)| self.kept.is_empty() || names.keys().any(|name| !is_kept(**parent, name)));
         needed.map(|(parent, _)| *parent)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.by_parent.is_empty()
+    }
+
+    /// Notes that a row hides what others put under its name after this seq.
+    pub fn note_hiding(&mut self, parent: Ino, name: &Name, seq: u64) {
+        self.hiding.entry((parent, name.clone())).or_insert(seq);
+    }
+
+    /// The seq before the first of what these rows hide.
+    pub fn hiding_since(&self) -> Option<u64> {
+        self.hiding.values().min().copied()
     }
 
     /// Rows that keep a folder in its place, or hide its other one.

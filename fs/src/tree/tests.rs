@@ -14,6 +14,7 @@ mod others;
 mod own;
 mod rebuild;
 mod remote;
+mod rescue;
 mod share;
 mod siblings;
 mod verify;

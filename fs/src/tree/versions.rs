@@ -130,7 +130,8 @@ impl Session<'_> {
     /// The seq up to which a person can have seen all that is known: what came after it may have been hidden by what waits
     /// to be sent.
     pub(super) fn shown_seq(&mut self) -> Result<u64> {
-        let mut seq = self.state.cursor.map_or(0, |cursor| cursor.seq);
+        let known = self.state.cursor.map_or(0, |cursor| cursor.seq);
+        let mut seq = self.state.overlay.hiding_since().map_or(known, |before| known.min(before));
         let hidden: Vec<(Ino, u64)> = self.state.hidden.iter().map(|(ino, seq)| (*ino, *seq)).collect();
         for (ino, before) in hidden {
             let is_queued = self.state.queue.of_ino(ino).next().is_some();

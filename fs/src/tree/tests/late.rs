@@ -137,6 +137,52 @@ fn bytes_that_were_never_sent_are_sent_when_the_file_turns_up_in_a_folder_not_kn
 }
 
 #[test]
+fn a_folder_whose_name_another_has_by_an_answer_keeps_what_is_queued_below_it() {
+    const E: NodeId = NodeId([44; 16]);
+    let mut device = Device::new();
+    let places = [("d", root(), D), ("in", D, P), ("e", root(), E)];
+    let rows =
+        places.into_iter().flat_map(|(at, dir, node)| [node_row(node, folder()), entry_row(dir, at, Some(node))]);
+    device.pull(rows.collect());
+    device.written(device.at("/d/in"), "f", b"mine");
+    rename(&device, "e", "g");
+    // Others had moved the first folder away, and then this one to its name: the answer tells of the second move alone.
+    let frozen = device.freeze();
+    let frozen: Vec<_> = frozen.into_iter().filter(|(_, op)| matches!(op.kind, OpKind::Rename { .. })).collect();
+    assert_eq!(frozen.len(), 1);
+    let rows = vec![entry_row(root(), "e", None), entry_row(root(), "d", Some(E))];
+    answer(&mut device, &frozen, vec![(Outcome::Merged, rows)]);
+    assert_eq!(device.tree.queue(9).unwrap().len(), 1);
+    device.pull(vec![entry_row(root(), "h", Some(D))]);
+    assert_eq!(device.read(device.at("/h/in/f")), b"mine");
+    let OpKind::Create { place, .. } = &device.push()[0].kind else { panic!("not created") };
+    assert_eq!(place.parent, P);
+}
+
+#[test]
+fn what_a_kept_folder_hides_was_not_seen_by_who_removes_the_folder_above() {
+    const E: NodeId = NodeId([44; 16]);
+    let mut device = Device::new();
+    device.pull(vec![node_row(D, folder()), entry_row(root(), "d", Some(D))]);
+    device.pull(vec![node_row(P, folder()), entry_row(D, "p", Some(P)), node_row(N, theirs(1))]);
+    device.pull(vec![entry_row(P, "f", Some(N))]);
+    device.tree.truncate(device.at("/d/p/f"), 0).unwrap();
+    device.write(device.at("/d/p/f"), 0, b"mine");
+    let then = device.seq;
+    let removed = [gone(N), entry_row(P, "f", None), gone(P)];
+    device.pull([&removed[..], &[node_row(E, folder()), entry_row(D, "p", Some(E))]].concat());
+    device.tree.rmdir(device.at("/d"), &name("p")).unwrap();
+    device.tree.rmdir(TOP, &name("d")).unwrap();
+    let frozen = device.freeze();
+    let of_folder = |op: &Operation| match &op.kind {
+        OpKind::Unlink { seen, .. } if seen.node == D => seen.seq,
+        _ => None,
+    };
+    let said: Vec<u64> = frozen.iter().filter_map(|(_, op)| of_folder(op)).collect();
+    assert_eq!(said, [then], "the other folder of that name never showed");
+}
+
+#[test]
 fn what_is_refused_twice_is_rescued_once() {
     let mut device = Device::new();
     device.pull(vec![node_row(D, folder()), entry_row(root(), "d", Some(D))]);

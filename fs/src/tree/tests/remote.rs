@@ -148,20 +148,6 @@ fn a_listing_on_demand_beats_older_rows() {
 }
 
 #[test]
-fn refused_bytes_are_rescued() {
-    let mut device = Device::new();
-    let ino = device.written(TOP, "f", b"precious");
-    let frozen = device.freeze();
-    let outcome = Outcome::Refused { code: tarn_proto::error::ErrorCode::QuotaExceeded, detail: String::new() };
-    let answer = Answer { counter: frozen[0].1.counter, outcome, changes: Vec::new() };
-    device.tree.settle(&[(frozen[0].0, answer)], cursor(device.seq), cursor(device.seq)).unwrap();
-    assert_eq!(device.list(TOP), ["Tarn rescued"]);
-    assert_eq!(device.read(ino), b"precious");
-    let ops = device.push();
-    assert_eq!(ops.len(), 3, "two folders and the file");
-}
-
-#[test]
 fn a_conflict_moves_the_bytes_to_the_sibling_and_shows_what_stayed() {
     conflict(false);
 }

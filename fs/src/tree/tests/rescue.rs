@@ -1,0 +1,89 @@
+//! Where refused bytes go.
+
+use super::fixture::*;
+use tarn_proto::api::{Answer, Outcome};
+use tarn_proto::change::Row;
+use tarn_proto::error::ErrorCode;
+use tarn_proto::ids::NodeId;
+use tarn_proto::op::OpKind;
+use tarn_proto::version::VersionVector;
+
+const N: NodeId = NodeId([51; 16]);
+
+/// The server refuses the first operation that is ready.
+fn refuse(device: &Device) {
+    let (ticket, op) = device.freeze().remove(0);
+    let outcome = Outcome::Refused { code: ErrorCode::QuotaExceeded, detail: String::new() };
+    let answer = Answer { counter: op.counter, outcome, changes: Vec::new() };
+    device.tree.settle(&[(ticket, answer)], cursor(device.seq), cursor(device.seq)).unwrap();
+}
+
+/// The one entry of a folder.
+fn only(device: &Device, path: &str) -> String {
+    let names = device.list(device.at(path));
+    assert_eq!(names.len(), 1, "{names:?}");
+    format!("{path}/{}", names[0])
+}
+
+#[test]
+fn refused_bytes_are_rescued() {
+    let mut device = Device::new();
+    let ino = device.written(TOP, "f", b"precious");
+    refuse(&device);
+    assert_eq!(device.list(TOP), ["Tarn rescued"]);
+    assert_eq!(device.read(ino), b"precious");
+    let ops = device.push();
+    assert_eq!(ops.len(), 3, "two folders and the file");
+    let day = only(&device, "/Tarn rescued");
+    assert_eq!(only(&device, &day), format!("{day}/f"));
+}
+
+#[test]
+fn where_a_file_has_the_name_of_the_folder_for_refused_bytes_that_gets_a_number() {
+    let mut device = Device::new();
+    let theirs = remote_file(b"theirs", VersionVector::default().with(OTHER, 1), OTHER);
+    device.pull(vec![node_row(N, theirs), entry_row(root(), "Tarn rescued", Some(N))]);
+    device.written(TOP, "f", b"precious");
+    let before = device.tree.stat(device.at("/Tarn rescued")).unwrap().attrs;
+    refuse(&device);
+    assert_eq!(device.list(TOP), ["Tarn rescued", "Tarn rescued 2"]);
+    device.push();
+    let file = only(&device, &only(&device, "/Tarn rescued 2"));
+    assert_eq!(device.read(device.at(&file)), b"precious");
+    assert_eq!(device.tree.stat(device.at("/Tarn rescued")).unwrap().attrs, before, "nothing was put in the file");
+}
+
+#[test]
+fn refused_bytes_do_not_go_where_others_removed_the_folder() {
+    let mut device = Device::new();
+    device.written(TOP, "f", b"precious");
+    refuse(&device);
+    let folders: Vec<(NodeId, Row)> = device.push().into_iter().take(2).map(removed).collect();
+    let day = only(&device, "/Tarn rescued");
+    device.written(device.at(&day), "g", b"more");
+    // It is kept here for what is still to be sent.
+    device.pull(folders.into_iter().flat_map(|(node, entry)| [Row::Node { node, state: None }, entry]).collect());
+    refuse(&device);
+    device.push();
+    assert_eq!(device.list(TOP), ["Tarn rescued 2"]);
+    let file = only(&device, &only(&device, "/Tarn rescued 2"));
+    assert_eq!(device.read(device.at(&file)), b"more");
+}
+
+/// What a creation made, and its name as it is afterwards.
+fn removed(op: tarn_proto::op::Operation) -> (NodeId, Row) {
+    let OpKind::Create { node, place, .. } = op.kind else { panic!("{op:?}") };
+    (node, Row::Entry { parent: place.parent, name: place.name, node: None })
+}
+
+#[test]
+fn what_is_refused_with_the_folder_that_it_was_made_in_keeps_its_name() {
+    let device = Device::new();
+    let dir = device.folder(TOP, "d").ino;
+    let ino = device.written(dir, "f", b"precious");
+    refuse(&device);
+    refuse(&device);
+    let day = only(&device, "/Tarn rescued");
+    assert_eq!(only(&device, &day), format!("{day}/f"));
+    assert_eq!(device.read(ino), b"precious");
+}
