@@ -4,7 +4,7 @@ use super::Result;
 use super::codec::{decode, from_sql, id, to_sql};
 use super::read_remote::{RemoteEntry, RemoteNode, entry_of};
 use super::readers::Reader;
-use super::rows::{ContentNo, ContentRow};
+use super::rows::{ContentNo, ContentRow, Ino, InodeRow};
 use tarn_proto::ids::{NodeId, SpaceId};
 
 /// What the server has said of a folder, all as of one moment.
@@ -37,6 +37,19 @@ impl Reader {
             })?;
             let upto = db.cursor(space)?.map(|cursor| cursor.seq);
             Ok(KnownFolder { upto, node: db.remote_node(folder)?, entries })
+        })
+    }
+
+    /// Inodes behind a number, in order, at most so many.
+    ///
+    /// # Errors
+    /// What the database says; a malformed row.
+    pub fn inodes_behind(&self, after: Ino, max: usize) -> Result<Vec<(Ino, InodeRow)>> {
+        let sql = "select ino, row from inode where ino > ?1 order by ino limit ?2";
+        let max = to_sql("inode", max as u64)?;
+        self.all(sql, [to_sql("inode", after.0)?, max], |row| {
+            let blob = row.get_ref(1)?.as_blob().unwrap_or_default();
+            Ok((Ino(from_sql("inode", row.get(0)?)?), decode("inode", blob)?))
         })
     }
 

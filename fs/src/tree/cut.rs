@@ -73,6 +73,21 @@ impl Session<'_> {
         }
         Ok(())
     }
+
+    /// Brings files, in memory or not, to the versions that the rows say.
+    fn reload_files(&mut self, inos: Vec<Ino>) -> Result<()> {
+        for ino in inos {
+            let node = match self.inode(ino) {
+                Err(TreeError::NotFound) => continue,
+                inode => inode?.node,
+            };
+            if let Some(node) = node {
+                let remote = self.remote_node(node)?;
+                self.reload_node(ino, remote)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Tree {
@@ -126,10 +141,12 @@ impl Tree {
         };
         self.core.journal.submit_remote(work)?;
         self.core.journal.drain()?;
+        let outdated = self.outdated_files()?;
         self.edit(|session| {
             session.tidy();
             session.state.cursor = Some(upto);
-            session.reload_listings()
+            session.reload_listings()?;
+            session.reload_files(outdated)
         })
     }
 

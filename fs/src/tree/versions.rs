@@ -1,6 +1,7 @@
 //! Owns what files do when another version of them is known: keep their bytes, give them up, or go on with them
 //! under another inode. Bytes that are the new version's stay, whichever way the news came.
 
+use super::Tree;
 use super::absorb::changed_file;
 use super::error::TreeError;
 use super::load::Session;
@@ -13,6 +14,9 @@ use tarn_proto::change::{Change, ConflictState, Row};
 use tarn_proto::ids::NodeId;
 use tarn_proto::name::Name;
 use tarn_proto::node::FileVersion;
+
+/// Rows read in one go.
+const INODES_AT_ONCE: usize = 1_000;
 
 type Result<T> = std::result::Result<T, TreeError>;
 
@@ -201,6 +205,30 @@ impl Session<'_> {
         work.rows.push(RowChange::Inode(fresh, Some(shown)));
         self.state.pins.note(fresh);
         Ok(())
+    }
+}
+
+impl Tree {
+    /// Files whose local bytes are of another version than the rows in the database say, in memory or not.
+    pub(super) fn outdated_files(&self) -> Result<Vec<Ino>> {
+        let (reader, mut found, mut last) = (self.core.reader()?, Vec::new(), Ino(0));
+        loop {
+            let page = reader.inodes_behind(last, INODES_AT_ONCE)?;
+            let Some((end, _)) = page.last() else { return Ok(found) };
+            last = *end;
+            for (ino, row) in page {
+                let (Some(node), Some(no)) = (row.node, row.content) else { continue };
+                let base = reader.content(no)?.and_then(|content| content.base);
+                let state = reader.remote_node(node)?.and_then(|known| known.state);
+                let file = state.and_then(|state| state.file);
+                let is_shown = |(base, file): (BaseVersion, FileVersion)| {
+                    base.content.version == file.content.version && base.vector == file.vector
+                };
+                if base.zip(file).is_some_and(|both| !is_shown(both)) {
+                    found.push(ino);
+                }
+            }
+        }
     }
 }
 

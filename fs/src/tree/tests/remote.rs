@@ -292,3 +292,19 @@ fn a_write_that_was_prepared_before_a_conflict_has_not_seen_what_stayed() {
     let tarn_proto::op::OpKind::Write { base, .. } = &frozen[1].1.kind else { panic!("{frozen:?}") };
     assert_eq!(base.get(OTHER), 0, "its bytes were made without what stayed");
 }
+
+#[test]
+fn a_full_pull_gives_up_the_old_bytes_of_files_that_nobody_has_used_since_the_start() {
+    let mut device = Device::new();
+    device.written(TOP, "f", b"old");
+    let ops = device.push();
+    let tarn_proto::op::OpKind::Create { node, .. } = ops[0].kind else { panic!() };
+    let mut device = device.restart();
+    device.seq += 1;
+    let rows = [node_row(node, theirs(b"newer", 2)), entry_row(root(), "f", Some(node))];
+    let changes = rows.into_iter().map(|row| Change { seq: device.seq, row }).collect();
+    device.tree.begin_load().unwrap();
+    device.tree.load_page(changes).unwrap();
+    device.tree.finish_load(cursor(device.seq)).unwrap();
+    assert_eq!(device.lookup(TOP, "f").unwrap().size_bytes, 5);
+}
