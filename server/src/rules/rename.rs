@@ -168,7 +168,7 @@ fn exchange(draft: &mut Draft<'_>, rename: &Rename<'_>, node: NodeId) -> Rule {
 }
 
 /// Gives what was lifted from its place another, or one beside it if others took that. The one name beside it is for one
-/// of the two: if both would need it, the second takes the place that its partner left, or stays removed.
+/// of the two: if both would need it, the second takes the place that its partner left, or stays where it was, or removed.
 fn land(draft: &mut Draft<'_>, moving: &Moving, to: &Place, (partner, left): (NodeId, Option<Place>)) -> Rule<()> {
     let to = live_place(draft, to)?;
     check_cycle(draft, moving, to.parent)?;
@@ -178,6 +178,7 @@ fn land(draft: &mut Draft<'_>, moving: &Moving, to: &Place, (partner, left): (No
         Some(_) if moving.gone.is_some() && has_alt_name(draft, partner, to.parent)? => return Ok(()),
         Some(_) => match (alt_place(draft, to.parent), left) {
             (Err(Halt::NeedsName), Some(left)) if draft.entry(&left)?.is_none() => left,
+            (Err(Halt::NeedsName), None) if has_alt_name(draft, partner, to.parent)? => own_place(draft, moving)?,
             (alt, _) => alt?,
         },
     };
@@ -188,6 +189,15 @@ fn land(draft: &mut Draft<'_>, moving: &Moving, to: &Place, (partner, left): (No
         Some(gone) => revive::node_at(draft, moving.node, gone, place)?,
     }
     Ok(())
+}
+
+/// Where something was, for what has nowhere else to go: another name would go to its partner, too. If its partner has that
+/// place now, because it is called by the name beside, another name helps.
+fn own_place(draft: &Draft<'_>, moving: &Moving) -> Rule<Place> {
+    match &moving.from {
+        Some(from) if draft.entry(from)?.is_none() => Ok(from.clone()),
+        _ => Err(Halt::NeedsName),
+    }
 }
 
 fn has_alt_name(draft: &Draft<'_>, node: NodeId, parent: NodeId) -> Rule<bool> {

@@ -104,3 +104,21 @@ fn two_nodes_beside_their_wanted_names_are_exchanged_with_one_name_for_both() {
     assert_eq!((s.paths()["/o (b) 2"], s.paths()["/n (b)"]), (mine, other));
     assert_eq!(s.names(), ["/n", "/n (b)", "/o", "/o (b) 2"]);
 }
+
+#[test]
+fn what_is_exchanged_with_a_removed_node_stays_beside_its_name_if_there_is_no_other_place() {
+    let mut s = State::new();
+    let (removed, base) = s.some_file(&top("f"), "one");
+    s.applied(A, unlink(&top("f"), removed, &base));
+    s.some_file(&top("f"), "theirs");
+    s.some_file(&top("o"), "theirs too");
+    let (mine, content) = (s.node(), s.content("mine"));
+    s.merged(B, file(mine, &top("o"), content), Some("o (b)"));
+    let (seen, displaced) = (known_as(removed, None), Some(known_as(mine, Some("o (b)"))));
+    let mode = RenameMode::Exchange;
+    let exchange = OpKind::Rename { from: top("f"), to: top("o"), seen, displaced, mode };
+    assert_eq!(s.run(B, exchange.clone(), Some("o (b)")).outcome, Outcome::NeedsName);
+    s.merged(B, exchange, Some("o (b) 2"));
+    assert_eq!((s.paths()["/o (b) 2"], s.paths()["/o (b)"]), (removed, mine));
+    assert_eq!(s.names(), ["/f", "/o", "/o (b)", "/o (b) 2"]);
+}
