@@ -26,12 +26,20 @@ pub enum Plant {
     PullOverDirty,
     /// Device: the cursor of a cut is saved with the first half of its rows.
     CutAppliedInPart,
+    /// Device: the cursor goes on with an answer, and what the answer changed is not taken in.
+    AnswerNotTakenIn,
+    /// Device: the removal of a folder does not say what had been seen of it.
+    FolderSeenAll,
+    /// Device: an operation gets the id of the one before it.
+    CounterReused,
+    /// Device: a cut is taken in and its cursor is not saved.
+    CursorNotSaved,
     /// Disk: the log is never synced, whatever fsync says.
     LogNotSynced,
 }
 
 /// What a few seeds find.
-pub const PLANTS: [Plant; 9] = [
+pub const PLANTS: [Plant; 11] = [
     Plant::CursorBeforePages,
     Plant::TombstoneSkipped,
     Plant::ChunkNotKept,
@@ -41,7 +49,10 @@ pub const PLANTS: [Plant; 9] = [
     Plant::AnswersMixedUp,
     Plant::PullOverDirty,
     Plant::CutAppliedInPart,
+    Plant::AnswerNotTakenIn,
+    Plant::CursorNotSaved,
 ];
 
 /// What takes too many seeds, or too long, for every test run.
-pub const RARE: [Plant; 3] = [Plant::LogNotSynced, Plant::NameBesideNotTold, Plant::AltNameIgnored];
+pub const RARE: [Plant; 5] =
+    [Plant::LogNotSynced, Plant::NameBesideNotTold, Plant::AltNameIgnored, Plant::FolderSeenAll, Plant::CounterReused];

@@ -47,6 +47,9 @@ impl PlantedTree {
         {
             std::mem::swap(one, other);
         }
+        if self.plant == Plant::AnswerNotTakenIn {
+            answers.iter_mut().for_each(|(_, answer)| answer.changes.clear());
+        }
     }
 }
 
@@ -97,8 +100,11 @@ impl SyncTree for PlantedTree {
             if let (Plant::BaseNotSent, OpKind::Write { base, .. }) = (self.plant, &mut op.kind) {
                 *base = Default::default();
             }
-            if self.plant == Plant::NameBesideNotTold {
-                op.kind.seen_mut().for_each(|seen| seen.alt_name = None);
+            match self.plant {
+                Plant::NameBesideNotTold => op.kind.seen_mut().for_each(|seen| seen.alt_name = None),
+                Plant::FolderSeenAll => op.kind.seen_mut().for_each(|seen| seen.seq = None),
+                Plant::CounterReused if op.counter % 8 == 0 => op.counter -= 1,
+                _ => {}
             }
         }
         Ok(frozen)
@@ -117,8 +123,9 @@ impl SyncTree for PlantedTree {
         self.inner.settle(answers, before, after)
     }
 
-    fn apply_cut(&self, mut changes: Vec<Change>, upto: Cursor) -> Result<()> {
+    fn apply_cut(&self, mut changes: Vec<Change>, mut upto: Cursor) -> Result<()> {
         match self.plant {
+            Plant::CursorNotSaved => upto = self.inner.cursor().unwrap_or(upto),
             Plant::PullOverDirty => self.overwrite_dirty(&changes)?,
             Plant::CutAppliedInPart => changes.truncate(changes.len().div_ceil(2)),
             _ => {}
