@@ -14,7 +14,7 @@ import traceback
 from pathlib import Path
 
 from torture_copy import Copy
-from torture_crash import contents, crash, power, server
+from torture_crash import contents, crash, power, server, survive
 from torture_house import BIN, Device, Failed, Postgres, Relay, Server, remove, run, until
 from torture_offline import offline
 
@@ -332,7 +332,7 @@ def prove(name, proof, args, database, postgres, place):
     return False
 
 
-PROOFS = dict(contents=contents, copy=copy, kills=kills, crash=crash, power=power, server=server, offline=offline, budget=budget)
+PROOFS = dict(contents=contents, copy=copy, kills=kills, crash=crash, power=power, server=server, survive=survive, offline=offline, budget=budget)
 
 
 def plan(args):

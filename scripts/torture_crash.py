@@ -35,6 +35,11 @@ def contents(_, args):
     return f"{cases:,} sequences of each size"
 
 
+def survive(house, args):
+    """Programs that use a mount while its daemon is killed again and again see pauses and nothing else."""
+    return check(house, args, "programs_see_a_pause_and_nothing_else", TARN_SURVIVE_KILLS=args.kills)
+
+
 def check(house, args, test, **given):
     command = ["cargo", "test", "--quiet", "--locked", "-p", "tarn-tests", "--test", "e2e", "--", test, "--nocapture"]
     lines = cargo(command, TARN_BIN_DIR=BIN, TMPDIR=house.place, TARN_CRASH_SEED=args.seed, **given)

@@ -203,7 +203,7 @@ class Device:
         return must(BIN / "tarn", *args, env=self.env, **options)
 
     def up(self):
-        self.tarn("mount", self.mount, *self.mount_args)
+        self.tarn("mount", self.mount, "--no-supervisor", *self.mount_args)
         self.daemon = Process(self.status()["pid"])
         return self
 

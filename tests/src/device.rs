@@ -24,6 +24,7 @@ pub struct Device {
     home: PathBuf,
     mount: PathBuf,
     mount_args: Vec<String>,
+    survives: bool,
     /// None only while dropping, when a mount could not be taken away and its folder must stay.
     folder: Option<TempDir>,
 }
@@ -72,7 +73,7 @@ impl Device {
         let (home, mount) = (folder.path().join("home"), folder.path().join("mount"));
         fs::create_dir(&home)?;
         fs::create_dir(&mount)?;
-        Ok(Self { name: name.into(), home, mount, mount_args: Vec::new(), folder: Some(folder) })
+        Ok(Self { name: name.into(), home, mount, mount_args: Vec::new(), survives: false, folder: Some(folder) })
     }
 
     /// Signs in a fresh device and mounts it.
@@ -119,6 +120,14 @@ impl Device {
         self
     }
 
+    /// Its mounts survive their daemons. Without this, a killed daemon's mount is dead.
+    #[must_use]
+    pub fn surviving(self) -> Self {
+        let mut device = self.with_mount_args(&["--no-passthrough"]);
+        device.survives = true;
+        device
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
@@ -145,7 +154,9 @@ impl Device {
     /// What `tarn mount` said.
     pub fn mount(&self) -> Result<()> {
         let mount = self.mount_path();
-        let args: Vec<&str> = ["mount", &mount].into_iter().chain(self.mount_args.iter().map(String::as_str)).collect();
+        let alone = if self.survives { None } else { Some("--no-supervisor") };
+        let given = self.mount_args.iter().map(String::as_str);
+        let args: Vec<&str> = ["mount", &mount].into_iter().chain(alone).chain(given).collect();
         self.tarn(&args)?.ok().context("tarn mount")?;
         Ok(())
     }

@@ -104,7 +104,7 @@ pub(super) enum DeviceAction {
     },
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct Mount {
     /// An empty directory
     pub dir: PathBuf,
@@ -142,6 +142,16 @@ pub(super) struct Mount {
     /// What the daemon writes to its log: error, warn, info, debug, trace
     #[arg(long, value_name = "L", env = "TARN_LOG", value_parser = parse_log_level, default_value = "info")]
     pub log_level: String,
+    /// Lets the mount end should its daemon crash: else a supervisor starts the next daemon, and programs see a pause. Mounts
+    /// by root with passthrough have none
+    #[arg(long)]
+    pub no_supervisor: bool,
+    /// Starts a daemon, and the next one when it crashes
+    #[arg(long, hide = true, requires = "report")]
+    pub supervise: bool,
+    /// Is a daemon that a supervisor started
+    #[arg(long, hide = true, requires = "report", conflicts_with = "supervise")]
+    pub supervised: bool,
     /// Says on standard output what became of the mount, then lets go of it: how `tarn mount` starts its daemon
     #[arg(long, hide = true, requires = "foreground")]
     pub report: bool,

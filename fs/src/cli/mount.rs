@@ -5,7 +5,7 @@
 
 use super::args::Mount;
 use super::{Context, units};
-use crate::daemon::{self, MountOptions};
+use crate::daemon::{self, Bond, MountOptions};
 use crate::env::close_on_exec;
 use crate::telemetry::init_logging;
 use anyhow::{Context as _, Result, bail};
@@ -14,7 +14,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write, stdout};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 const READY: &str = "ready";
@@ -23,20 +23,54 @@ pub(super) fn run(context: &Context, args: Mount) -> Result<()> {
     if !args.foreground {
         return start(context, &args);
     }
-    let outcome = serve(context, &args);
+    let outcome = if args.supervise { supervise(context, &args) } else { serve(context, &args) };
     match (&outcome, args.report) {
+        // Its supervisor wants to know as well.
+        (Err(error), true) if args.supervised => {
+            report(&one_line(error)).and_then(|()| let_go()).map_err(Into::into).and(outcome)
+        }
         // Whoever started it says it; a failure after that stands in the log.
-        (Err(error), true) => report(&format!("{error:#}").replace('\n', " ")).or(Ok(())),
+        (Err(error), true) => report(&one_line(error)).or(Ok(())),
         _ => outcome,
     }
 }
 
-/// Is the daemon.
-fn serve(context: &Context, args: &Mount) -> Result<()> {
+fn one_line(error: &anyhow::Error) -> String {
+    format!("{error:#}").replace('\n', " ")
+}
+
+/// Whether a supervisor is to outlive the daemon. The next daemon would not know which files the kernel reads by itself.
+fn wants_supervisor(args: &Mount, is_root: bool) -> bool {
+    !args.no_supervisor && (args.no_passthrough || !is_root)
+}
+
+/// Is the supervisor.
+fn supervise(context: &Context, args: &Mount) -> Result<()> {
+    open_log(context, args)?;
+    let program = own_program()?;
+    let outcome = daemon::supervise(&context.env, &program, &arguments(args, Some("--supervised")), &args.dir, let_go);
+    if let Err(error) = &outcome {
+        tracing::error!(error = one_line(error), "not mounted");
+    }
+    outcome
+}
+
+fn own_program() -> Result<PathBuf> {
+    std::env::current_exe().context("this program's own file cannot be found")
+}
+
+fn open_log(context: &Context, args: &Mount) -> Result<()> {
     let log = daemon::open_log(&context.env, &context.home.log_file());
     let log = log.with_context(|| format!("{} cannot be written", context.home.log_file().display()))?;
     init_logging(&args.log_level, Some(log), !args.report)?;
     log_panics();
+    Ok(())
+}
+
+/// Is the daemon.
+fn serve(context: &Context, args: &Mount) -> Result<()> {
+    open_log(context, args)?;
+    let bond = if args.supervised { Some(Bond::take().context("a supervisor starts this")?) } else { None };
     let ready = |mount: &Path| {
         if args.report {
             report(READY)?;
@@ -46,7 +80,7 @@ fn serve(context: &Context, args: &Mount) -> Result<()> {
         }
         Ok(())
     };
-    let outcome = daemon::run(&context.env, &context.home, options(args), daemon::build, ready);
+    let outcome = daemon::run(&context.env, &context.home, options(args), bond, daemon::build, ready);
     if let Err(error) = &outcome {
         tracing::error!(error = format!("{error:#}"), "not mounted");
     }
@@ -98,9 +132,10 @@ fn let_go() -> io::Result<()> {
 
 /// Starts a daemon and waits for what it says.
 fn start(context: &Context, args: &Mount) -> Result<()> {
-    let program = std::env::current_exe().context("this program's own file cannot be found")?;
-    let mut command = Command::new(program);
-    command.args(arguments(args)).stdin(Stdio::null()).stdout(Stdio::piped());
+    let dir = std::path::absolute(&args.dir)?;
+    let supervise = wants_supervisor(args, rustix::process::geteuid().is_root()).then_some("--supervise");
+    let mut command = Command::new(own_program()?);
+    command.args(arguments(&Mount { dir, ..args.clone() }, supervise)).stdin(Stdio::null()).stdout(Stdio::piped());
     if std::env::var_os("TARN_HOME").is_some_and(|home| !home.is_empty()) {
         // The daemon leaves this directory: a relative one would mean another.
         command.env("TARN_HOME", context.home.dir());
@@ -124,9 +159,10 @@ fn detach() -> io::Result<()> {
     close_on_exec()
 }
 
-fn arguments(args: &Mount) -> Vec<OsString> {
+fn arguments(args: &Mount, role: Option<&str>) -> Vec<OsString> {
     let text = |text: &str| OsString::from(text);
     let mut all = vec![text("mount"), text("--foreground"), text("--report")];
+    all.extend(role.map(text));
     let flags = [
         (args.allow_other, "--allow-other"),
         (args.posix, "--posix"),
@@ -172,7 +208,7 @@ mod tests {
             "mount /m --allow-other --read-only --no-merge --no-passthrough --hold-deletes 5,50 --log-level info,tarn::sync=debug",
         ] {
             let given = parsed(line.split(' ').map(OsString::from));
-            let handed_on = parsed(arguments(&given));
+            let handed_on = parsed(arguments(&given, Some("--supervised")));
             assert_eq!(options(&handed_on), options(&given), "{line}");
             assert_eq!(handed_on.log_level, given.log_level);
             assert!(handed_on.foreground && handed_on.report && !given.report);

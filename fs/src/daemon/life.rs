@@ -4,14 +4,16 @@
 //! What is dirty is on the local disk by promise 1, so ending needs no upload, and cutting an end short loses nothing.
 
 use super::ending::Ending;
-use super::{Credentials, Home, Marker, MountOptions, Place};
+use super::{Bond, Credentials, Heritage, Home, Marker, MountOptions, Place};
 use crate::control::{Client, Server, Service, socket};
 use crate::env::Env;
 use crate::env::mounts::{self, Pulse};
+use crate::fuse::Agreed;
 use crate::journal::{LockError, StateLock};
 use anyhow::{Context, Result, bail};
 use std::future::Future;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -39,6 +41,20 @@ pub struct Ground {
     pub credentials: Credentials,
     /// How the mount is wanted; `dir` is resolved and free.
     pub options: MountOptions,
+    /// The process that starts the next daemon should this one crash.
+    pub bond: Option<Bond>,
+}
+
+impl Ground {
+    /// The so-many-th daemon of this mount.
+    pub fn life(&self) -> u32 {
+        self.bond.as_ref().map_or(0, |bond| bond.life)
+    }
+
+    /// What an earlier daemon of this mount left.
+    pub fn heritage(&self) -> Option<&Heritage> {
+        self.bond.as_ref()?.heritage.as_ref()
+    }
 }
 
 /// A house that stands: it is mounted.
@@ -47,15 +63,18 @@ pub struct Standing {
     pub service: Arc<dyn Service>,
     /// The mount, and how it goes away.
     pub ending: Arc<Ending>,
+    /// The connection to the kernel, if the next daemon can go on with it.
+    pub connection: Option<(OwnedFd, Agreed)>,
     /// Ends all parts in order, once the mount is gone.
     pub stop: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
-/// Runs a daemon until its mount is gone. Calls `ready` with the mount's path when it answers.
+/// Runs a daemon until its mount is gone. Calls `ready` with the mount's path when it answers. With a `bond` the mount may be
+/// an earlier daemon's, and a next one can go on with it.
 ///
 /// # Errors
 /// Why it could not be mounted, or what `ready` failed with (then the mount is taken away again).
-pub fn run<B, F>(env: &Env, home: &Home, options: MountOptions, build: B, ready: F) -> Result<()>
+pub fn run<B, F>(env: &Env, home: &Home, options: MountOptions, bond: Option<Bond>, build: B, ready: F) -> Result<()>
 where
     B: AsyncFnOnce(&Ground) -> Result<Standing>,
     F: FnOnce(&Path) -> io::Result<()>,
@@ -64,10 +83,14 @@ where
     Place::find(&options.dir)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("tarn").build()?;
     let outcome = runtime.block_on(async {
-        let _lock = take_lock(env, home).await?;
-        let ground = ground(env, home, credentials, options)?;
+        let handed_on = bond.as_ref().and_then(|bond| bond.heritage.as_ref());
+        let lock = match handed_on {
+            Some(heritage) => StateLock::inherited(heritage.lock.try_clone()?),
+            None => take_lock(env, home).await?,
+        };
+        let ground = ground(env, home, credentials, options, bond)?;
         let standing = build(&ground).await?;
-        serve(&ground, standing, ready).await
+        serve(&ground, &lock, standing, ready).await
     });
     runtime.shutdown_timeout(THREADS_WAIT);
     outcome
@@ -79,15 +102,26 @@ fn signed_in(env: &Env, home: &Home) -> Result<Credentials> {
     signed_in.context("this device is not signed in: run `tarn login` first")
 }
 
-fn ground(env: &Env, home: &Home, credentials: Credentials, options: MountOptions) -> Result<Ground> {
+fn ground(
+    env: &Env,
+    home: &Home,
+    credentials: Credentials,
+    options: MountOptions,
+    bond: Option<Bond>,
+) -> Result<Ground> {
+    let stands = bond.as_ref().is_some_and(|bond| bond.heritage.is_some());
+    let dir = if stands { Place::find(&options.dir)?.path } else { free_place(env, home, &options.dir)? };
+    let options = MountOptions { dir, ..options };
+    Ok(Ground { env: env.clone(), home: home.clone(), credentials, options, bond })
+}
+
+fn free_place(env: &Env, home: &Home, dir: &Path) -> Result<PathBuf> {
     if let Some(marker) = Marker::load(env, home) {
         release_killed(&marker);
         // Where the last daemon of this state was killed; what it left there is of use to nobody.
         Place::clear_dead(&marker.mount.to_path())?;
     }
-    let dir = Place::prepare(env, home, &options.dir)?;
-    let options = MountOptions { dir, ..options };
-    Ok(Ground { env: env.clone(), home: home.clone(), credentials, options })
+    Ok(Place::prepare(env, home, dir)?)
 }
 
 /// Programs that wait in the mount of a daemon that was killed, and the daemon itself if it cannot end, are told. Where
@@ -139,9 +173,14 @@ async fn serving(marker: Option<&Marker>) -> Option<PathBuf> {
     mounts::is_mount_point(&mount).unwrap_or(true).then_some(mount)
 }
 
-async fn serve(ground: &Ground, standing: Standing, ready: impl FnOnce(&Path) -> io::Result<()>) -> Result<()> {
+async fn serve(
+    ground: &Ground,
+    lock: &StateLock,
+    standing: Standing,
+    ready: impl FnOnce(&Path) -> io::Result<()>,
+) -> Result<()> {
     let mount = &ground.options.dir;
-    let opened = open(ground, &standing, ready).await;
+    let opened = open(ground, lock, &standing, ready).await;
     let server = match opened {
         Ok(server) => server,
         Err(error) => {
@@ -158,12 +197,29 @@ async fn serve(ground: &Ground, standing: Standing, ready: impl FnOnce(&Path) ->
 }
 
 /// Listens and says that it is ready.
-async fn open(ground: &Ground, standing: &Standing, ready: impl FnOnce(&Path) -> io::Result<()>) -> Result<Server> {
+async fn open(
+    ground: &Ground,
+    lock: &StateLock,
+    standing: &Standing,
+    ready: impl FnOnce(&Path) -> io::Result<()>,
+) -> Result<Server> {
     let (listener, path) = listen(&ground.env, &ground.home).context("the control socket cannot be made")?;
     let server = Server::start(listener, Arc::clone(&standing.service));
-    Marker::of_this_process(&ground.options.dir, &path).save(&ground.env, &ground.home)?;
+    let supervisor = ground.bond.as_ref().and_then(|_| rustix::process::getppid());
+    let supervisor = supervisor.map(|pid| pid.as_raw_nonzero().get().unsigned_abs());
+    Marker::of_this_process(&ground.options.dir, &path, supervisor).save(&ground.env, &ground.home)?;
+    if let Some(bond) = &ground.bond {
+        bond.mounted(heritage(lock, standing)?);
+    }
     ready(&ground.options.dir).context("whoever ran `tarn mount` is gone")?;
     Ok(server)
+}
+
+/// What the next daemon needs.
+fn heritage(lock: &StateLock, standing: &Standing) -> io::Result<Option<Heritage>> {
+    let (Some((device, agreed)), Some(lock)) = (&standing.connection, lock.fd()) else { return Ok(None) };
+    let (device, lock) = (device.try_clone()?, lock.try_clone_to_owned()?);
+    Ok(Some(Heritage { device, lock, agreed: *agreed }))
 }
 
 /// Listens at the home's socket, or inside the home if the runtime directory will not do.

@@ -14,6 +14,9 @@ use std::path::Path;
 pub struct Marker {
     /// Its process.
     pub pid: u32,
+    /// The process that starts the next one should this crash.
+    #[serde(default)]
+    pub supervisor: Option<u32>,
     /// Where it is mounted.
     pub mount: MountPath,
     /// Where it listens.
@@ -25,24 +28,22 @@ pub struct Marker {
 
 impl Marker {
     /// Of this process, mounted and listening there.
-    pub fn of_this_process(mount: &Path, socket: &Path) -> Self {
+    pub fn of_this_process(mount: &Path, socket: &Path, supervisor: Option<u32>) -> Self {
         let connection = mounts::mounted_at(mount).ok().flatten().map(|entry| entry.device);
-        Self { pid: std::process::id(), mount: MountPath::new(mount), socket: MountPath::new(socket), connection }
+        let (mount, socket) = (MountPath::new(mount), MountPath::new(socket));
+        Self { pid: std::process::id(), supervisor, mount, socket, connection }
     }
 
     /// The mount of a daemon that was killed, if it still stands and is nobody else's by now.
     pub fn left_behind(&self) -> Option<MountEntry> {
         let entry = mounts::mounted_at(&self.mount.to_path()).ok()??;
         let is_its = entry.fs_type == FS_TYPE && Some(entry.device) == self.connection;
-        (is_its && !self.daemon_runs()).then_some(entry)
+        (is_its && !self.is_served()).then_some(entry)
     }
 
-    /// A process that was killed and still has a thread in the kernel does not run any more.
-    fn daemon_runs(&self) -> bool {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
-        // The program's name may hold blanks and parentheses.
-        let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
-        state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
+    /// Whether its daemon serves it, or another one will in a moment.
+    fn is_served(&self) -> bool {
+        [Some(self.pid), self.supervisor].into_iter().flatten().any(runs)
     }
 
     /// What the last daemon of this home said; `None` if it ended in order, or said something unreadable.
@@ -67,6 +68,14 @@ impl Marker {
     }
 }
 
+/// A process that was killed and still has a thread in the kernel does not run any more.
+pub(super) fn runs(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The program's name may hold blanks and parentheses.
+    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
+    state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -77,7 +86,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (env, home) = (Env::real(), Home::at(dir.path()));
         assert_eq!(Marker::load(&env, &home), None);
-        let marker = Marker::of_this_process(Path::new("/m"), home.socket());
+        let marker = Marker::of_this_process(Path::new("/m"), home.socket(), None);
         marker.save(&env, &home).unwrap();
         assert_eq!(Marker::load(&env, &home), Some(marker));
         Marker::remove(&env, &home).unwrap();

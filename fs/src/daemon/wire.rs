@@ -55,7 +55,10 @@ pub async fn build(ground: &Ground) -> Result<Standing> {
     let notifier = Arc::new(KernelNotifier::default());
     opened.tree.set_notifier(Arc::clone(&notifier) as Arc<dyn Notifier>);
     let vfs = Arc::new(file_system(ground, &opened, &hydrator, &sync, &notifier));
-    let session = mount(ground, &vfs, &notifier, source).await?;
+    let session = mount(ground, &vfs, &notifier, source, opened.recovered.marks.ino).await?;
+    let connection =
+        session.heritage().map(|(device, agreed)| Ok::<_, io::Error>((device.try_clone_to_owned()?, agreed)));
+    let connection = connection.transpose()?;
     greet_root(ground, &opened.tree, &sync).await;
     let ending = Arc::new(Ending::new(Box::new(Session(session)), ground.options.dir.clone()));
     let Opened { tree, contents, journal, .. } = opened;
@@ -68,7 +71,7 @@ pub async fn build(ground: &Ground) -> Result<Standing> {
     let verifier = Arc::new(Verifier::new(&ground.env, &parts, &identity, &mount, ground.home.verified_file()));
     verify::start(&verifier);
     let service = Arc::new(MountService { parts: Arc::clone(&parts), identity, mount, verifier, limits });
-    Ok(Standing { service, ending, stop: Box::pin(stop(parts)) })
+    Ok(Standing { service, ending, connection, stop: Box::pin(stop(parts)) })
 }
 
 async fn open_state(ground: &Ground) -> Result<Opened> {
@@ -83,8 +86,10 @@ async fn open_state(ground: &Ground) -> Result<Opened> {
         space: ground.credentials.home,
     };
     let hold = ground.options.hold_deletes.limits();
+    let mount_stands = ground.heritage().is_some();
     let opened = spawn_blocking(move || {
-        let opened = Tree::assemble(&env, &dir, JournalOptions::for_budget(budget_bytes), contents, identity);
+        let journal = JournalOptions::for_budget(budget_bytes);
+        let opened = Tree::assemble_under(&env, &dir, journal, contents, identity, mount_stands);
         let opened = opened.map_err(|error| advised(error, &dir))?;
         opened.tree.set_delete_limits(hold)?;
         housekeeping::count_extra(&env, &opened.contents, &opened.journal, &dir)?;
@@ -144,20 +149,24 @@ fn file_system(
         gid: rustix::process::getegid().as_raw(),
         privileged: uid.is_root(),
         scanners: ground.options.scanners.clone(),
-        passthrough: ground.options.passthrough && opened.contents.lends_files(),
+        passthrough: no_passthrough(ground).is_none() && opened.contents.lends_files(),
         cache_bytes: ground.options.cache_bytes,
     };
-    let vfs = Vfs::new(ports, options);
-    vfs.agree_passthrough(Err(no_passthrough(ground).to_owned()));
+    let inode_max = if ground.heritage().is_some() { opened.recovered.marks.ino } else { 0 };
+    let vfs = Vfs::new(ports, options).in_life(ground.life(), inode_max);
+    let why_not = no_passthrough(ground).unwrap_or("the file system of the state folder has no leases");
+    vfs.agree_passthrough(Err(why_not.to_owned()));
     vfs
 }
 
 /// Why there is no passthrough, unless the kernel agrees to it.
-fn no_passthrough(ground: &Ground) -> &'static str {
+fn no_passthrough(ground: &Ground) -> Option<&'static str> {
     match () {
-        () if !ground.options.passthrough => "--no-passthrough",
-        () if !rustix::process::geteuid().is_root() => "only a mount by root can",
-        () => "the file system of the state folder has no leases",
+        () if !ground.options.passthrough => Some("--no-passthrough"),
+        () if !rustix::process::geteuid().is_root() => Some("only a mount by root can"),
+        // The next daemon would not know which files the kernel has.
+        () if ground.bond.is_some() => Some("a mount that survives its daemon cannot"),
+        () => None,
     }
 }
 
@@ -179,6 +188,7 @@ async fn mount(
     vfs: &Arc<Vfs>,
     notifier: &Arc<KernelNotifier>,
     source: String,
+    inode_max: u64,
 ) -> Result<fuse::Session> {
     let options = fuse::MountOptions {
         mountpoint: ground.options.dir.clone(),
@@ -188,7 +198,12 @@ async fn mount(
     };
     let (vfs, notifier, runtime) = (Arc::clone(vfs), Arc::clone(notifier), Handle::current());
     let dir = ground.options.dir.display().to_string();
-    let mounted = spawn_blocking(move || fuse::mount(vfs, &notifier, &options, &runtime)).await?;
+    let inherited = ground.heritage().map(|heritage| {
+        let device = heritage.device.try_clone()?;
+        Ok::<_, io::Error>(fuse::Inherited { device, agreed: heritage.agreed, inode_max })
+    });
+    let inherited = inherited.transpose()?;
+    let mounted = spawn_blocking(move || fuse::mount(vfs, &notifier, &options, &runtime, inherited.as_ref())).await?;
     mounted.with_context(|| format!("{dir} cannot be mounted (tarn doctor looks for the reason)"))
 }
 

@@ -7,6 +7,7 @@ mod files;
 pub mod mounts;
 mod real;
 mod shared_files;
+mod sockets;
 mod spawn;
 mod tasks;
 
@@ -15,6 +16,7 @@ pub use crash::{CrashDisk, Fault};
 pub use files::{copy_file, is_there, remove_if_there};
 pub use real::{RealClock, RealDisk, RealRng};
 pub use shared_files::{ChangedAt, is_open_elsewhere, last_change, settled_change};
+pub use sockets::message_pair;
 pub use spawn::close_on_exec;
 pub use tasks::{BrokenOff, Elapsed, RealTasks, Tasks};
 

@@ -6,28 +6,36 @@ use super::init;
 use super::readdir::{add_plain, add_plus, fill};
 use super::reply::Sized;
 use super::runner::Runner;
+use super::takeover::Agreed;
 use crate::meta::rows::Ino;
-use crate::vfs::{NewMode, RenameFlags, SetAttr, Stop, VfsError, XattrMode};
+use crate::vfs::{NewMode, RenameFlags, SetAttr, Stop, Through, VfsError, XattrMode};
 use fuser::{
-    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, INodeNo, IoctlFlags, KernelConfig,
-    LockOwner, OpenFlags, RenameFlags as KernelRenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
-    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
-    Request, TimeOrNow, WriteFlags,
+    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, INodeNo, InitFlags, IoctlFlags,
+    KernelConfig, LockOwner, OpenFlags, RenameFlags as KernelRenameFlags, ReplyAttr, ReplyCreate, ReplyData,
+    ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs,
+    ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 /// The file system as fuser calls it.
 pub(super) struct Mounted {
     runner: Runner,
+    agreed: Arc<OnceLock<Agreed>>,
 }
 
 impl Mounted {
     pub(super) fn new(runner: Runner) -> Self {
-        Self { runner }
+        Self { runner, agreed: Arc::default() }
+    }
+
+    /// What is agreed with the kernel, once the session begins.
+    pub(super) fn agreed(&self) -> Arc<OnceLock<Agreed>> {
+        Arc::clone(&self.agreed)
     }
 }
 
@@ -58,8 +66,10 @@ fn xattr_mode(flags: i32) -> XattrMode {
 
 impl Filesystem for Mounted {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        init::agree(config, self.runner.vfs.options().posix);
-        self.runner.agree_passthrough(config);
+        let taken = init::agree(config, self.runner.vfs.options().posix);
+        let past = if self.runner.agree_passthrough(config) { InitFlags::FUSE_PASSTHROUGH } else { InitFlags::empty() };
+        // A session begins once.
+        let _ = self.agreed.set(Agreed::new(config, taken | past));
         Ok(())
     }
 
@@ -116,12 +126,12 @@ impl Filesystem for Mounted {
 
     fn unlink(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let name = bytes(name);
-        self.runner.call("unlink", req, reply, move |vfs, _| vfs.unlink(ino(parent), &name));
+        self.runner.call("unlink", req, reply, move |vfs, caller| vfs.unlink_for(caller, ino(parent), &name));
     }
 
     fn rmdir(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let name = bytes(name);
-        self.runner.call("rmdir", req, reply, move |vfs, _| vfs.rmdir(ino(parent), &name));
+        self.runner.call("rmdir", req, reply, move |vfs, caller| vfs.rmdir_for(caller, ino(parent), &name));
     }
 
     fn symlink(&self, req: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
@@ -141,14 +151,14 @@ impl Filesystem for Mounted {
         reply: ReplyEmpty,
     ) {
         let (name, to_name, flags) = (bytes(name), bytes(to_name), rename_flags(flags));
-        self.runner.call("rename", req, reply, move |vfs, _| {
-            vfs.rename((ino(parent), &name), (ino(to_parent), &to_name), flags)
+        self.runner.call("rename", req, reply, move |vfs, caller| {
+            vfs.rename_for(caller, (ino(parent), &name), (ino(to_parent), &to_name), flags)
         });
     }
 
     fn link(&self, req: &Request, node: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let name = bytes(name);
-        self.runner.call("link", req, reply, move |vfs, _| vfs.link(ino(node), ino(parent), &name));
+        self.runner.call("link", req, reply, move |vfs, caller| vfs.link_for(caller, ino(node), ino(parent), &name));
     }
 
     fn open(&self, req: &Request, node: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
@@ -173,32 +183,36 @@ impl Filesystem for Mounted {
     fn read(
         &self,
         req: &Request,
-        _: INodeNo,
+        node: INodeNo,
         handle: FileHandle,
         offset: u64,
         size: u32,
-        _: OpenFlags,
+        flags: OpenFlags,
         owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
         // A read of a program has an owner, one for the page cache has none.
-        self.runner.read(req, reply, (handle.0, offset), size, owner.is_none());
+        let through = Through { handle: handle.0, ino: ino(node), flags: flags.0.into() };
+        self.runner.read(req, reply, (through, offset), size, owner.is_none());
     }
 
     fn write(
         &self,
         req: &Request,
-        _: INodeNo,
+        node: INodeNo,
         handle: FileHandle,
         offset: u64,
         data: &[u8],
         flags: WriteFlags,
-        _: OpenFlags,
+        opened: OpenFlags,
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
         let from_map = flags.contains(WriteFlags::FUSE_WRITE_CACHE);
-        self.runner.write(req, reply, (handle.0, offset), data, from_map);
+        // What comes from a map says nothing of how its handle was opened, but it may write.
+        let opened = crate::vfs::OpenFlags { write: true, ..opened.0.into() };
+        let through = Through { handle: handle.0, ino: ino(node), flags: opened };
+        self.runner.write(req, reply, (through, offset), data, from_map);
     }
 
     /// What was written is safe already, and a close waits for nothing: told so once, the kernel asks no more.
@@ -221,26 +235,30 @@ impl Filesystem for Mounted {
         reply.ok();
     }
 
-    fn fsync(&self, req: &Request, _: INodeNo, handle: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        self.runner.call("fsync", req, reply, move |vfs, _| vfs.fsync(handle.0));
+    fn fsync(&self, req: &Request, node: INodeNo, handle: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        let through = Through::reading(handle.0, ino(node));
+        self.runner.call("fsync", req, reply, move |vfs, _| vfs.fsync(vfs.inherited(through)?));
     }
 
     fn opendir(&self, req: &Request, node: INodeNo, _: OpenFlags, reply: ReplyOpen) {
         self.runner.call("opendir", req, reply, move |vfs, _| vfs.opendir(ino(node)));
     }
 
-    fn readdir(&self, _: &Request, _: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+    fn readdir(&self, _: &Request, node: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
         let _turn = self.runner.turn();
         let add = |item: &_| Ok(add_plain(&mut reply, item));
-        match self.runner.at_once(|vfs| fill(vfs, handle.0, offset, add)) {
+        match self.runner.at_once(|vfs| fill(vfs, vfs.inherited_dir(handle.0, ino(node))?, offset, add)) {
             Ok(()) => reply.ok(),
             Err(errno) => reply.error(errno),
         }
     }
 
-    fn readdirplus(&self, _: &Request, _: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
+    fn readdirplus(&self, _: &Request, node: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
         let _turn = self.runner.turn();
-        let filled = self.runner.at_once(|vfs| fill(vfs, handle.0, offset, |item| add_plus(vfs, &mut reply, item)));
+        let filled = self.runner.at_once(|vfs| {
+            let handle = vfs.inherited_dir(handle.0, ino(node))?;
+            fill(vfs, handle, offset, |item| add_plus(vfs, &mut reply, item))
+        });
         match filled {
             Ok(()) => reply.ok(),
             Err(errno) => reply.error(errno),
@@ -253,8 +271,8 @@ impl Filesystem for Mounted {
         reply.ok();
     }
 
-    fn fsyncdir(&self, req: &Request, _: INodeNo, handle: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        self.runner.call("fsyncdir", req, reply, move |vfs, _| vfs.fsyncdir(handle.0));
+    fn fsyncdir(&self, req: &Request, node: INodeNo, handle: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        self.runner.call("fsyncdir", req, reply, move |vfs, _| vfs.fsyncdir(vfs.inherited_dir(handle.0, ino(node))?));
     }
 
     fn statfs(&self, req: &Request, _: INodeNo, reply: ReplyStatfs) {
@@ -287,7 +305,7 @@ impl Filesystem for Mounted {
 
     fn removexattr(&self, req: &Request, node: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let name = bytes(name);
-        self.runner.call("removexattr", req, reply, move |vfs, _| vfs.removexattr(ino(node), &name));
+        self.runner.call("removexattr", req, reply, move |vfs, caller| vfs.removexattr_for(caller, ino(node), &name));
     }
 
     fn access(&self, req: &Request, node: INodeNo, _: AccessFlags, reply: ReplyEmpty) {
@@ -311,36 +329,42 @@ impl Filesystem for Mounted {
     fn fallocate(
         &self,
         req: &Request,
-        _: INodeNo,
+        node: INodeNo,
         handle: FileHandle,
         offset: u64,
         len_bytes: u64,
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        self.runner
-            .call("fallocate", req, reply, move |vfs, caller| vfs.fallocate(caller, handle.0, offset, len_bytes, mode));
+        let through = Through::writing(handle.0, ino(node));
+        self.runner.call("fallocate", req, reply, move |vfs, caller| {
+            vfs.fallocate(caller, vfs.inherited(through)?, offset, len_bytes, mode)
+        });
     }
 
-    fn lseek(&self, req: &Request, _: INodeNo, handle: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
-        self.runner.call("lseek", req, reply, move |vfs, _| vfs.lseek(handle.0, offset, whence));
+    fn lseek(&self, req: &Request, node: INodeNo, handle: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
+        let through = Through::reading(handle.0, ino(node));
+        self.runner.call("lseek", req, reply, move |vfs, _| vfs.lseek(vfs.inherited(through)?, offset, whence));
     }
 
     fn copy_file_range(
         &self,
         req: &Request,
-        _: INodeNo,
+        from_node: INodeNo,
         from: FileHandle,
         offset: u64,
-        _: INodeNo,
+        to_node: INodeNo,
         to: FileHandle,
         to_offset: u64,
         len_bytes: u64,
         _: CopyFileRangeFlags,
         reply: ReplyWrite,
     ) {
+        let from = Through::reading(from.0, ino(from_node));
+        let to = Through::writing(to.0, ino(to_node));
         self.runner.call("copy_file_range", req, reply, move |vfs, caller| {
-            let copied = vfs.copy_file_range(caller, (from.0, offset), (to.0, to_offset), len_bytes)?;
+            let (from, to) = (vfs.inherited(from)?, vfs.inherited(to)?);
+            let copied = vfs.copy_file_range(caller, (from, offset), (to, to_offset), len_bytes)?;
             u32::try_from(copied).map_err(|_| Stop::Fail(VfsError::FileTooLarge))
         });
     }

@@ -49,15 +49,24 @@ pub(super) fn agree_passthrough(config: &mut KernelConfig) -> Result<(), String>
     config.set_max_stack_depth(STACK_DEPTH_MAX).map(drop).map_err(|_| "it cannot be asked for".to_owned())
 }
 
-/// Agrees on all of it. What an older kernel lacks is left out.
-pub(super) fn agree(config: &mut KernelConfig, posix: bool) {
+/// What may be asked for or not, passthrough included.
+pub(super) fn optional() -> InitFlags {
+    WANTED.into_iter().chain(WANTED_POSIX).fold(InitFlags::FUSE_PASSTHROUGH, InitFlags::union)
+}
+
+/// Agrees on all of it, and says on what. What an older kernel lacks is left out.
+pub(super) fn agree(config: &mut KernelConfig, posix: bool) -> InitFlags {
     let more: &[InitFlags] = if posix { &WANTED_POSIX } else { &[] };
+    let mut taken = InitFlags::empty();
     for &flag in WANTED.iter().chain(more) {
         if config.add_capabilities(flag).is_err() {
             tracing::debug!(?flag, "this kernel lacks a capability");
+        } else {
+            taken |= flag;
         }
     }
     // Values beyond what fuser can do come back as errors with the nearest; these constants are below.
     let _ = config.set_max_write(WRITE_BYTES_MAX);
     let _ = config.set_max_background(BACKGROUND_MAX);
+    taken
 }

@@ -19,8 +19,10 @@ mod reply;
 mod runner;
 mod session;
 mod signals;
+mod takeover;
 #[cfg(test)]
 mod tests;
 
 pub use notifier::KernelNotifier;
 pub use session::{MountOptions, Session, mount};
+pub use takeover::{Agreed, Inherited};

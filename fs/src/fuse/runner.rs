@@ -6,8 +6,9 @@ use super::errno::errno;
 use super::init::agree_passthrough;
 use super::reply::Respond;
 use super::signals::told_to_end;
+use super::takeover::is_again;
 use crate::vfs::ports::BringError;
-use crate::vfs::{Answer, Caller, Stop, Vfs, VfsError, WaitFor};
+use crate::vfs::{Answer, Caller, Stop, Through, Vfs, VfsError, WaitFor};
 use fuser::{Errno, KernelConfig, ReplyData, ReplyWrite, Request};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -51,11 +52,15 @@ impl Runner {
         self.run(name, request, reply, op);
     }
 
-    /// Agrees on passthrough, if this mount may have it.
-    pub fn agree_passthrough(&self, config: &mut KernelConfig) {
-        if self.vfs.options().passthrough {
-            self.vfs.agree_passthrough(agree_passthrough(config));
+    /// Agrees on passthrough, if this mount may have it; whether it has.
+    pub fn agree_passthrough(&self, config: &mut KernelConfig) -> bool {
+        if !self.vfs.options().passthrough {
+            return false;
         }
+        let agreed = agree_passthrough(config);
+        let is_agreed = agreed.is_ok();
+        self.vfs.agree_passthrough(agreed);
+        is_agreed
     }
 
     /// Ends a handle, and looks now and then at what maps of the file live on.
@@ -77,15 +82,25 @@ impl Runner {
     }
 
     /// Reads and replies.
-    pub fn read(&self, request: &Request, reply: ReplyData, (handle, offset): (u64, u64), size: u32, for_cache: bool) {
+    pub fn read(
+        &self,
+        request: &Request,
+        reply: ReplyData,
+        (through, offset): (Through, u64),
+        size: u32,
+        for_cache: bool,
+    ) {
         self.vfs.count_read_request();
         let turn = self.turn();
         if size >= LONG_READ_BYTES {
             turn.is_long();
         }
-        self.run("read", request, reply, move |vfs, caller| match for_cache {
-            true => vfs.read_for_cache(caller, handle, offset, size as usize),
-            false => vfs.read_for(caller, handle, offset, size as usize),
+        self.run("read", request, reply, move |vfs, caller| {
+            let handle = vfs.inherited(through)?;
+            match for_cache {
+                true => vfs.read_for_cache(caller, handle, offset, size as usize),
+                false => vfs.read_for(caller, handle, offset, size as usize),
+            }
         });
     }
 
@@ -104,17 +119,17 @@ impl Runner {
     }
 
     /// Writes and replies, copying the data only if it must wait.
-    pub fn write(&self, request: &Request, reply: ReplyWrite, to: (u64, u64), data: &[u8], from_map: bool) {
+    pub fn write(&self, request: &Request, reply: ReplyWrite, to: (Through, u64), data: &[u8], from_map: bool) {
         let _turn = self.turn();
         let caller = caller(request);
         let span = span("write", caller);
         // The kernel sends at most 1 MiB at once.
         let count = data.len() as u32;
-        match span.in_scope(|| guarded(|| self.vfs.write(caller, to.0, to.1, data, from_map))) {
+        match span.in_scope(|| guarded(|| self.vfs.write(caller, self.vfs.inherited(to.0)?, to.1, data, from_map))) {
             Err(Stop::Wait(what)) => {
                 let data = data.to_vec();
                 self.later(span, caller, what, reply, move |vfs, caller| {
-                    vfs.write(caller, to.0, to.1, &data, from_map).map(|()| count)
+                    vfs.write(caller, vfs.inherited(to.0)?, to.1, &data, from_map).map(|()| count)
                 });
             }
             answer => respond(reply, answer.map(|()| count)),
@@ -209,5 +224,6 @@ fn span(name: &'static str, caller: Caller) -> Span {
 }
 
 fn caller(request: &Request) -> Caller {
-    Caller { uid: request.uid(), gid: request.gid(), tid: request.pid() }
+    let is_again = is_again(request.unique().0);
+    Caller { uid: request.uid(), gid: request.gid(), tid: request.pid(), is_again }
 }

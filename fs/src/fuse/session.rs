@@ -4,11 +4,13 @@ use super::filesystem::Mounted;
 use super::mounts::gone;
 use super::notifier::KernelNotifier;
 use super::runner::Runner;
+use super::takeover::{Agreed, Inherited, renew, take_over};
 use crate::env::mounts::{FS_TYPE, clear_dead, mounted_at, unmount};
 use crate::vfs::Vfs;
 use fuser::{BackgroundSession, Config, MountOption, SessionACL};
 use std::io;
 use std::mem::{ManuallyDrop, replace};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
@@ -36,11 +38,13 @@ pub struct MountOptions {
 #[derive(Debug)]
 pub struct Session {
     mountpoint: PathBuf,
+    device: OwnedFd,
+    agreed: Option<Agreed>,
     ended: watch::Receiver<bool>,
     serving: JoinHandle<io::Result<()>>,
 }
 
-/// Mounts. The mount answers when this returns.
+/// Mounts, or goes on with a mount that stands. It answers when this returns.
 ///
 /// # Errors
 /// The reason why it cannot be mounted.
@@ -49,12 +53,25 @@ pub fn mount(
     notifier: &Arc<KernelNotifier>,
     options: &MountOptions,
     runtime: &Handle,
+    inherited: Option<&Inherited>,
 ) -> io::Result<Session> {
-    let mountpoint = options.mountpoint.canonicalize()?;
     let config = config(&vfs, options);
     let runner = Runner { vfs, runtime: runtime.clone(), patience: options.read_timeout, crew: Arc::default() };
-    let session = fuser::Session::new(Mounted::new(runner), &mountpoint, &config)?;
+    let mounted = Mounted::new(runner);
+    let agreed = mounted.agreed();
+    let (session, mountpoint) = match inherited {
+        None => {
+            let mountpoint = options.mountpoint.canonicalize()?;
+            (fuser::Session::new(mounted, &mountpoint, &config)?, mountpoint)
+        }
+        // It was resolved when it was mounted, and nobody would answer now.
+        Some(inherited) => (take_over(mounted, inherited, &config)?, options.mountpoint.clone()),
+    };
+    let device = session.as_fd().try_clone_to_owned()?;
     let sender = notifier.attach(session.notifier())?;
+    if let Some(inherited) = inherited {
+        renew(session.notifier(), inherited.inode_max)?;
+    }
     let (ends, ended) = watch::channel(false);
     watch_table(&mountpoint, ends.clone(), runtime);
     let (notifier, place) = (Arc::clone(notifier), mountpoint.clone());
@@ -73,7 +90,8 @@ pub fn mount(
         ends.send_replace(true);
         outcome
     })?;
-    Ok(Session { mountpoint, ended, serving })
+    let agreed = agreed.get().copied();
+    Ok(Session { mountpoint, device, agreed, ended, serving })
 }
 
 /// Serves until the kernel lets go of the mount. At its end fuser 0.18 unmounts by path, for it takes a mount that is gone
@@ -89,6 +107,12 @@ impl Session {
     /// Where it stands.
     pub fn mountpoint(&self) -> &Path {
         &self.mountpoint
+    }
+
+    /// What the next daemon needs to go on with this mount; `None` if the kernel cannot hand it on.
+    pub fn heritage(&self) -> Option<(BorrowedFd<'_>, Agreed)> {
+        let agreed = self.agreed.filter(|agreed| agreed.can_be_inherited())?;
+        Some((self.device.as_fd(), agreed))
     }
 
     /// Unmounts.

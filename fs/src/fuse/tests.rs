@@ -66,7 +66,7 @@ impl Mount {
             read_timeout: PATIENCE,
         };
         let runtime = Runtime::new().unwrap();
-        let session = mount(Arc::new(vfs), &notifier, &options, runtime.handle()).unwrap();
+        let session = mount(Arc::new(vfs), &notifier, &options, runtime.handle(), None).unwrap();
         Self { tree, notifier, session: Some(session), runtime, folder }
     }
 

@@ -4,6 +4,7 @@ use crate::env::{DiskFile, Env, OpenMode};
 use parking_lot::{Condvar, Mutex};
 use rustix::fs::{FlockOperation, flock};
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,10 +31,29 @@ pub enum LockError {
 /// The right to use a state folder; given back when dropped.
 #[derive(Debug)]
 pub struct StateLock {
-    _file: Arc<dyn DiskFile>,
+    held: Held,
+}
+
+#[derive(Debug)]
+enum Held {
+    Here(Arc<dyn DiskFile>),
+    Inherited(OwnedFd),
 }
 
 impl StateLock {
+    /// A lock that another process had taken and handed on.
+    pub fn inherited(fd: OwnedFd) -> Self {
+        Self { held: Held::Inherited(fd) }
+    }
+
+    /// What to hand on: the lock is held as long as anybody has it open.
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        match &self.held {
+            Held::Here(file) => file.as_fd(),
+            Held::Inherited(fd) => Some(fd.as_fd()),
+        }
+    }
+
     /// Locks `dir` (made if need be), waiting up to `wait` for another holder to end.
     ///
     /// # Errors
@@ -46,9 +66,9 @@ impl StateLock {
         let deadline = env.clock.monotonic() + wait;
         let (mutex, condvar) = (Mutex::new(()), Condvar::new());
         loop {
-            let Some(fd) = file.as_fd() else { return Ok(Self { _file: file }) };
+            let Some(fd) = file.as_fd() else { return Ok(Self { held: Held::Here(file) }) };
             match flock(fd, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(Self { _file: file }),
+                Ok(()) => return Ok(Self { held: Held::Here(file) }),
                 Err(e) if e != rustix::io::Errno::WOULDBLOCK => return Err(fail(e.into())),
                 Err(_) if env.clock.monotonic() >= deadline => return Err(LockError::Held(dir.to_owned())),
                 Err(_) => condvar.wait_for(&mut mutex.lock(), POLL),

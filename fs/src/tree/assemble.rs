@@ -91,6 +91,22 @@ impl Tree {
         contents: Options,
         identity: Identity,
     ) -> Result<Opened, OpenError> {
+        Self::assemble_under(env, dir, journal, contents, identity, false)
+    }
+
+    /// The same; with `mount_stands` under a mount of which an earlier daemon was the first: what programs may have open
+    /// there stays.
+    ///
+    /// # Errors
+    /// As [`Self::assemble`].
+    pub fn assemble_under(
+        env: &Env,
+        dir: &Path,
+        journal: JournalOptions,
+        contents: Options,
+        identity: Identity,
+        mount_stands: bool,
+    ) -> Result<Opened, OpenError> {
         if is_unfinished(env, dir)? {
             return Err(OpenError::HalfRebuilt);
         }
@@ -101,6 +117,7 @@ impl Tree {
             marks: recovered.marks,
             contents: contents.clone(),
             identity,
+            mount_stands,
         };
         let tree = Self::open(parts)?;
         Ok(Opened { tree, contents, journal, recovered })

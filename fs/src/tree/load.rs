@@ -54,7 +54,10 @@ impl Session<'_> {
         }
         let remote = remote.or_else(|| (ino == ROOT).then(unlisted_root));
         let InodeRow { node, local, content, pinned } = row;
-        self.state.inodes.insert(ino, Inode { node, local, remote, pinned, content_no: content, ..Inode::default() });
+        // How often an earlier daemon told the kernel of it is not known, but the kernel says when it forgets it.
+        let kernel_refs = u64::from(ino.0 <= self.state.inherited_max);
+        let known = Inode { node, local, remote, pinned, content_no: content, kernel_refs, ..Inode::default() };
+        self.state.inodes.insert(ino, known);
     }
 
     /// A node's remote state; `None` when it is gone or was never spoken of.

@@ -34,6 +34,8 @@ pub(super) struct Parts {
     pub contents: Arc<Contents>,
     /// Who this device is.
     pub identity: Identity,
+    /// The mount of an earlier daemon stands, and programs use it.
+    pub mount_stands: bool,
 }
 
 impl Tree {
@@ -42,9 +44,10 @@ impl Tree {
     /// # Errors
     /// What the database says.
     pub(super) fn open(parts: Parts) -> Result<Arc<Self>> {
-        let Parts { env, journal, marks, contents, identity } = parts;
+        let Parts { env, journal, marks, contents, identity, mount_stands } = parts;
         let readers = journal.readers();
-        let state = initial_state(&env, &readers.get()?, marks, &identity)?;
+        let mut state = initial_state(&env, &readers.get()?, marks, &identity)?;
+        state.inherited_max = if mount_stands { state.counters.ino } else { 0 };
         let core = Core {
             env,
             journal,
@@ -65,7 +68,7 @@ impl Tree {
         let root = NodeId::root_of(tree.identity().space);
         tree.edit(|session| {
             session.ensure_root(root)?;
-            session.remove_orphans()
+            if mount_stands { session.adopt_orphans() } else { session.remove_orphans() }
         })?;
         Ok(tree)
     }
@@ -131,6 +134,14 @@ impl Session<'_> {
         work.inode(ROOT, InodeRow { node: Some(node), local: None, content: None, pinned: false });
         self.commit(work)?;
         self.inode(ROOT)?.kernel_refs += 1;
+        Ok(())
+    }
+
+    /// Inodes without a name that programs may have open: they stay until the kernel forgets them.
+    fn adopt_orphans(&mut self) -> Result<()> {
+        for (ino, _) in self.core.reader()?.orphans_all()? {
+            self.links(ino)?;
+        }
         Ok(())
     }
 

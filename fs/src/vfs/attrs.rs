@@ -1,7 +1,7 @@
 //! Owns the calls on attributes: getattr, setattr, access, and the rules of setuid and setgid bits.
 
 use super::files::OpenFile;
-use super::{Answer, Caller, Shown, Stop, Vfs, VfsError};
+use super::{Answer, Caller, Shown, Stop, Through, Vfs, VfsError};
 use crate::meta::rows::Ino;
 use crate::tree::{APPEND_ONLY, Stat, TreeError};
 use std::sync::atomic::Ordering;
@@ -131,7 +131,7 @@ impl Vfs {
             return Err(VfsError::FileTooLarge.into());
         }
         if let Some(handle) = handle
-            && self.file(handle)?.ino != ino
+            && self.file(self.inherited(Through::writing(handle, ino))?)?.ino != ino
         {
             return Err(VfsError::BadHandle.into());
         }

@@ -90,10 +90,10 @@ impl Vfs {
             return Err(VfsError::BadHandle.into());
         }
         range_of(offset, data.len() as u64)?;
-        if file.flags.append && !from_map {
-            self.tree.append(file.ino, data)?;
-        } else {
-            self.tree.write(file.ino, offset, data)?;
+        match file.flags.append && !from_map {
+            true if caller.is_again => self.append_again(file.ino, offset, data)?,
+            true => self.tree.append(file.ino, data)?,
+            false => self.tree.write(file.ino, offset, data)?,
         }
         self.drop_privileges_once(caller, &file)?;
         if file.flags.sync {

@@ -40,6 +40,12 @@ pub struct DirItem {
     pub node_type: NodeType,
 }
 
+impl OpenDir {
+    pub(super) fn new(ino: Ino, listing: Box<dyn Listing>) -> Self {
+        Self { ino, listing }
+    }
+}
+
 impl DirItem {
     /// Whether it is "." or "..", which the kernel does not count as looked up.
     pub fn is_dots(&self) -> bool {
@@ -54,8 +60,8 @@ impl Vfs {
     /// Waits for a listing that is not known yet.
     pub fn opendir(&self, ino: Ino) -> Answer<OpenedDir> {
         let listing = self.tree.open_dir(ino)?;
-        let keep_cache = !self.stale.contains(ino);
-        Ok(OpenedDir { handle: self.dirs.insert(OpenDir { ino, listing }), keep_cache })
+        let keep_cache = !(self.stale.contains(ino) | self.doubtful.is_first_use(ino));
+        Ok(OpenedDir { handle: self.dirs.insert(OpenDir::new(ino, listing)), keep_cache })
     }
 
     /// Up to about `max` entries after a cookie; none at the end.

@@ -86,6 +86,13 @@ pub struct Opened {
 }
 
 impl OpenFile {
+    /// One that nothing was read from yet.
+    pub(super) fn new(ino: Ino, flags: OpenFlags, lend: Option<Arc<Lend>>, cache_bytes: u64) -> Self {
+        let reading = Mutex::new(ReadAhead::for_budget(cache_bytes));
+        let (content, unprivileged_at) = (OnceLock::new(), AtomicU64::new(0));
+        Self { ino, flags, content, unprivileged_at, lend, reading }
+    }
+
     /// Whether the kernel serves it, or maps of it, from its backing file.
     pub(super) fn is_passed_through(&self) -> bool {
         self.lend.as_ref().is_some_and(|lend| lend.is_given())
@@ -120,10 +127,8 @@ impl Vfs {
     /// The tree's; then it counts as opened no more.
     fn handle_of(&self, ino: Ino, flags: OpenFlags) -> Answer<Opened> {
         let passage = self.passage(ino, flags)?;
-        let reading = Mutex::new(ReadAhead::for_budget(self.options().cache_bytes));
-        let (content, unprivileged_at) = (OnceLock::new(), AtomicU64::new(0));
         let lend = passage.as_ref().map(|passage| Arc::clone(&passage.lend));
-        let file = OpenFile { ino, flags, content, unprivileged_at, lend, reading };
+        let file = OpenFile::new(ino, flags, lend, self.options().cache_bytes);
         Ok(Opened { handle: self.files.insert(file), serve: self.serve(ino, flags), passage })
     }
 
@@ -158,7 +163,8 @@ impl Vfs {
     ) -> Answer<(Shown, Opened)> {
         let fresh = OpenFlags { truncate: false, ..flags };
         let stat = match self.make(caller, parent, name, NodeKind::File, mode.into(), Some(fresh.write)) {
-            Err(Stop::Fail(VfsError::Tree(TreeError::Exists))) if !flags.exclusive => {
+            // One that must not be there may be there by the same call: see `again`.
+            Err(Stop::Fail(VfsError::Tree(TreeError::Exists))) if !flags.exclusive || caller.is_again => {
                 return self.open_existing(caller, parent, name, flags);
             }
             made => made?,
@@ -243,7 +249,7 @@ impl Vfs {
     fn serve(&self, ino: Ino, flags: OpenFlags) -> Serve {
         match () {
             () if flags.direct => Serve::Direct,
-            () if self.stale.contains(ino) => Serve::FreshCache,
+            () if self.stale.contains(ino) | self.doubtful.is_first_use(ino) => Serve::FreshCache,
             () => Serve::KeepCache,
         }
     }

@@ -113,7 +113,11 @@ impl Vfs {
         };
         let mode = if inherits && kind.is_dir() { mode | SETGID } else { mode };
         let xattrs = acls.into_iter().map(|(name, acl)| (name.to_owned(), acl)).collect();
+        let asked = kind.clone();
         let new = NewNode { kind, mode: mode & PERMISSIONS, uid: caller.uid, gid, xattrs, open };
-        Ok(self.tree.create(parent, &name, new)?)
+        match self.tree.create(parent, &name, new) {
+            Err(TreeError::Exists) if caller.is_again && open.is_none() => self.made_before(parent, &name, &asked),
+            made => Ok(made?),
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! Start reading at [`files`] and [`names`]; what stands below is in [`ports`].
 
 mod acl;
+mod again;
 mod attrs;
 mod data;
 mod dirs;
@@ -13,6 +14,7 @@ pub(crate) mod fake;
 pub mod files;
 mod flags;
 mod handles;
+mod inherit;
 mod live;
 mod make;
 pub mod names;
@@ -31,6 +33,7 @@ mod xattrs;
 pub use attrs::{NewTime, SetAttr};
 pub use dirs::{DirItem, OpenedDir};
 pub use files::{OpenFlags, Opened, Serve};
+pub use inherit::Through;
 pub use live::LiveTree;
 pub use make::NewMode;
 pub use names::RenameFlags;
@@ -46,6 +49,7 @@ use crate::meta::rows::Ino;
 use dirs::OpenDir;
 use files::OpenFile;
 use handles::Handles;
+use inherit::Doubtful;
 use lru::LruCache;
 use parking_lot::Mutex;
 use passthrough::Passthrough;
@@ -76,7 +80,7 @@ pub struct Ports {
 /// The file system behind one mount.
 ///
 /// Lock order: each lock here is taken alone and released before a call on a port, but for `space`, which is held
-/// across [`TreePort::space`] so that one caller asks for all, and that of `passthrough`, under which a lent file is asked
+/// across [`TreePort::space`] so that one caller asks for all, `inheriting` while a handle is opened, and that of `passthrough`, under which a lent file is asked
 /// whether it is in use.
 #[derive(Debug)]
 pub struct Vfs {
@@ -86,6 +90,8 @@ pub struct Vfs {
     options: Options,
     files: Handles<OpenFile>,
     dirs: Handles<OpenDir>,
+    inheriting: Mutex<()>,
+    doubtful: Doubtful,
     atimes: Mutex<LruCache<Ino, Timestamp>>,
     space: Mutex<Option<(Duration, Space)>>,
     stale: Arc<Stale>,
@@ -106,6 +112,8 @@ impl Vfs {
             options,
             files: Handles::default(),
             dirs: Handles::default(),
+            inheriting: Mutex::default(),
+            doubtful: Doubtful::default(),
             atimes: Mutex::new(LruCache::new(ATIMES_MAX)),
             space: Mutex::default(),
             stale,

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod again;
 mod passthrough;
 mod programs;
 mod xattrs;
@@ -12,8 +13,8 @@ use crate::meta::rows::ROOT;
 use crate::tree::{Stat, TreeError};
 use tarn_proto::limits::FILE_BYTES_MAX;
 
-const ROOT_USER: Caller = Caller { uid: 0, gid: 0, tid: 0 };
-const ANNA: Caller = Caller { uid: 1000, gid: 1000, tid: 0 };
+const ROOT_USER: Caller = Caller { uid: 0, gid: 0, tid: 0, is_again: false };
+const ANNA: Caller = Caller { uid: 1000, gid: 1000, tid: 0, is_again: false };
 const RDWR: OpenFlags =
     OpenFlags { read: true, write: true, append: false, sync: false, direct: false, truncate: false, exclusive: false };
 const RDONLY: OpenFlags = OpenFlags { write: false, ..RDWR };
@@ -252,7 +253,7 @@ fn chown_clears_setuid_of_files_and_keeps_it_on_folders() {
 #[test]
 fn the_owner_view_shows_the_mounting_user_and_refuses_to_mean_another() {
     let (vfs, tree) = fresh(posix());
-    let (stat, _) = made(&vfs, Caller { uid: 7, gid: 8, tid: 0 }, "f", 0o644);
+    let (stat, _) = made(&vfs, Caller { uid: 7, gid: 8, ..ANNA }, "f", 0o644);
     let vfs = tree.mount(owner_view());
     let shown = vfs.getattr(stat.ino).unwrap().stat.attrs;
     assert_eq!((shown.uid, shown.gid), (1000, 1000));

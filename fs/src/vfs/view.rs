@@ -35,6 +35,8 @@ pub struct Caller {
     pub gid: u32,
     /// Thread id; 0: not of this pid namespace, or the kernel itself.
     pub tid: u32,
+    /// The same call was made before, of a daemon that ended without answering: it may have been done.
+    pub is_again: bool,
 }
 
 impl Caller {

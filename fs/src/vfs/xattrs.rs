@@ -37,8 +37,9 @@ impl Vfs {
         let name = self.storable(name)?;
         let attrs = self.tree.stat(ino)?.attrs;
         Self::changeable(attrs.flags)?;
+        let is_set_before = caller.is_again && attrs.xattrs.get(name).is_some_and(|set| set.0 == value);
         match (mode, attrs.xattrs.contains_key(name)) {
-            (XattrMode::Create, true) => return Err(TreeError::Exists.into()),
+            (XattrMode::Create, true) if !is_set_before => return Err(TreeError::Exists.into()),
             (XattrMode::Replace, false) => return Err(TreeError::NoAttribute.into()),
             _ => {}
         }

@@ -41,6 +41,7 @@ mod rolled_back;
 mod rot;
 mod scanners;
 mod server_crash;
+mod survive;
 mod two_devices;
 mod undo;
 mod verify;

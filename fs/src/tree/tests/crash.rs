@@ -2,6 +2,7 @@
 
 use super::fixture::*;
 use crate::tree::TreeError;
+use crate::tree::load::Session;
 
 #[test]
 fn everything_is_there_after_a_restart() {
@@ -182,4 +183,36 @@ fn pins_hear_of_what_comes_below_them() {
         [device.at("/pinned")].into(),
         "after a restart all of it is looked at"
     );
+}
+
+#[test]
+fn an_unlinked_file_that_programs_have_open_lives_on_under_the_next_daemon() {
+    let device = Device::new();
+    let file = device.written(TOP, "f", b"bytes");
+    device.tree.opened(file, true).unwrap();
+    device.tree.unlink(TOP, &name("f")).unwrap();
+    let device = device.taken_over();
+    assert_eq!(device.read(file), b"bytes");
+    assert_eq!(device.tree.stat(file).unwrap().link_count, 0);
+    device.tree.opened(file, false).unwrap();
+    device.tree.closed(file, false).unwrap();
+    assert_eq!(device.read(file), b"bytes", "another handle may be open");
+    device.tree.forget(file, 17);
+    assert!(matches!(device.tree.stat(file), Err(TreeError::NotFound)));
+}
+
+#[test]
+fn what_the_kernel_knows_from_an_earlier_daemon_stays_in_memory_until_it_forgets() {
+    let device = Device::new();
+    let file = device.written(TOP, "f", b"bytes");
+    let device = device.taken_over();
+    device.tree.stat(file).unwrap();
+    let is_held = |device: &Device| {
+        let refs = |session: &mut Session<'_>| session.state.inodes.get(&file).map(|inode| inode.kernel_refs);
+        device.tree.with(refs).is_some_and(|refs| refs > 0)
+    };
+    assert!(is_held(&device));
+    device.tree.refer(file).unwrap();
+    device.tree.forget(file, 5);
+    assert!(!is_held(&device));
 }

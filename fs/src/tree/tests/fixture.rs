@@ -83,6 +83,16 @@ impl Device {
         Self { dir, tree, journal, _lock: lock, seq }
     }
 
+    /// Ends the daemon and starts the next one under the same mount.
+    pub fn taken_over(self) -> Self {
+        let Self { dir, tree, journal, _lock, seq } = self;
+        drop((tree, journal));
+        let options = (JournalOptions::default(), Options::default());
+        let opened = Tree::assemble_under(&Env::real(), dir.path(), options.0, options.1, identity(), true).unwrap();
+        opened.tree.take_inventory().unwrap();
+        Self { dir, tree: opened.tree, journal: opened.journal, _lock, seq }
+    }
+
     /// Ends the daemon, has something done to its folder, and starts it again, as a device that has pulled nothing if
     /// that is what it finds.
     pub fn closed(self, change: impl FnOnce(&std::path::Path)) -> Self {
