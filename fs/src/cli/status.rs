@@ -153,7 +153,8 @@ mod tests {
             "queue": {"operations": 2, "bytes": 2048},
             "cache": {"bytes": 1_048_576, "limit_bytes": 10_737_418_240u64},
             "counters": {
-                "chunks_fetched": 0, "frames_fetched": 0, "bytes_fetched": 0, "chunks_sent": 0, "bytes_sent": 0
+                "chunks_fetched": 0, "frames_fetched": 0, "bytes_fetched": 0, "bytes_copied": 0,
+                "chunks_sent": 0, "bytes_sent": 0
             },
             "held": 0,
             "last_error": null,

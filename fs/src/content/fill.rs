@@ -40,7 +40,7 @@ impl LocalContent {
         self.fill_as(version, offset, data, true)
     }
 
-    fn fill_as(&self, version: VersionId, offset: u64, data: &[u8], is_guess: bool) -> io::Result<Filled> {
+    pub(super) fn fill_as(&self, version: VersionId, offset: u64, data: &[u8], is_guess: bool) -> io::Result<Filled> {
         let range = offset..offset + data.len() as u64;
         let around = blocks_around(&range);
         let _reserved = if self.is_small_and_dirty() {

@@ -19,6 +19,9 @@ impl Contents {
                 continue;
             }
             self.shared.budget.recount(0, row_charge_bytes(row));
+            if let (false, Some(base)) = (row.present.is_empty(), &row.base) {
+                self.shared.sources.note_new(no, base);
+            }
             match row.place {
                 ContentPlace::None => {}
                 ContentPlace::Slab { .. } => self.shared.recency.add_oldest((no, 0)),

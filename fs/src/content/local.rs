@@ -247,6 +247,11 @@ impl LocalContent {
         self.shared.pinned.lock().contains_key(&self.no)
     }
 
+    /// Whether a range is here for certain: not if that cannot be said without waiting.
+    pub fn surely_has(&self, range: Range<u64>) -> bool {
+        self.state.try_read().is_some_and(|state| state.present.covers(range))
+    }
+
     /// Reads up to `len` bytes at `offset`.
     ///
     /// # Errors

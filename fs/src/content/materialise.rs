@@ -141,6 +141,8 @@ impl Contents {
     /// # Errors
     /// The disk's or the database's; it is tried again with the next call.
     pub fn record_presence(&self) -> io::Result<usize> {
+        // Whoever comes while another records what he means waits for that one.
+        let _one_at_a_time = self.shared.recording.lock();
         let numbers = mem::take(&mut *self.shared.unrecorded.lock());
         if numbers.is_empty() {
             return Ok(0);

@@ -7,10 +7,10 @@
 //!
 //! Start at `state` (what is known of one content), then `local` (reads), `write`, `fill`, `store`.
 //!
-//! Lock order, outermost first: the gate of evictions, under which the materialiser is waited for; one
+//! Lock order, outermost first: the gates of evictions and of recording, under which the materialiser is waited for; one
 //! content's `sync_gate`; the map of loaded contents; one content's state, never two at a time; then,
 //! each alone: the log (through [`SmallLog`]), a freeze, the slab's map, the budget, the order of use,
-//! what is pinned.
+//! what is pinned, where chunks lie.
 //! So nothing that evicts (fill, reserve, trim, evict, rebase, and every change by a program) is called
 //! by the materialiser or with a lock that it needs, and no row is taken under the log's lock.
 //!
@@ -33,6 +33,7 @@ mod seams;
 mod settle;
 mod slab;
 mod snapshot;
+mod sources;
 mod state;
 mod store;
 mod synced;
@@ -52,6 +53,7 @@ pub use materialise::Materialised;
 pub use seams::{ContentError, ContentRows, Options, SmallLog, SnapshotError};
 pub use settle::Acknowledged;
 pub use snapshot::Snapshot;
+pub use sources::{Copied, Former};
 pub use store::{Contents, Usage};
 pub use upload::{UploadPlan, unchanged_ranges};
 pub use write::WriteEffect;

@@ -137,6 +137,7 @@ impl LocalContent {
         // A version of another size is not what that snapshot was: nobody knows what was written since it.
         let is_its = |since: &Since| Some(since.generation) == generation && since.size_bytes == new_base.content.size;
         let since = state.since.iter().position(is_its);
+        self.shared.sources.note(self.no, &new_base);
         state.base = Some(new_base);
         if let Some(index) = since {
             let since = state.since.drain(..=index).next_back();

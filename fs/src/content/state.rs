@@ -5,6 +5,7 @@ use super::BLOCK_BYTES;
 use super::lend::Exposed;
 use super::slab::Slot;
 use super::snapshot::Freeze;
+use super::sources::Former;
 use crate::env::DiskFile;
 use crate::meta::ranges::RangeSet;
 use crate::meta::rows::{BaseVersion, ContentPlace, ContentRow, Ino};
@@ -102,6 +103,8 @@ pub(super) struct State {
     pub(super) freezes: Vec<Weak<Freeze>>,
     pub(super) since: Vec<Since>,
     pub(super) is_removed: bool,
+    /// What it replaces, until that one's chunks were looked up.
+    pub(super) former: Option<Former>,
 }
 
 /// Number of bytes in the blocks that clean ranges touch.
@@ -170,6 +173,7 @@ impl State {
             freezes: Vec::new(),
             since: Vec::new(),
             is_removed: false,
+            former: None,
         }
     }
 
@@ -240,6 +244,7 @@ impl State {
     pub(super) fn is_at_rest(&self) -> bool {
         !self.open_for_writing
             && !self.is_dirty
+            && self.former.is_none()
             && self.logged.is_empty()
             && self.unsynced.is_empty()
             && self.syncing.is_empty()

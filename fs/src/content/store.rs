@@ -6,6 +6,7 @@ use super::layout::Layout;
 use super::local::LocalContent;
 use super::seams::{ContentError, ContentRows, Options, SmallLog};
 use super::slab::{Slab, Slot};
+use super::sources::Sources;
 use super::state::{Body, FAR, State};
 use super::{BLOCK_BYTES, EXTENT_BYTES};
 use crate::env::{Disk, DiskFile, OpenMode, is_open_elsewhere, is_there};
@@ -41,6 +42,7 @@ pub(super) struct Shared {
     pub(super) slab: Slab,
     pub(super) budget: Arc<Budget>,
     pub(super) recency: Recency,
+    pub(super) sources: Sources,
     /// Slots that no row will name once everything logged so far is committed.
     pub(super) retired: Mutex<Vec<Slot>>,
     /// Contents whose presence grew since their rows were recorded.
@@ -48,6 +50,7 @@ pub(super) struct Shared {
     /// Bytes that may be written before the disk's free space is looked at again.
     pub(super) headroom_bytes: AtomicI64,
     pub(super) evicting: Mutex<()>,
+    pub(super) recording: Mutex<()>,
     /// Whether others may have backing files open: the kernel, for programs.
     pub(super) lends: bool,
     /// Bytes of what is lent.
@@ -146,6 +149,7 @@ impl Shared {
             self.budget.recount(0, state.charge());
         }
         self.enlist(no, &state);
+        state.base.iter().for_each(|base| self.sources.note_new(no, base));
         let content = Arc::new(LocalContent::new(no, self.clone(), state));
         loaded.insert(no, content.clone());
         content
@@ -196,10 +200,12 @@ impl Contents {
             slab,
             budget: Arc::new(Budget::new(options.budget_bytes, is_new)),
             recency: Recency::new(),
+            sources: Sources::new(),
             retired: Mutex::default(),
             unrecorded: Mutex::default(),
             headroom_bytes: AtomicI64::new(0),
             evicting: Mutex::new(()),
+            recording: Mutex::new(()),
             lends,
             lent_bytes: AtomicU64::new(0),
             left_behind: AtomicU64::new(0),
@@ -275,6 +281,8 @@ impl Contents {
         let home = state.home.take();
         let body = std::mem::replace(&mut state.body, Body::Nothing);
         state.present.clear();
+        state.former = None;
+        state.base.iter().for_each(|base| self.shared.sources.forget(no, base));
         drop(state);
         if let Some(home) = home {
             self.shared.slab.free(home.slot)?;

@@ -10,6 +10,7 @@ pub struct Counters {
     bytes: AtomicU64,
     calls: AtomicU64,
     damaged: AtomicU64,
+    copied: AtomicU64,
 }
 
 /// The counts at one moment.
@@ -25,6 +26,8 @@ pub struct CounterValues {
     pub calls: u64,
     /// Answers that were refused because they are not what was asked for.
     pub damaged: u64,
+    /// Bytes that were copied from other local contents instead of being fetched.
+    pub bytes_copied: u64,
 }
 
 impl Counters {
@@ -42,6 +45,10 @@ impl Counters {
         self.damaged.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(super) fn copied(&self, bytes: u64) {
+        self.copied.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     /// The counts now.
     pub fn values(&self) -> CounterValues {
         CounterValues {
@@ -50,6 +57,7 @@ impl Counters {
             bytes_fetched: self.bytes.load(Ordering::Relaxed),
             calls: self.calls.load(Ordering::Relaxed),
             damaged: self.damaged.load(Ordering::Relaxed),
+            bytes_copied: self.copied.load(Ordering::Relaxed),
         }
     }
 }

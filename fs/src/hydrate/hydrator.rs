@@ -4,6 +4,7 @@ use super::calls::{self, pause_after};
 use super::counters::{CounterValues, Counters};
 use super::error::HydrateError;
 use super::flights::{FrameKey, Outcome, Table, Target};
+use super::local::Wanted;
 use super::memory::Memory;
 use super::nodes::Nodes;
 use crate::content::{LocalContent, Read};
@@ -80,7 +81,7 @@ pub(super) struct Shared {
 /// Brings bytes of one space. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Hydrator {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 impl Shared {
@@ -232,15 +233,13 @@ impl Hydrator {
             if missing.is_empty() {
                 return Ok(());
             }
-            self.check_online()?;
-            let mut flights = Vec::new();
+            let mut wanted: Vec<Wanted> = Vec::new();
             for gap in missing {
-                for chunk in self.chunks(&base.content.manifest, gap.clone(), priority).await? {
-                    self.join_frames(content, &base, &chunk, &gap, priority, &mut flights);
-                }
+                let chunks = self.chunks(&base.content.manifest, gap.clone(), priority).await?;
+                wanted.extend(chunks.into_iter().map(|chunk| (chunk, gap.clone())));
             }
-            calls::dispatch(&self.shared);
-            self.wait_all(flights).await?;
+            let wanted = self.take_local(content, &base, wanted, priority).await?;
+            self.fetch(content, &base, &wanted, priority).await?;
             if priority != Priority::Demand {
                 return Ok(());
             }
@@ -248,8 +247,34 @@ impl Hydrator {
         Err(HydrateError::Unreachable)
     }
 
+    /// Fetches what no other content has, and notes that this one has it.
+    async fn fetch(
+        &self,
+        content: &Arc<LocalContent>,
+        base: &BaseVersion,
+        wanted: &[Wanted],
+        priority: Priority,
+    ) -> Result<(), HydrateError> {
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        self.check_online()?;
+        let mut flights = Vec::new();
+        for (chunk, gap) in wanted {
+            // Some may have come while others were copied.
+            let part = gap.start.max(chunk.offset)..gap.end.min(chunk.range().end);
+            for gap in self.missing(content, base, part) {
+                self.join_frames(content, base, chunk, &gap, priority, &mut flights);
+            }
+        }
+        calls::dispatch(&self.shared);
+        self.wait_all(flights).await?;
+        content.note_chunks(wanted.iter().map(|(chunk, _)| chunk));
+        Ok(())
+    }
+
     /// What is neither on the disk nor in memory.
-    fn missing(&self, content: &LocalContent, base: &BaseVersion, range: Range<u64>) -> Vec<Range<u64>> {
+    pub(super) fn missing(&self, content: &LocalContent, base: &BaseVersion, range: Range<u64>) -> Vec<Range<u64>> {
         let gaps = content.missing(range).into_iter();
         gaps.flat_map(|gap| self.shared.memory.gaps(content.no(), base.content.version, gap)).collect()
     }
@@ -274,6 +299,10 @@ impl Hydrator {
         for frame in start / frame_bytes..end.div_ceil(frame_bytes) {
             let key = FrameKey { id: chunk.entry.id, frame: frame as u32 };
             let offset = chunk.offset + frame * frame_bytes;
+            let range = offset..(offset + frame_bytes).min(chunk.range().end);
+            if table.get(&key).is_none() && content.surely_has(range) {
+                continue; // its flight has just landed
+            }
             let (content, version, is_guess) = (content.clone(), base.content.version, priority == Priority::Guess);
             let target = Target::Content { content, version, offset, is_guess };
             flights.push(table.join(key, Some(chunk.entry.length), target, priority == Priority::Demand));
@@ -357,7 +386,7 @@ impl Hydrator {
     }
 
     /// Fetches whole small files in the background, many to a call: all of them wait for a call before the first
-    /// one leaves. Returns at once. A file whose manifest has nodes is left out: it is not small.
+    /// one leaves. Waits for the local disk alone. A file whose manifest has nodes is left out: it is not small.
     pub fn siblings(&self, contents: &[Arc<LocalContent>]) {
         if self.check_online().is_err() {
             return;
@@ -370,8 +399,12 @@ impl Hydrator {
                 let Ok(resolved) = resolve(&base.content.manifest, gap.clone(), |_: &_| None::<bytes::Bytes>) else {
                     continue;
                 };
-                for chunk in resolved.chunks.iter().filter(|_| resolved.missing.is_empty()) {
-                    self.join_frames(content, &base, chunk, &gap, Priority::Guess, &mut flights);
+                if !resolved.missing.is_empty() {
+                    continue;
+                }
+                let wanted = resolved.chunks.into_iter().map(|chunk| (chunk, gap.clone())).collect();
+                for (chunk, gap) in self.copy_all(content, &base, wanted, Priority::Guess).unwrap_or_default() {
+                    self.join_frames(content, &base, &chunk, &gap, Priority::Guess, &mut flights);
                 }
             }
         }

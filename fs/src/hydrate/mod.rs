@@ -12,6 +12,7 @@ mod counters;
 mod error;
 mod flights;
 mod hydrator;
+mod local;
 mod memory;
 mod nodes;
 mod readahead;

@@ -11,6 +11,9 @@ pub struct CounterValues {
     pub frames_fetched: u64,
     /// Bytes of chunk headers and frames that arrived, in stored form.
     pub bytes_fetched: u64,
+    /// Bytes that were copied from other local contents instead of being fetched.
+    #[serde(default)]
+    pub bytes_copied: u64,
     /// Chunks and manifest nodes whose upload was acknowledged.
     pub chunks_sent: u64,
     /// Bytes of all request bodies.
@@ -35,7 +38,7 @@ mod tests {
     fn values_carry_the_names_of_the_contract() {
         let json = serde_json::to_value(CounterValues { frames_fetched: 3, ..Default::default() }).unwrap();
         let expected = serde_json::json!({
-            "chunks_fetched": 0, "frames_fetched": 3, "bytes_fetched": 0, "chunks_sent": 0, "bytes_sent": 0
+            "chunks_fetched": 0, "frames_fetched": 3, "bytes_fetched": 0, "bytes_copied": 0, "chunks_sent": 0, "bytes_sent": 0
         });
         assert_eq!(json, expected);
     }

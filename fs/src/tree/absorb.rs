@@ -45,6 +45,11 @@ impl Session<'_> {
                 self.invalidations.push(invalidation);
                 self.note_new_name(parent);
             }
+            if let (Some(old), Some(new)) = (change.old, change.new)
+                && old != new
+            {
+                self.note_displaced(old, new)?;
+            }
             for ino in [change.old, change.new].into_iter().flatten().filter(|_| change.old != change.new) {
                 self.invalidations.push(Invalidation::Attributes(ino));
                 renamed.insert(ino);

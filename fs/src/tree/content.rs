@@ -53,7 +53,9 @@ impl Session<'_> {
     pub(super) fn adopt(&mut self, ino: Ino, file: &FileVersion) -> (ContentNo, Arc<LocalContent>) {
         let no = self.state.next_content();
         let base = BaseVersion { content: file.content.clone(), vector: file.vector.clone() };
-        (no, self.core.contents.adopt(no, ino, base))
+        let content = self.core.contents.adopt(no, ino, base);
+        self.tell_former(ino, &content);
+        (no, content)
     }
 
     /// Makes sure that an unsent operation will carry what is about to be written, and keeps the time.

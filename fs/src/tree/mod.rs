@@ -15,6 +15,7 @@ mod cut;
 mod depends;
 mod edit;
 mod error;
+mod formers;
 mod kept_dirs;
 mod load;
 mod mass_delete;

@@ -14,7 +14,7 @@ impl Session<'_> {
     pub(super) fn release_if_idle(&mut self, ino: Ino) {
         let Some(inode) = self.state.inodes.get(&ino) else { return };
         let busy_dir = inode.dir.as_ref().is_some_and(|dir| dir.handles > 0);
-        if ino == ROOT || inode.kernel_refs > 0 || inode.opens > 0 || busy_dir {
+        if ino == ROOT || inode.kernel_refs > 0 || inode.opens > 0 || busy_dir || self.state.formers.keeps(ino) {
             return;
         }
         // What the server has and no name shows is on its way to another one: an answer told of half a move.
@@ -77,6 +77,7 @@ impl Session<'_> {
 
     /// Forgets what the database knows by now.
     pub(super) fn tidy(&mut self) {
+        self.tidy_formers();
         let materialised = self.core.journal.materialised();
         self.state.pending.materialised(materialised);
         self.state.gone.retain(|_, position| *position > materialised);

@@ -1,6 +1,7 @@
 //! Owns what the tree holds in memory: inodes, loaded listings, local entries, the queue. Plain data;
 //! does no I/O and decides nothing.
 
+use super::formers::Formers;
 use super::kept_dirs::KEPT;
 use super::mass_delete::MassDelete;
 use super::pending::PendingRemote;
@@ -381,6 +382,7 @@ pub(super) struct Counters {
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub pins: super::pins::Pins,
+    pub formers: Formers,
     pub inodes: HashMap<Ino, Inode>,
     pub by_node: HashMap<NodeId, Ino>,
     pub overlay: Overlay,

@@ -8,6 +8,7 @@ mod depends;
 mod edits;
 mod faults;
 mod fixture;
+mod formers;
 mod late;
 mod mass_delete;
 mod others;

@@ -74,8 +74,9 @@ impl Session<'_> {
         }
     }
 
-    /// A clean file that nobody has open drops the bytes of its old version. One that is open keeps them: it
-    /// becomes an orphan, and a new inode shows the new version. What has something queued waits for the answer.
+    /// A clean file that nobody has open shows the new version, and the bytes of the old one stay only to be copied from. One
+    /// that is open keeps them: it becomes an orphan, and a new inode shows the new version. What has something queued waits
+    /// for the answer.
     pub(super) fn show_version(
         &mut self,
         ino: Ino,
@@ -118,7 +119,7 @@ impl Session<'_> {
             return self.split(ino, row, work, names);
         }
         self.invalidations.push(Invalidation::Content(ino));
-        let kept = self.keep_as_sibling(&content, work)?;
+        let kept = self.keep_as_sibling(&content, work)? || self.keep_former(ino, &content, work)?;
         if !kept {
             work.rows.push(RowChange::Content(content.no(), None));
         }
@@ -204,7 +205,7 @@ impl Session<'_> {
         work.rows.push(RowChange::Inode(ino, Some(InodeRow { node: None, local: Some(local), ..row })));
         work.rows.push(RowChange::Inode(fresh, Some(shown)));
         self.state.pins.note(fresh);
-        Ok(())
+        self.note_split(ino, fresh)
     }
 }
 

@@ -116,6 +116,39 @@ fn evicted_content_comes_back_and_its_bytes_are_the_same() {
 }
 
 #[test]
+fn what_hydrate_brought_is_local_after_a_kill_without_the_server() {
+    let server = crate::server();
+    let a = Device::mounted(&server, "a").unwrap();
+    let mut seed = Seed::new(8);
+    let contents = [3 << 20, 20_000].map(|len| seed.bytes(len));
+    contents.iter().enumerate().for_each(|(n, content)| fs::write(a.join(&format!("file{n}")), content).unwrap());
+    a.wait().unwrap();
+
+    let b = Device::mounted(&server, "b").unwrap();
+    let files: Vec<String> = (0..2).map(|n| b.join(&format!("file{n}")).to_string_lossy().into_owned()).collect();
+    b.tarn(&["hydrate", &files[0], &files[1]]).unwrap().ok().unwrap();
+    b.kill_daemon().unwrap();
+    server.kill();
+    b.mount().unwrap();
+    for (n, content) in contents.iter().enumerate() {
+        assert!(fs::read(b.join(&format!("file{n}"))).unwrap() == *content, "file{n}");
+    }
+}
+
+#[test]
+fn hydrate_does_not_say_done_of_what_finds_no_room() {
+    let server = crate::server();
+    let a = Device::mounted(&server, "a").unwrap();
+    fs::write(a.join("large"), Seed::new(9).bytes(48 << 20)).unwrap();
+    a.wait().unwrap();
+
+    let b = Device::new(&server, "b").unwrap().with_mount_args(&["--cache-size", "32MiB"]);
+    b.mount().unwrap();
+    let said = b.tarn(&["hydrate", &b.join("large").to_string_lossy()]).unwrap();
+    assert!(said.code != 0 && said.stderr.contains("--cache-size"), "{}{}", said.stdout, said.stderr);
+}
+
+#[test]
 fn what_was_read_is_local_after_a_restart_without_the_server() {
     let server = crate::server();
     let a = Device::mounted(&server, "a").unwrap();

@@ -32,6 +32,7 @@ mod hydration;
 mod limit;
 mod mass_delete;
 mod never_hang;
+mod new_versions;
 mod offline;
 mod passthrough;
 mod posix;

@@ -17,7 +17,7 @@ on_both! {
 }
 
 /// A moment by the server's clock between what was done and what will be: the server dates what arrives.
-fn moment() -> String {
+pub fn moment() -> String {
     let text = |offset: &str| {
         let said = std::process::Command::new("date").args(["-u", "-d", offset, "+%Y-%m-%dT%H:%M:%SZ"]).output();
         String::from_utf8(said.unwrap().stdout).unwrap().trim().to_owned()

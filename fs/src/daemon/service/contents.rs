@@ -25,6 +25,7 @@ impl MountService {
     /// Brings all bytes of these files and of what is below these folders.
     pub(super) async fn bring(&self, paths: &[MountPath], sink: &ProgressSink) -> Result<Work, Failure> {
         let files = self.files(paths, sink).await?;
+        self.counted().await?;
         let mut progress = Progress { items_total: files.len() as u64, ..Progress::default() };
         sink.set(progress.clone());
         let mut brought = stream::iter(files).map(|ino| self.bring_file(ino)).buffer_unordered(FILES_AT_ONCE);
@@ -38,6 +39,9 @@ impl MountService {
             progress.bytes_total = work.bytes;
             sink.set(progress.clone());
         }
+        // What is said to be local is so after a power cut, too.
+        let contents = Arc::clone(&self.parts.contents);
+        spawn_blocking(move || contents.record_presence()).await.map_err(Failure::failed)?.map_err(Failure::failed)?;
         Ok(work)
     }
 
@@ -49,11 +53,15 @@ impl MountService {
         let hydrator = &self.parts.hydrator;
         // Behind what programs wait for; and what found no room, or lost it again, as they do.
         let brought = match hydrator.need(&content, &missing, Priority::Prefetch).await {
-            Ok(()) => hydrator.need(&content, &missing, Priority::Demand).await,
-            failed => failed,
+            Ok(()) => hydrator.need_on_disk(&content, &missing, Priority::Demand).await,
+            Err(error) => Err(error),
         };
         match brought {
-            Ok(()) => {
+            Ok(false) => Err(Failure::failed(format_args!(
+                "{}: the cache has no room for it beside what is pinned or in use; mount with a larger --cache-size",
+                self.name_of(ino).await
+            ))),
+            Ok(true) => {
                 if bytes > 0 {
                     // How much of it is here is among its attributes.
                     self.parts.notifier.invalidate(vec![Invalidation::Attributes(ino)]);
@@ -92,7 +100,7 @@ impl MountService {
         .map_err(Failure::failed)?
     }
 
-    /// Waits until it is known what an earlier run left: what is pinned of it must not be dropped.
+    /// Waits until it is known what an earlier run left: what is pinned of it must not be dropped, and nothing is kept before.
     async fn counted(&self) -> Result<(), Failure> {
         let counted = async {
             while !self.parts.contents.is_known() {
@@ -138,6 +146,7 @@ impl MountService {
 }
 
 fn drop_files(parts: &Parts, files: &[Ino]) -> Result<Work, Failure> {
+    parts.tree.drop_formers(Some(files));
     let mut work = Work::default();
     let mut changed = Vec::new();
     for &ino in files {
@@ -157,6 +166,7 @@ fn drop_files(parts: &Parts, files: &[Ino]) -> Result<Work, Failure> {
 }
 
 fn drop_all(parts: &Parts) -> Result<Work, Failure> {
+    parts.tree.drop_formers(None);
     // What was written a moment ago and is on the server by now is clean for the database, too.
     parts.journal.drain().map_err(Failure::failed)?;
     let rows = parts.journal.readers().get().and_then(|reader| reader.contents_all()).map_err(Failure::failed)?;

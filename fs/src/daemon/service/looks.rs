@@ -129,6 +129,7 @@ fn counters(parts: &Parts) -> CounterValues {
         chunks_fetched: fetched.chunks_fetched,
         frames_fetched: fetched.frames_fetched,
         bytes_fetched: fetched.bytes_fetched,
+        bytes_copied: fetched.bytes_copied,
         chunks_sent: sent.chunks_sent,
         bytes_sent: sent.bytes_sent,
     }
