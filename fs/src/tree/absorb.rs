@@ -24,6 +24,7 @@ impl Session<'_> {
     /// Applies remote work in the database, in memory, and to the kernel. `names` are local names that
     /// its rows change beside those that the changes name.
     pub(super) fn absorb(&mut self, mut work: RemoteWork, mut names: Vec<(Ino, Name)>) -> Result<Lsn> {
+        self.load_changed(&work)?;
         self.drop_stale_local(&mut work);
         self.show_versions(&mut work, &mut names)?;
         names.extend(self.local_names(&work.changes)?);
@@ -71,6 +72,16 @@ impl Session<'_> {
             }
         }
         Ok(position)
+    }
+
+    /// Brings the inodes of all that changes into memory: what is not there now is compared with what comes as well.
+    fn load_changed(&mut self, work: &RemoteWork) -> Result<()> {
+        for change in &work.changes {
+            if let Row::Node { node, .. } = &change.row {
+                self.known_ino(*node)?;
+            }
+        }
+        Ok(())
     }
 
     /// A node that was removed keeps its local attributes when the last operation about it has been answered. If others

@@ -7,7 +7,7 @@ use super::work::Work;
 use crate::meta::rows::{Ino, InodeRow, ROOT};
 
 /// Inodes beyond this are swept for idle ones; after each sweep, twice what is left.
-pub(super) const INODES_SWEEP_MIN: usize = 20_000;
+const INODES_SWEEP_MIN: usize = 20_000;
 
 impl Session<'_> {
     /// Forgets an inode that nobody uses; removes it for good when it has no name and nothing is queued for it.
@@ -81,7 +81,7 @@ impl Session<'_> {
         let materialised = self.core.journal.materialised();
         self.state.pending.materialised(materialised);
         self.state.gone.retain(|_, position| *position > materialised);
-        if self.state.inodes.len() > self.state.sweep_at.max(INODES_SWEEP_MIN) {
+        if self.state.inodes.len() > self.state.sweep_at.max(self.state.sweep_min.unwrap_or(INODES_SWEEP_MIN)) {
             let inos: Vec<Ino> = self.state.inodes.keys().copied().collect();
             for ino in inos {
                 self.release_if_idle(ino);
@@ -100,6 +100,12 @@ impl Tree {
             }
             session.release_if_idle(ino);
         });
+    }
+
+    /// Inodes beyond this number are swept for idle ones, instead of beyond 20,000: what nobody uses is soon read from the
+    /// database again.
+    pub fn sweep_beyond(&self, inodes: usize) {
+        self.with(|session| session.state.sweep_min = Some(inodes));
     }
 
     /// Housekeeping, to be called now and then: frees memory.

@@ -400,6 +400,8 @@ pub(super) struct State {
     pub sweep_at: usize,
     /// The kernel may know inodes up to this one from an earlier daemon of the same mount.
     pub inherited_max: u64,
+    /// Fewer never are, if not the usual number.
+    pub sweep_min: Option<usize>,
     /// Inodes that are gone, until the database knows it.
     pub gone: HashMap<Ino, Position>,
     /// Deletes that wait for a verdict, or have one.

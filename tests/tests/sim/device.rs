@@ -31,6 +31,9 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+/// Inodes that a device keeps in memory, used or not.
+const SWEEP_BEYOND: usize = 4;
+
 /// A copy of a whole machine.
 #[derive(Debug)]
 pub struct Backup {
@@ -120,6 +123,8 @@ impl Machine {
         let opened =
             Tree::assemble(&env, &self.dir, journal_options(), options, identity).map_err(|e| e.to_string())?;
         opened.tree.take_inventory().map_err(|e| e.to_string())?;
+        // Its trees are small: most of what is not in use is let go again at once.
+        opened.tree.sweep_beyond(SWEEP_BEYOND);
         self.life = Some(Life::begin(&env, opened, (remote, self.id.clone()), self.plant, dice(4)));
         Ok(())
     }
