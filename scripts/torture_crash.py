@@ -13,7 +13,7 @@ def crash(house, args):
 
 def power(house, args):
     """Every call that was synced is there after each of the power cuts, on ext4 and on XFS."""
-    return "; ".join(f"{kind}: " + check(house, args, f"survives_power_cuts_on_{kind}", TARN_CRASH_CUTS=args.kills)
+    return "; ".join(f"{kind}: " + check(house, args, f"every_call_that_was_synced_survives_power_cuts_on_{kind}", TARN_CRASH_CUTS=args.kills)
                      for kind in ("ext4", "xfs"))
 
 
