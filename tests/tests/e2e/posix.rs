@@ -27,6 +27,14 @@ const DESCRIBE: &str = "export LC_ALL=C; find . | sort | xargs stat -c '%n %a %u
 
 /// Waits until both describe what they show in the same words, and gives them.
 #[track_caller]
+/// `--posix` enforces that the top folder of a new account is root's.
+fn may_write_with_posix() -> bool {
+    is_root() || {
+        eprintln!("skipped: only root may write into the top folder of a new account with --posix");
+        false
+    }
+}
+
 fn same_description(one: &Device, other: &Device) -> String {
     let mut said = String::new();
     eventually(Duration::from_secs(30), "the same attributes on both devices", || {
@@ -38,15 +46,15 @@ fn same_description(one: &Device, other: &Device) -> String {
 
 #[test]
 fn acls_flags_and_extended_attributes_arrive_on_the_other_device() {
+    if !may_write_with_posix() {
+        return;
+    }
     let server = crate::server();
     let (a, b) = (posix_device(&server, "a"), posix_device(&server, "b"));
     let make = "mkdir d; setfacl -d -m u:1:rwx,o::- d; echo text > d/f; mkdir d/e; chattr +dA d/f d/e; \
         setfacl -m g:65534:r d/f; setfattr -n user.colour -v red d/f; ln -s f d/s; chmod 750 d";
     shell(&a, make).ok().unwrap();
-    let as_root = "chown 1:65534 d/f; mkfifo d/p; mknod d/null c 1 3; chattr +a d/e";
-    if is_root() {
-        shell(&a, as_root).ok().unwrap();
-    }
+    shell(&a, "chown 1:65534 d/f; mkfifo d/p; mknod d/null c 1 3; chattr +a d/e").ok().unwrap();
     converge(&a, &b);
     let said = same_description(&a, &b);
     assert!(
@@ -64,6 +72,9 @@ fn acls_flags_and_extended_attributes_arrive_on_the_other_device() {
 
 #[test]
 fn a_mount_that_shows_one_owner_has_no_acls_and_leaves_those_of_others_right() {
+    if !may_write_with_posix() {
+        return;
+    }
     let server = crate::server();
     let (a, plain) = (posix_device(&server, "a"), Device::mounted(&server, "plain").unwrap());
     shell(&a, "echo text > f; chmod 640 f; setfacl -m u:1:rw f").ok().unwrap();
