@@ -5,6 +5,7 @@ use super::EXTENT_BYTES;
 use super::local::LocalContent;
 use super::state::{Body, Home, State, blocks_around};
 use crate::limits::SMALL_CONTENT_BYTES_MAX;
+use std::borrow::Cow;
 use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -120,8 +121,12 @@ impl LocalContent {
         let failures = self.shared.slab.failures();
         let slot = self.shared.slab.allocate(state.size_bytes);
         let length = (data.len() as u64).min(state.size_bytes - offset);
-        let mut bytes = vec![0; state.size_bytes as usize];
-        bytes[offset as usize..(offset + length) as usize].copy_from_slice(&data[..length as usize]);
+        let mut bytes = Cow::Borrowed(&data[..length as usize]);
+        if length < state.size_bytes {
+            let mut whole = vec![0; state.size_bytes as usize];
+            whole[offset as usize..(offset + length) as usize].copy_from_slice(&bytes);
+            bytes = Cow::Owned(whole);
+        }
         if let Err(e) = self.shared.slab.write(slot, &bytes, 0) {
             // The write's own error is the one to tell.
             let _ = self.shared.slab.free(slot);

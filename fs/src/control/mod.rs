@@ -11,6 +11,7 @@ pub mod messages;
 mod server;
 mod service;
 pub mod socket;
+pub mod status;
 mod time;
 
 pub use client::{Client, ClientError, GREETING_TIMEOUT};

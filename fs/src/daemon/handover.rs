@@ -3,11 +3,16 @@
 //! gives what the next one needs. Each is one message, its descriptors with it.
 
 use crate::fuse::Agreed;
+use rustix::cmsg_space;
 use rustix::fs::{Mode, OFlags};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    recvmsg, sendmsg,
+};
 use serde::{Deserialize, Serialize};
-use std::io;
-use std::mem::{MaybeUninit, size_of};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 const MESSAGE_BYTES_MAX: usize = 4096;
 const FDS_MAX: usize = 2;
@@ -66,10 +71,7 @@ impl Bond {
     pub fn take() -> io::Result<Self> {
         let socket = io::stdin().as_fd().try_clone_to_owned()?;
         let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
-        // SAFETY: both are open, and nobody owns standard input.
-        if unsafe { libc::dup2(null.as_raw_fd(), libc::STDIN_FILENO) } < 0 {
-            return Err(io::Error::last_os_error());
-        }
+        rustix::stdio::dup2_stdin(&null)?;
         let Message { life, heritage } = receive(socket.as_fd())?;
         Ok(Self { socket, life, heritage })
     }
@@ -83,38 +85,20 @@ impl Bond {
     }
 }
 
-/// Room for the descriptors that come with a message, aligned as the system wants it.
-#[repr(C, align(8))]
-struct Control([u8; 64]);
-
 /// Sends a message with its descriptors.
 pub(super) fn send(socket: BorrowedFd<'_>, message: &Message) -> io::Result<()> {
     let heritage = message.heritage.as_ref();
     let head = Head { life: message.life, agreed: heritage.map(|heritage| heritage.agreed) };
-    let mut text = serde_json::to_vec(&head)?;
-    let fds: Vec<RawFd> =
-        heritage.map_or_else(Vec::new, |heritage| vec![heritage.device.as_raw_fd(), heritage.lock.as_raw_fd()]);
-    let mut part = libc::iovec { iov_base: text.as_mut_ptr().cast(), iov_len: text.len() };
-    let mut control = Control([0; 64]);
-    let mut header = header(&mut part);
-    if !fds.is_empty() {
-        header.msg_control = control.0.as_mut_ptr().cast();
-        let bytes = (fds.len() * size_of::<RawFd>()) as u32;
-        // SAFETY: the header's control room holds one message with this many descriptors (24 bytes).
-        unsafe {
-            header.msg_controllen = libc::CMSG_SPACE(bytes) as _;
-            let first = libc::CMSG_FIRSTHDR(&raw const header);
-            (*first).cmsg_level = libc::SOL_SOCKET;
-            (*first).cmsg_type = libc::SCM_RIGHTS;
-            (*first).cmsg_len = libc::CMSG_LEN(bytes) as _;
-            std::ptr::copy_nonoverlapping(fds.as_ptr().cast(), libc::CMSG_DATA(first), bytes as usize);
-        }
+    let text = serde_json::to_vec(&head)?;
+    let fds: Vec<BorrowedFd<'_>> =
+        heritage.map_or_else(Vec::new, |heritage| vec![heritage.device.as_fd(), heritage.lock.as_fd()]);
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(FDS_MAX))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(&fds)) {
+        return Err(io::ErrorKind::InvalidInput.into());
     }
-    // SAFETY: the header points at what lives here.
-    match unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const header, libc::MSG_NOSIGNAL) } {
-        ..0 => Err(io::Error::last_os_error()),
-        _ => Ok(()),
-    }
+    sendmsg(socket, &[IoSlice::new(&text)], &mut control, SendFlags::NOSIGNAL)?;
+    Ok(())
 }
 
 /// Receives a message with its descriptors.
@@ -123,19 +107,17 @@ pub(super) fn send(socket: BorrowedFd<'_>, message: &Message) -> io::Result<()> 
 /// `UnexpectedEof` if nobody is at the other end, `InvalidData` for what is no message.
 pub(super) fn receive(socket: BorrowedFd<'_>) -> io::Result<Message> {
     let mut text = vec![0; MESSAGE_BYTES_MAX];
-    let mut part = libc::iovec { iov_base: text.as_mut_ptr().cast(), iov_len: text.len() };
-    let mut control = Control([0; 64]);
-    let mut header = header(&mut part);
-    header.msg_control = control.0.as_mut_ptr().cast();
-    header.msg_controllen = control.0.len() as _;
-    // SAFETY: the header points at what lives here.
-    let count = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, libc::MSG_CMSG_CLOEXEC) };
-    let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
-    // SAFETY: the header is as the system left it.
-    let mut fds = unsafe { descriptors(&header) }.into_iter();
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(FDS_MAX))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let count = recvmsg(socket, &mut [IoSliceMut::new(&mut text)], &mut control, RecvFlags::CMSG_CLOEXEC)?.bytes;
     if count == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
+    let mut fds = control.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(fds) => Some(fds),
+        _ => None,
+    });
+    let mut fds = fds.next().into_iter().flatten();
     let Head { life, agreed } = serde_json::from_slice(&text[..count])?;
     let heritage = match (agreed, fds.next(), fds.next()) {
         (None, ..) => None,
@@ -143,34 +125,6 @@ pub(super) fn receive(socket: BorrowedFd<'_>) -> io::Result<Message> {
         _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "descriptors are missing")),
     };
     Ok(Message { life, heritage })
-}
-
-fn header(part: &mut libc::iovec) -> libc::msghdr {
-    // SAFETY: all zeros is a header of nothing.
-    let mut header: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
-    header.msg_iov = part;
-    header.msg_iovlen = 1;
-    header
-}
-
-/// Takes the descriptors that came with a message.
-///
-/// # Safety
-/// `header` is as `recvmsg` left it, and what it points at lives.
-unsafe fn descriptors(header: &libc::msghdr) -> Vec<OwnedFd> {
-    let mut taken = Vec::new();
-    // SAFETY: the macros walk what the system wrote; each descriptor is this process's, and nobody else's.
-    unsafe {
-        let first = libc::CMSG_FIRSTHDR(header);
-        if !first.is_null() && (*first).cmsg_level == libc::SOL_SOCKET && (*first).cmsg_type == libc::SCM_RIGHTS {
-            let bytes = ((*first).cmsg_len as usize).saturating_sub(libc::CMSG_LEN(0) as usize);
-            for index in 0..(bytes / size_of::<RawFd>()).min(FDS_MAX) {
-                let fd = libc::CMSG_DATA(first).cast::<RawFd>().add(index).read_unaligned();
-                taken.push(OwnedFd::from_raw_fd(fd));
-            }
-        }
-    }
-    taken
 }
 
 #[cfg(test)]

@@ -6,10 +6,11 @@ use super::Place;
 use super::handover::{self, Heritage, Message};
 use crate::env::{Env, message_pair, mounts};
 use anyhow::{Context, Result, bail};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::ffi::OsString;
 use std::future::pending;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -232,10 +233,9 @@ fn free_stuck(dir: &Path) {
 
 /// Whether the mount is gone from the kernel: the connection says so.
 fn is_gone(heritage: &Heritage) -> bool {
-    let mut asked = libc::pollfd { fd: heritage.device.as_raw_fd(), events: 0, revents: 0 };
-    // SAFETY: `asked` is one descriptor.
-    let count = unsafe { libc::poll(&raw mut asked, 1, 0) };
-    count > 0 && asked.revents & libc::POLLERR != 0
+    let mut asked = [PollFd::new(&heritage.device, PollFlags::empty())];
+    let answered = poll(&mut asked, Some(&Timespec::default()));
+    answered.is_ok_and(|count| count > 0) && asked[0].revents().contains(PollFlags::ERR)
 }
 
 /// A daemon that ended before it had mounted has said why.

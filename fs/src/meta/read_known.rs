@@ -2,6 +2,7 @@
 
 use super::Result;
 use super::codec::{decode, from_sql, id, to_sql};
+use super::read_local::{blob, ino_at};
 use super::read_remote::{RemoteEntry, RemoteNode, entry_of};
 use super::readers::Reader;
 use super::rows::{ContentNo, ContentRow, Ino, InodeRow};
@@ -47,10 +48,7 @@ impl Reader {
     pub fn inodes_behind(&self, after: Ino, max: usize) -> Result<Vec<(Ino, InodeRow)>> {
         let sql = "select ino, row from inode where ino > ?1 order by ino limit ?2";
         let max = to_sql("inode", max as u64)?;
-        self.all(sql, [to_sql("inode", after.0)?, max], |row| {
-            let blob = row.get_ref(1)?.as_blob().unwrap_or_default();
-            Ok((Ino(from_sql("inode", row.get(0)?)?), decode("inode", blob)?))
-        })
+        self.all(sql, [to_sql("inode", after.0)?, max], |row| Ok((ino_at(row, 0)?, blob("inode", row, 1)?)))
     }
 
     /// Contents behind a number, in order, at most so many.
@@ -61,8 +59,7 @@ impl Reader {
         let sql = "select no, row from content where no > ?1 order by no limit ?2";
         let max = to_sql("content", max as u64)?;
         self.all(sql, [to_sql("content", after.0)?, max], |row| {
-            let blob = row.get_ref(1)?.as_blob().unwrap_or_default();
-            Ok((ContentNo(from_sql("content", row.get(0)?)?), decode("content", blob)?))
+            Ok((ContentNo(from_sql("content", row.get(0)?)?), blob("content", row, 1)?))
         })
     }
 

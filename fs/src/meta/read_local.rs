@@ -145,11 +145,11 @@ impl Reader {
     }
 }
 
-fn blob<T: serde::de::DeserializeOwned>(table: &'static str, row: &Row<'_>, column: usize) -> Result<T> {
+pub(super) fn blob<T: serde::de::DeserializeOwned>(table: &'static str, row: &Row<'_>, column: usize) -> Result<T> {
     decode(table, row.get_ref(column)?.as_blob().unwrap_or_default())
 }
 
-fn ino_at(row: &Row<'_>, column: usize) -> Result<Ino> {
+pub(super) fn ino_at(row: &Row<'_>, column: usize) -> Result<Ino> {
     Ok(Ino(from_sql("inode", row.get(column)?)?))
 }
 

@@ -398,10 +398,10 @@ pub(super) struct State {
     pub listed: HashSet<NodeId>,
     /// So many inodes in memory are worth a sweep.
     pub sweep_at: usize,
-    /// The kernel may know inodes up to this one from an earlier daemon of the same mount.
-    pub inherited_max: u64,
     /// Fewer never are, if not the usual number.
     pub sweep_min: Option<usize>,
+    /// The kernel may know inodes up to this one from an earlier daemon of the same mount.
+    pub inherited_max: u64,
     /// Inodes that are gone, until the database knows it.
     pub gone: HashMap<Ino, Position>,
     /// Deletes that wait for a verdict, or have one.

@@ -33,7 +33,8 @@ impl Session<'_> {
             .filter(|node| shown.insert(*node))
             .collect();
         for node in changed {
-            if let Some(ino) = self.known_ino(node)?
+            // Those that it knows are in memory: see `load_changed`.
+            if let Some(&ino) = self.state.by_node.get(&node)
                 && let Some(file) = self.newest(node, &work.changes)?
             {
                 self.show_version(ino, &file, &settled, work, names)?;
@@ -98,7 +99,7 @@ impl Session<'_> {
             return Ok(());
         };
         let fresh = BaseVersion { content: file.content.clone(), vector: file.vector.clone() };
-        let is_shown = content.base().is_some_and(|base| is_same_version(&base, &fresh));
+        let is_shown = content.base().is_some_and(|base| is_same_version(&base, file));
         let waits = self.state.queue.of_ino(ino).any(|(ticket, _)| !settled.contains(&ticket));
         let is_hidden = content.is_dirty() || waits;
         if is_hidden && !is_shown {
@@ -222,10 +223,7 @@ impl Tree {
                 let base = reader.content(no)?.and_then(|content| content.base);
                 let state = reader.remote_node(node)?.and_then(|known| known.state);
                 let file = state.and_then(|state| state.file);
-                let is_shown = |(base, file): (BaseVersion, FileVersion)| {
-                    base.content.version == file.content.version && base.vector == file.vector
-                };
-                if base.zip(file).is_some_and(|both| !is_shown(both)) {
+                if base.zip(file).is_some_and(|(base, file)| !is_same_version(&base, &file)) {
                     found.push(ino);
                 }
             }
@@ -233,8 +231,8 @@ impl Tree {
     }
 }
 
-fn is_same_version(one: &BaseVersion, other: &BaseVersion) -> bool {
-    one.content.version == other.content.version && one.vector == other.vector
+fn is_same_version(base: &BaseVersion, file: &FileVersion) -> bool {
+    base.content.version == file.content.version && base.vector == file.vector
 }
 
 /// An inode's row as a unit of work leaves it so far.
