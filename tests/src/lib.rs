@@ -20,3 +20,4 @@ pub mod seed;
 pub mod server;
 pub mod tree;
 pub mod wait;
+pub mod watch;

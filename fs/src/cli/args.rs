@@ -67,6 +67,9 @@ pub(super) enum Command {
     Completions(Completions),
     /// Prints the manual page
     Man,
+    /// Tells programs that watch of changes from elsewhere; started by the daemon of a mount, which gives the orders
+    #[command(hide = true, name = crate::env::PLAYER)]
+    ReplayChanges(ReplayChanges),
 }
 
 #[derive(Debug, Args)]
@@ -300,6 +303,14 @@ pub(super) struct Verify {
     /// Looks at the mount DIR for its daemon, which asks on standard input
     #[arg(long, hide = true, value_name = "DIR", conflicts_with_all = ["path", "json", "light"])]
     pub walker: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReplayChanges {
+    /// The mount
+    pub mount: PathBuf,
+    /// Its device number
+    pub device: u32,
 }
 
 #[derive(Debug, Args)]

@@ -30,10 +30,12 @@ mod wait;
 
 use crate::daemon::Home;
 use crate::env::Env;
+use crate::fuse::serve_replay;
 use anyhow::Result;
 use args::{Cli, Command};
 use clap::Parser;
 use std::future::Future;
+use std::io::{stdin, stdout};
 use std::process::ExitCode;
 
 /// What every command works with.
@@ -56,6 +58,9 @@ fn run(command: Command) -> Result<()> {
         Command::Completions(args) => return shell::completions(args.shell),
         Command::Man => return shell::man(),
         Command::Verify(args::Verify { walker: Some(mount), .. }) => return verify::walk(mount),
+        Command::ReplayChanges(args) => {
+            return Ok(serve_replay(&args.mount, args.device, stdin().lock(), stdout().lock())?);
+        }
         _ => {}
     }
     let context = Context { env: Env::real(), home: Home::find()? };
@@ -84,7 +89,7 @@ async fn run_in(context: &Context, command: Command) -> Result<()> {
         Command::Limit(args) => limit::run(context, &args).await,
         Command::Verify(args) => verify::run(context, &args).await,
         Command::Doctor(args) => doctor::run(context, &args).await,
-        Command::Mount(_) | Command::Completions(_) | Command::Man => Ok(()),
+        Command::Mount(_) | Command::Completions(_) | Command::Man | Command::ReplayChanges(_) => Ok(()),
     }
 }
 

@@ -111,7 +111,9 @@ fn help() -> String {
     let mut program = Cli::command().term_width(100);
     program.build();
     let mut text = format!("\n```text\n{}```\n", trimmed(&program.render_help().to_string()));
-    for command in program.get_subcommands_mut().filter(|command| command.get_name() != "help") {
+    for command in
+        program.get_subcommands_mut().filter(|command| command.get_name() != "help" && !command.is_hide_set())
+    {
         let name = command.get_name().to_owned();
         let said = command.render_help().to_string();
         write!(text, "\n### tarn {name}\n\n```text\n{}```\n", trimmed(&said)).unwrap();

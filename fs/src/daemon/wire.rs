@@ -52,7 +52,8 @@ pub async fn build(ground: &Ground) -> Result<Standing> {
         credentials: RwLock::new(credentials.clone()),
     });
     let sync = start_sync(ground, &opened, &identity, &hydrator);
-    let notifier = Arc::new(KernelNotifier::default());
+    // Also when this program is replaced by another version meanwhile.
+    let notifier = Arc::new(KernelNotifier::with_player("/proc/self/exe".into()));
     opened.tree.set_notifier(Arc::clone(&notifier) as Arc<dyn Notifier>);
     let vfs = Arc::new(file_system(ground, &opened, &hydrator, &sync, &notifier));
     let session = mount(ground, &vfs, &notifier, source, opened.recovered.marks.ino).await?;
@@ -140,6 +141,7 @@ fn file_system(
         lister: Arc::new(MountLister(sync.lister())),
         clock: Arc::clone(&ground.env.clock),
         stale: Arc::clone(notifier.stale()),
+        replay: Arc::clone(notifier.replay()),
     };
     let uid = rustix::process::geteuid();
     let options = Options {

@@ -5,20 +5,24 @@ mod callers;
 mod crash;
 mod files;
 pub mod mounts;
+mod players;
 mod real;
 mod shared_files;
 mod sockets;
 mod spawn;
 mod tasks;
+mod watchers;
 
 pub use callers::{groups_of, program_of};
 pub use crash::{CrashDisk, Fault};
 pub use files::{copy_file, is_there, remove_if_there};
+pub use players::{PLAYER, end_players_of, is_player};
 pub use real::{RealClock, RealDisk, RealRng};
 pub use shared_files::{ChangedAt, is_open_elsewhere, last_change, settled_change};
 pub use sockets::message_pair;
 pub use spawn::close_on_exec;
 pub use tasks::{BrokenOff, Elapsed, RealTasks, Tasks};
+pub use watchers::{Watched, watched};
 
 use std::fmt::Debug;
 use std::io;

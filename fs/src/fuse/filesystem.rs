@@ -75,7 +75,7 @@ impl Filesystem for Mounted {
 
     fn lookup(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let name = bytes(name);
-        self.runner.call("lookup", req, reply, move |vfs, _| vfs.lookup(ino(parent), &name));
+        self.runner.call("lookup", req, reply, move |vfs, caller| vfs.lookup_for(caller, ino(parent), &name));
     }
 
     fn forget(&self, _: &Request, node: INodeNo, count: u64) {
@@ -84,7 +84,7 @@ impl Filesystem for Mounted {
     }
 
     fn getattr(&self, req: &Request, node: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        self.runner.call("getattr", req, reply, move |vfs, _| vfs.getattr(ino(node)));
+        self.runner.call("getattr", req, reply, move |vfs, caller| vfs.getattr_for(caller, ino(node)));
     }
 
     fn setattr(
@@ -276,7 +276,7 @@ impl Filesystem for Mounted {
     }
 
     fn statfs(&self, req: &Request, _: INodeNo, reply: ReplyStatfs) {
-        self.runner.call("statfs", req, reply, |vfs, _| vfs.statfs());
+        self.runner.call("statfs", req, reply, |vfs, caller| vfs.statfs_for(caller));
     }
 
     fn setxattr(

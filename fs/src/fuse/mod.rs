@@ -15,6 +15,7 @@ mod init;
 mod mounts;
 mod notifier;
 mod readdir;
+mod replay;
 mod reply;
 mod runner;
 mod session;
@@ -24,5 +25,6 @@ mod takeover;
 mod tests;
 
 pub use notifier::KernelNotifier;
+pub use replay::serve_replay;
 pub use session::{MountOptions, Session, mount};
 pub use takeover::{Agreed, Inherited};

@@ -1,15 +1,18 @@
 //! Owns the way of invalidations to the kernel: a queue and a thread of its own. A worker thread, or anybody under a
 //! lock that a call takes, must not send them: the kernel may need an answer for the same inode first.
 
+use super::replay::{Replays, Stage};
+use crate::env::mounts::mounted_at;
 use crate::meta::rows::Ino;
-use crate::tree::{Invalidation, Notifier};
-use crate::vfs::Stale;
+use crate::tree::{Happening, Invalidation, Notifier};
+use crate::vfs::{Replay, Stale, Vfs};
 use fuser::INodeNo;
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError, Sender, channel};
 use std::thread::{Builder, JoinHandle};
@@ -21,6 +24,7 @@ const AGAIN_AFTER: [Duration; 3] = [Duration::from_millis(20), Duration::from_mi
 
 enum Message {
     Batch(Vec<Invalidation>),
+    Happened(Vec<Happening>),
     Stop,
 }
 
@@ -30,16 +34,40 @@ pub struct KernelNotifier {
     queue: Sender<Message>,
     waiting: Mutex<Option<Receiver<Message>>>,
     stale: Arc<Stale>,
+    replays: Arc<Replays>,
+    player: Option<PathBuf>,
 }
 
 impl Default for KernelNotifier {
     fn default() -> Self {
         let (queue, waiting) = channel();
-        Self { queue, waiting: Mutex::new(Some(waiting)), stale: Arc::default() }
+        Self { queue, waiting: Mutex::new(Some(waiting)), stale: Arc::default(), replays: Arc::default(), player: None }
     }
 }
 
 impl KernelNotifier {
+    /// One that has this program tell those that watch of changes from elsewhere.
+    pub fn with_player(program: PathBuf) -> Self {
+        Self { player: Some(program), ..Self::default() }
+    }
+
+    /// The player's part in the file system, for [`crate::vfs::Vfs::new`].
+    pub fn replay(&self) -> &Arc<Replay> {
+        self.replays.replay()
+    }
+
+    pub(super) fn replays(&self) -> &Arc<Replays> {
+        &self.replays
+    }
+
+    /// Begins to tell programs that watch, on a mount that stands.
+    pub(super) fn begin_replays(&self, kernel: fuser::Notifier, vfs: Arc<Vfs>, mountpoint: &Path) -> io::Result<()> {
+        // Nobody can make a call that changes anything on a read-only mount, whatever it is answered.
+        let Some(program) = self.player.clone().filter(|_| !vfs.options().read_only) else { return Ok(()) };
+        let Some(entry) = mounted_at(mountpoint)? else { return Ok(()) };
+        self.replays.start(Stage { kernel, vfs, entry, program })
+    }
+
     /// The inodes whose invalidations are on their way, for [`crate::vfs::Vfs::new`].
     pub fn stale(&self) -> &Arc<Stale> {
         &self.stale
@@ -48,18 +76,25 @@ impl KernelNotifier {
     /// Starts the thread that sends. Only the first mount gets one.
     pub(super) fn attach(&self, kernel: fuser::Notifier) -> io::Result<Option<JoinHandle<()>>> {
         let Some(waiting) = self.waiting.lock().take() else { return Ok(None) };
-        let stale = Arc::clone(&self.stale);
-        let thread = Builder::new().name("fuse-notify".into()).spawn(move || run(&waiting, &kernel, &stale))?;
+        let (stale, replays) = (Arc::clone(&self.stale), Arc::clone(&self.replays));
+        let run = move || run(&waiting, &kernel, &stale, &replays);
+        let thread = Builder::new().name("fuse-notify".into()).spawn(run)?;
         Ok(Some(thread))
     }
 
     /// Ends the thread; what is queued after that goes nowhere.
     pub(super) fn detach(&self) {
+        self.replays.stop();
         let _ = self.queue.send(Message::Stop);
     }
 }
 
 impl Notifier for KernelNotifier {
+    fn happened(&self, batch: Vec<Happening>) {
+        // Through the same queue: whoever is told must find what was invalidated before.
+        let _ = self.queue.send(Message::Happened(batch));
+    }
+
     fn invalidate(&self, batch: Vec<Invalidation>) {
         let touched = touched(&batch);
         self.stale.note_attributes();
@@ -108,7 +143,7 @@ impl Unknown {
     }
 }
 
-fn run(waiting: &Receiver<Message>, kernel: &fuser::Notifier, stale: &Stale) {
+fn run(waiting: &Receiver<Message>, kernel: &fuser::Notifier, stale: &Stale, replays: &Replays) {
     let mut unknown = Unknown::default();
     while let Ok(message) = unknown.receive(waiting) {
         let batch = match message {
@@ -117,6 +152,10 @@ fn run(waiting: &Receiver<Message>, kernel: &fuser::Notifier, stale: &Stale) {
                 continue;
             }
             Some(Message::Batch(batch)) => batch,
+            Some(Message::Happened(batch)) => {
+                replays.tell(batch);
+                continue;
+            }
             Some(Message::Stop) => return,
         };
         for invalidation in &batch {

@@ -47,11 +47,11 @@ macro_rules! respond {
 }
 
 respond!(ReplyEmpty, (), |reply, ()| reply.ok());
-respond!(ReplyAttr, Shown, |reply, shown| reply.attr(&KEPT_FOR, &file_attr(&shown)));
-respond!(ReplyEntry, Shown, |reply, shown| reply.entry(&KEPT_FOR, &file_attr(&shown), GENERATION));
+respond!(ReplyAttr, Shown, |reply, shown| reply.attr(&kept_for(&shown), &file_attr(&shown)));
+respond!(ReplyEntry, Shown, |reply, shown| reply.entry(&kept_for(&shown), &file_attr(&shown), GENERATION));
 respond!(ReplyEntry, Option<Shown>, |reply, shown| {
     let attr = shown.as_ref().map_or_else(absent, file_attr);
-    reply.entry(&KEPT_FOR, &attr, GENERATION);
+    reply.entry(&shown.as_ref().map_or(KEPT_FOR, kept_for), &attr, GENERATION);
 });
 respond!(ReplyData, Bytes, |reply, bytes| reply.data(&bytes));
 respond!(ReplyData, Vec<u8>, |reply, bytes| reply.data(&bytes));
@@ -117,7 +117,12 @@ fn open_flags(serve: Serve) -> FopenFlags {
         Serve::KeepCache => FopenFlags::FOPEN_KEEP_CACHE,
         Serve::FreshCache => FopenFlags::empty(),
         Serve::Direct => FopenFlags::FOPEN_DIRECT_IO,
+        Serve::Aside => FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_KEEP_CACHE,
     }
+}
+
+fn kept_for(shown: &Shown) -> Duration {
+    if shown.is_kept { KEPT_FOR } else { Duration::ZERO }
 }
 
 /// An entry of inode 0 tells the kernel to remember that there is none.
@@ -131,5 +136,5 @@ fn absent() -> FileAttr {
         allocated_bytes: 0,
         link_count: 0,
     };
-    FileAttr { ino: INodeNo(0), ..file_attr(&Shown { stat, atime: time }) }
+    FileAttr { ino: INodeNo(0), ..file_attr(&Shown { stat, atime: time, is_kept: true }) }
 }

@@ -112,7 +112,8 @@ impl Runner {
     {
         let caller = caller(request);
         let span = span(name, caller);
-        match span.in_scope(|| guarded(|| op(&self.vfs, caller))) {
+        let admitted = || self.vfs.admit(caller, name);
+        match span.in_scope(|| guarded(|| admitted().and_then(|()| op(&self.vfs, caller)))) {
             Err(Stop::Wait(what)) => self.later(span, caller, what, reply, op),
             answer => respond(reply, answer),
         }
@@ -125,7 +126,11 @@ impl Runner {
         let span = span("write", caller);
         // The kernel sends at most 1 MiB at once.
         let count = data.len() as u32;
-        match span.in_scope(|| guarded(|| self.vfs.write(caller, self.vfs.inherited(to.0)?, to.1, data, from_map))) {
+        let write = || {
+            self.vfs.admit(caller, "write")?;
+            self.vfs.write(caller, self.vfs.inherited(to.0)?, to.1, data, from_map)
+        };
+        match span.in_scope(|| guarded(write)) {
             Err(Stop::Wait(what)) => {
                 let data = data.to_vec();
                 self.later(span, caller, what, reply, move |vfs, caller| {

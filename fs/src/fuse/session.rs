@@ -3,8 +3,10 @@
 use super::filesystem::Mounted;
 use super::mounts::gone;
 use super::notifier::KernelNotifier;
+use super::replay::Replays;
 use super::runner::Runner;
 use super::takeover::{Agreed, Inherited, renew, take_over};
+use crate::env::end_players_of;
 use crate::env::mounts::{FS_TYPE, clear_dead, mounted_at, unmount};
 use crate::vfs::Vfs;
 use fuser::{BackgroundSession, Config, MountOption, SessionACL};
@@ -20,6 +22,9 @@ use tokio::sync::watch;
 
 /// Worker threads. Calls are short and never wait, so a few are enough.
 const THREADS: usize = 4;
+
+/// An unmount waits so long for changes from elsewhere to be told.
+const PLAYER_WAIT: Duration = Duration::from_secs(1);
 
 /// How to mount. What is shown is decided by [`crate::vfs::Options`].
 #[derive(Debug, Clone)]
@@ -42,6 +47,7 @@ pub struct Session {
     agreed: Option<Agreed>,
     ended: watch::Receiver<bool>,
     serving: JoinHandle<io::Result<()>>,
+    replays: Arc<Replays>,
 }
 
 /// Mounts, or goes on with a mount that stands. It answers when this returns.
@@ -56,7 +62,12 @@ pub fn mount(
     inherited: Option<&Inherited>,
 ) -> io::Result<Session> {
     let config = config(&vfs, options);
-    let runner = Runner { vfs, runtime: runtime.clone(), patience: options.read_timeout, crew: Arc::default() };
+    let runner = Runner {
+        vfs: Arc::clone(&vfs),
+        runtime: runtime.clone(),
+        patience: options.read_timeout,
+        crew: Arc::default(),
+    };
     let mounted = Mounted::new(runner);
     let agreed = mounted.agreed();
     let (session, mountpoint) = match inherited {
@@ -65,7 +76,11 @@ pub fn mount(
             (fuser::Session::new(mounted, &mountpoint, &config)?, mountpoint)
         }
         // It was resolved when it was mounted, and nobody would answer now.
-        Some(inherited) => (take_over(mounted, inherited, &config)?, options.mountpoint.clone()),
+        Some(inherited) => {
+            // Before anything that they asked the last daemon for comes once more.
+            vfs.replay().refuse(end_players_of(&options.mountpoint));
+            (take_over(mounted, inherited, &config)?, options.mountpoint.clone())
+        }
     };
     let device = session.as_fd().try_clone_to_owned()?;
     let sender = notifier.attach(session.notifier())?;
@@ -74,8 +89,10 @@ pub fn mount(
     }
     let (ends, ended) = watch::channel(false);
     watch_table(&mountpoint, ends.clone(), runtime);
-    let (notifier, place) = (Arc::clone(notifier), mountpoint.clone());
+    let (notifier, place, replays) = (Arc::clone(notifier), mountpoint.clone(), Arc::clone(notifier.replays()));
+    let teller = session.notifier();
     let session = ManuallyDrop::new(session.spawn()?);
+    notifier.begin_replays(teller, vfs, &place)?;
     let serving = Builder::new().name("fuse-session".into()).spawn(move || {
         let outcome = serve(session);
         if let Err(error) = clear_dead(&place) {
@@ -91,7 +108,7 @@ pub fn mount(
         outcome
     })?;
     let agreed = agreed.get().copied();
-    Ok(Session { mountpoint, device, agreed, ended, serving })
+    Ok(Session { mountpoint, device, agreed, ended, serving, replays })
 }
 
 /// Serves until the kernel lets go of the mount. At its end fuser 0.18 unmounts by path, for it takes a mount that is gone
@@ -120,7 +137,8 @@ impl Session {
     /// # Errors
     /// `ResourceBusy` while programs use it.
     pub fn unmount(&self) -> io::Result<()> {
-        unmount(&self.mountpoint, false)
+        // The player keeps nothing open for long.
+        self.replays.aside(PLAYER_WAIT, || unmount(&self.mountpoint, false))
     }
 
     /// Takes the mount out of the tree at once, though programs may still use it.

@@ -57,6 +57,7 @@ impl Mount {
             lister: Arc::new(tree.clone()),
             clock: Arc::new(RealClock::new()),
             stale: notifier.stale().clone(),
+            replay: notifier.replay().clone(),
         };
         let vfs = Vfs::new(ports, shown());
         let options = MountOptions {

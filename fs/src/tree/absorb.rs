@@ -18,7 +18,7 @@ use tarn_proto::node::{Attrs, FileVersion, NodeState};
 type Result<T> = std::result::Result<T, TreeError>;
 
 /// What an inode looked like to the kernel.
-type Looks = Option<(Attrs, u64)>;
+pub(super) type Looks = Option<(Attrs, u64)>;
 
 impl Session<'_> {
     /// Applies remote work in the database, in memory, and to the kernel. `names` are local names that
@@ -26,11 +26,14 @@ impl Session<'_> {
     pub(super) fn absorb(&mut self, mut work: RemoteWork, mut names: Vec<(Ino, Name)>) -> Result<Lsn> {
         self.load_changed(&work)?;
         self.drop_stale_local(&mut work);
+        let told = self.invalidations.len();
         self.show_versions(&mut work, &mut names)?;
+        let rewritten: BTreeSet<Ino> = self.invalidations[told..].iter().filter_map(rewritten).collect();
         names.extend(self.local_names(&work.changes)?);
         names.sort();
         names.dedup();
         let before = self.shown_names(names)?;
+        let known = self.known_now(&before);
         let changed = self.changed_inodes(&work);
         let looks: Vec<(Ino, Looks)> = changed.iter().map(|&ino| (ino, self.looks(ino))).collect();
         let position = self.core.journal.submit_remote(work.clone())?;
@@ -42,6 +45,7 @@ impl Session<'_> {
         self.note_hidden_names(&work.changes)?;
         for (parent, name, old) in before {
             let change = self.refresh_name(parent, &name, old)?;
+            self.note_renamed(parent, &name, change, old.and_then(|old| known.get(&old)));
             if let Some(invalidation) = Self::invalidation(parent, &name, change) {
                 self.invalidations.push(invalidation);
                 self.note_new_name(parent);
@@ -62,7 +66,7 @@ impl Session<'_> {
             self.release_if_idle(ino);
         }
         for (ino, old) in looks {
-            self.invalidate_looks(ino, old);
+            self.invalidate_looks(ino, old, rewritten.contains(&ino));
         }
         for change in &work.changes {
             if let Row::Node { node, state: None } = &change.row
@@ -218,10 +222,12 @@ impl Session<'_> {
         Some((inode.attrs()?, size))
     }
 
-    fn invalidate_looks(&mut self, ino: Ino, old: Looks) {
+    fn invalidate_looks(&mut self, ino: Ino, old: Looks, content: bool) {
         // Also those that the kernel does not know: an answer that shows one as it was may be on its way.
-        if self.state.inodes.contains_key(&ino) && self.looks(ino) != old {
+        let new = self.looks(ino);
+        if self.state.inodes.contains_key(&ino) && new != old {
             self.invalidations.push(Invalidation::Attributes(ino));
+            self.note_changed(ino, &old, &new, content);
         }
     }
 
@@ -244,7 +250,7 @@ impl Session<'_> {
 
     /// Brings one inode to what the rows say, after they were replaced as a whole.
     pub(super) fn reload_node(&mut self, ino: Ino, remote: Option<Arc<NodeState>>) -> Result<()> {
-        let old = self.looks(ino);
+        let (old, told) = (self.looks(ino), self.invalidations.len());
         if let Some(file) = remote.as_ref().and_then(|state| state.file.as_ref()) {
             let (mut work, mut names) = (RemoteWork::default(), Vec::new());
             self.show_version(ino, file, &BTreeSet::new(), &mut work, &mut names)?;
@@ -256,7 +262,8 @@ impl Session<'_> {
         if let Ok(inode) = self.inode(ino) {
             inode.remote = remote;
         }
-        self.invalidate_looks(ino, old);
+        let content = self.invalidations[told..].iter().filter_map(rewritten).any(|other| other == ino);
+        self.invalidate_looks(ino, old, content);
         Ok(())
     }
 
@@ -286,6 +293,10 @@ impl Session<'_> {
             None => Ok(self.remote_node(node)?.is_some()),
         }
     }
+}
+
+fn rewritten(invalidation: &Invalidation) -> Option<Ino> {
+    if let Invalidation::Content(ino) = invalidation { Some(*ino) } else { None }
 }
 
 fn told_of(row: &RowChange) -> Option<Ino> {

@@ -2,6 +2,7 @@
 
 use super::Tree;
 use super::error::TreeError;
+use super::happened::Happened;
 use super::load::Session;
 use crate::meta::rows::Ino;
 use crate::meta::{RemoteWork, Staged};
@@ -45,10 +46,9 @@ impl Session<'_> {
             names.extend(self.effective_names(ino)?);
             names.sort();
             names.dedup();
-            for name in names {
-                let change = self.refresh_name(ino, &name, before.get(&name).map(|child| child.ino))?;
-                self.invalidations.extend(Self::invalidation(ino, &name, change));
-            }
+            let shown = |name| (before.get(&name).map(|child| child.ino), name);
+            let names = names.into_iter().map(shown).map(|(old, name)| (name, old)).collect();
+            self.renamed_in_listing(ino, names)?;
         }
         Ok(())
     }
@@ -171,6 +171,8 @@ impl Tree {
             let work = RemoteWork { changes, listed: vec![(node, listing.seq)], ..RemoteWork::default() };
             session.absorb(work, Vec::new())?;
             session.state.listed.insert(node);
+            // Getting to know a folder is no change.
+            session.happened = Happened::default();
             Ok(())
         })
     }

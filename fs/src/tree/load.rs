@@ -2,6 +2,7 @@
 
 use super::core::Core;
 use super::error::TreeError;
+use super::happened::Happened;
 use super::notify::Invalidation;
 use super::state::{Dir, Inode, State};
 use super::types::NodeType;
@@ -22,6 +23,8 @@ pub(super) struct Session<'a> {
     pub core: &'a Core,
     /// What the kernel must forget once the lock is gone.
     pub invalidations: Vec<Invalidation>,
+    /// What programs that watch are told then.
+    pub happened: Happened,
 }
 
 /// The root before the server spoke of it.

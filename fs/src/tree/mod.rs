@@ -16,6 +16,7 @@ mod depends;
 mod edit;
 mod error;
 mod formers;
+mod happened;
 mod kept_dirs;
 mod load;
 mod mass_delete;
@@ -49,6 +50,7 @@ mod work;
 pub use assemble::{OpenError, Opened};
 pub use core::Identity;
 pub use error::TreeError;
+pub use happened::{Child, Happening};
 pub use names::is_tool_owned;
 pub use notify::{Invalidation, Notifier};
 pub use protect::{APPEND_ONLY, IMMUTABLE};
@@ -63,6 +65,7 @@ pub use verify::{FolderMismatch, MemoryLook, Mismatch, compare_folder};
 pub use view::DirHandle;
 
 use self::core::Core;
+use happened::Happened;
 use load::Session;
 use parking_lot::{Mutex, RwLock};
 use state::State;
@@ -84,14 +87,18 @@ impl Tree {
     /// Runs `work` under the lock; what it found the kernel must forget is sent after the lock is gone.
     fn with<T>(&self, work: impl FnOnce(&mut Session<'_>) -> T) -> T {
         let mut state = self.state.lock();
-        let mut session = Session { state: &mut state, core: &self.core, invalidations: Vec::new() };
+        let (invalidations, happened) = (Vec::new(), Happened::default());
+        let mut session = Session { state: &mut state, core: &self.core, invalidations, happened };
         let result = work(&mut session);
-        let invalidations = std::mem::take(&mut session.invalidations);
+        let Session { invalidations, happened, .. } = session;
         drop(state);
-        if !invalidations.is_empty()
-            && let Some(notifier) = self.notifier.get()
-        {
-            notifier.invalidate(invalidations);
+        if let Some(notifier) = self.notifier.get() {
+            if !invalidations.is_empty() {
+                notifier.invalidate(invalidations);
+            }
+            if !happened.is_empty() {
+                notifier.happened(happened.into_order());
+            }
         }
         result
     }

@@ -1,5 +1,6 @@
 //! Owns the seam towards the kernel: what it must forget or see after a change from elsewhere.
 
+use super::happened::Happening;
 use crate::meta::rows::Ino;
 use std::fmt::Debug;
 use tarn_proto::name::Name;
@@ -34,4 +35,9 @@ pub enum Invalidation {
 pub trait Notifier: Send + Sync + Debug {
     /// Queues invalidations, to be sent in order.
     fn invalidate(&self, batch: Vec<Invalidation>);
+
+    /// Queues what programs that watch are to be told, behind the invalidations that came before.
+    fn happened(&self, batch: Vec<Happening>) {
+        drop(batch);
+    }
 }

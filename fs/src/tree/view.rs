@@ -192,6 +192,17 @@ impl Tree {
         self.look(|session| session.path(ino))
     }
 
+    /// Whether nothing is left of an inode but what programs hold: it never has a name again.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn is_gone(&self, ino: Ino) -> Result<bool> {
+        self.look(|session| match session.inode(ino) {
+            Err(TreeError::NotFound) => Ok(true),
+            inode => Ok(inode?.node.is_none() && session.links(ino)?.is_empty()),
+        })
+    }
+
     /// The inode that shows a node here, if one does.
     ///
     /// # Errors

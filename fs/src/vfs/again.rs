@@ -28,7 +28,7 @@ impl Vfs {
     /// # Errors
     /// As [`Self::unlink`].
     pub fn unlink_for(&self, caller: Caller, parent: Ino, name: &[u8]) -> Answer<()> {
-        caller.removed(self.unlink(parent, name))
+        self.replayed_removal(caller, parent, name).unwrap_or_else(|| caller.removed(self.unlink(parent, name)))
     }
 
     /// Removes an empty directory, for a caller who may have asked before.
@@ -36,7 +36,7 @@ impl Vfs {
     /// # Errors
     /// As [`Self::rmdir`].
     pub fn rmdir_for(&self, caller: Caller, parent: Ino, name: &[u8]) -> Answer<()> {
-        caller.removed(self.rmdir(parent, name))
+        self.replayed_removal(caller, parent, name).unwrap_or_else(|| caller.removed(self.rmdir(parent, name)))
     }
 
     /// Removes an extended attribute, for a caller who may have asked before.
@@ -66,6 +66,9 @@ impl Vfs {
     /// # Errors
     /// As [`Self::rename`]; `Interrupted` for a second call to exchange, of which nothing tells whether it was done.
     pub fn rename_for(&self, caller: Caller, from: (Ino, &[u8]), to: (Ino, &[u8]), flags: RenameFlags) -> Answer<()> {
+        if let Some(answer) = self.replayed_rename(caller, from, to, flags) {
+            return answer;
+        }
         if caller.is_again && flags.exchange {
             return Err(VfsError::Interrupted.into());
         }

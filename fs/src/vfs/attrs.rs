@@ -67,6 +67,9 @@ impl Vfs {
     /// `NotPermitted` for an owner that this mount cannot mean, and for what is immutable or append-only; else as the tree
     /// says.
     pub fn setattr(&self, caller: Caller, ino: Ino, set: SetAttr) -> Answer<Shown> {
+        if let Some(answer) = self.replayed_change(caller, ino, &set) {
+            return answer;
+        }
         self.writable()?;
         let flags = self.tree.flags(ino)?;
         Self::changeable(if set.is_touch() { flags & !APPEND_ONLY } else { flags })?;

@@ -72,6 +72,8 @@ pub enum Serve {
     FreshCache,
     /// Past its page cache.
     Direct,
+    /// Not at all: its page cache stays as it is.
+    Aside,
 }
 
 /// What `open` answers.
@@ -105,6 +107,9 @@ impl Vfs {
     /// # Errors
     /// `NotPermitted` for what an immutable or append-only file is protected from; else as the tree says.
     pub fn open(&self, caller: Caller, ino: Ino, flags: OpenFlags) -> Answer<Opened> {
+        if let Some(answer) = self.replayed_open(caller, ino, flags.truncate) {
+            return answer;
+        }
         let writes = flags.write || flags.truncate;
         let mut flags = flags;
         if writes {

@@ -63,6 +63,14 @@ impl TreePort for LiveTree {
         self.tree.parent_of(ino).ok().flatten()
     }
 
+    fn path_of(&self, ino: Ino) -> Option<Vec<u8>> {
+        self.tree.path_of(ino).ok().flatten()
+    }
+
+    fn is_gone(&self, ino: Ino) -> bool {
+        self.tree.is_gone(ino).unwrap_or(false)
+    }
+
     fn open_dir(&self, ino: Ino) -> Result<Box<dyn Listing>> {
         let handle = self.tree.open_dir(ino)?;
         Ok(Box::new(LiveListing { tree: self.tree.clone(), handle }))

@@ -32,6 +32,9 @@ impl Vfs {
     /// # Errors
     /// As the tree says.
     pub fn mkdir(&self, caller: Caller, parent: Ino, name: &[u8], mode: impl Into<NewMode>) -> Answer<Shown> {
+        if let Some(answer) = self.replayed_make(caller, parent, name) {
+            return answer;
+        }
         let stat = self.make(caller, parent, name, NodeKind::Dir, mode.into(), None)?;
         Ok(self.entered(stat))
     }
@@ -48,6 +51,9 @@ impl Vfs {
         mode: impl Into<NewMode>,
         rdev: u32,
     ) -> Answer<Shown> {
+        if let Some(answer) = self.replayed_make(caller, parent, name) {
+            return answer;
+        }
         let new = mode.into();
         // The kernel's 32-bit device number and the low half of user space's 64-bit one are the same bits.
         let rdev = u64::from(rdev);
@@ -68,6 +74,9 @@ impl Vfs {
     /// # Errors
     /// As the tree says.
     pub fn symlink(&self, caller: Caller, parent: Ino, name: &[u8], target: &[u8]) -> Answer<Shown> {
+        if let Some(answer) = self.replayed_make(caller, parent, name) {
+            return answer;
+        }
         if target.is_empty() || target.contains(&0) {
             return Err(TreeError::Invalid.into());
         }

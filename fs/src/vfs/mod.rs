@@ -21,6 +21,7 @@ pub mod names;
 mod passthrough;
 pub mod ports;
 mod programs;
+mod replay;
 mod space;
 mod stale;
 mod stop;
@@ -39,6 +40,7 @@ pub use make::NewMode;
 pub use names::RenameFlags;
 pub use passthrough::{Lend, Passage, Token};
 pub use programs::{Caused, SCANNED_BYTES, SCANNERS_DEFAULT};
+pub use replay::{Act, Ghost, Part, Place, Replay};
 pub use stale::Stale;
 pub use stop::{Answer, Stop, VfsError, WaitFor};
 pub use view::{Caller, Options, Shown};
@@ -75,6 +77,8 @@ pub struct Ports {
     pub clock: Arc<dyn Clock>,
     /// Which inodes have invalidations on their way; who sends them keeps it.
     pub stale: Arc<Stale>,
+    /// The player of changes from elsewhere; who starts it keeps it.
+    pub replay: Arc<Replay>,
 }
 
 /// The file system behind one mount.
@@ -95,6 +99,7 @@ pub struct Vfs {
     atimes: Mutex<LruCache<Ino, Timestamp>>,
     space: Mutex<Option<(Duration, Space)>>,
     stale: Arc<Stale>,
+    replay: Arc<Replay>,
     passthrough: Passthrough,
     programs: Programs,
     read_requests: AtomicU64,
@@ -103,7 +108,7 @@ pub struct Vfs {
 impl Vfs {
     /// A file system that shows `tree`.
     pub fn new(ports: Ports, options: Options) -> Self {
-        let Ports { tree, lister, clock, stale } = ports;
+        let Ports { tree, lister, clock, stale, replay } = ports;
         let programs = Programs::new(options.scanners.clone());
         Self {
             tree,
@@ -117,6 +122,7 @@ impl Vfs {
             atimes: Mutex::new(LruCache::new(ATIMES_MAX)),
             space: Mutex::default(),
             stale,
+            replay,
             passthrough: Passthrough::default(),
             programs,
             read_requests: AtomicU64::new(0),
@@ -151,6 +157,21 @@ impl Vfs {
     /// How many there were.
     pub fn read_requests(&self) -> u64 {
         self.read_requests.load(Ordering::Relaxed)
+    }
+
+    /// The directory that something lies in.
+    pub fn parent_of(&self, ino: Ino) -> Option<Ino> {
+        self.tree.parent_of(ino)
+    }
+
+    /// One of the paths of something, from the root, with a leading `/`.
+    pub fn path_of(&self, ino: Ino) -> Option<Vec<u8>> {
+        self.tree.path_of(ino)
+    }
+
+    /// Whether the kernel may take a folder for gone for ever.
+    pub fn is_gone(&self, ino: Ino) -> bool {
+        self.tree.is_gone(ino)
     }
 
     /// How this mount shows the tree.

@@ -197,6 +197,11 @@ impl Passthrough {
         Left::Ended(Vec::new())
     }
 
+    /// Whether the kernel serves an inode, or maps of it, from a backing file.
+    pub fn is_lent(&self, ino: Ino) -> bool {
+        self.inodes.lock().get(&ino).is_some_and(|serving| serving.lend.as_ref().is_some_and(|lend| lend.is_given()))
+    }
+
     /// Inodes of which no handle is open and that are lent still.
     pub fn closed(&self) -> Vec<Ino> {
         let inodes = self.inodes.lock();

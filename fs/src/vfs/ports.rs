@@ -28,6 +28,10 @@ pub trait TreePort: Send + Sync + Debug {
     fn flags(&self, ino: Ino) -> Result<u32, TreeError>;
     /// The directory that a directory lies in.
     fn parent_of(&self, ino: Ino) -> Option<Ino>;
+    /// One of the paths of a node: from the root, with a leading `/`.
+    fn path_of(&self, ino: Ino) -> Option<Vec<u8>>;
+    /// Whether nothing is left of a node but what programs hold: it never has a name again.
+    fn is_gone(&self, ino: Ino) -> bool;
     /// Opens a directory, whose listing keeps its cookies until it is dropped.
     fn open_dir(&self, ino: Ino) -> Result<Box<dyn Listing>, TreeError>;
     /// Makes a node.

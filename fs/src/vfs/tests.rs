@@ -5,6 +5,7 @@
 mod again;
 mod passthrough;
 mod programs;
+mod replay;
 mod xattrs;
 
 use super::fake::FakeTree;

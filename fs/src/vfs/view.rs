@@ -54,6 +54,8 @@ pub struct Shown {
     pub stat: Stat,
     /// Last read, as far as anybody told.
     pub atime: Timestamp,
+    /// Whether the kernel may keep the name and the attributes until it is told otherwise.
+    pub is_kept: bool,
 }
 
 impl Vfs {
@@ -63,7 +65,7 @@ impl Vfs {
             (stat.attrs.uid, stat.attrs.gid) = (self.options.uid, self.options.gid);
         }
         let atime = self.atimes.lock().get(&stat.ino).copied().unwrap_or(stat.attrs.mtime);
-        Shown { stat, atime }
+        Shown { stat, atime, is_kept: true }
     }
 
     /// Remembers a time of reading that a program set. It is of this mount's memory only: reads do not

@@ -46,6 +46,7 @@ mod survive;
 mod two_devices;
 mod undo;
 mod verify;
+mod watching;
 
 use std::collections::HashMap;
 use std::time::Duration;

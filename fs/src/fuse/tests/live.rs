@@ -55,7 +55,7 @@ impl Live {
         let notifier = Arc::new(KernelNotifier::default());
         opened.tree.set_notifier(notifier.clone());
         let (tree, lister, clock) = (Arc::new(tree), Arc::new(Away), env.clock.clone());
-        let ports = Ports { tree, lister, clock, stale: notifier.stale().clone() };
+        let ports = Ports { tree, lister, clock, stale: notifier.stale().clone(), replay: notifier.replay().clone() };
         let vfs = Vfs::new(ports, shown());
         let options = MountOptions {
             mountpoint: folder.path().into(),

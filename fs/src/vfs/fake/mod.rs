@@ -5,7 +5,7 @@ mod content;
 mod lent;
 
 use super::ports::{BringError, FileContent, LentFile, Lister, Listing, Space, TreePort};
-use super::{Options, Ports, Stale, Vfs};
+use super::{Options, Ports, Vfs};
 use crate::env::{Clock, RealClock};
 use crate::meta::rows::{Ino, ROOT};
 use crate::tree::{DirEntry, NewNode, NodeType, RenameRequest, Stat, SyncState, TreeError};
@@ -74,7 +74,8 @@ impl FakeTree {
     /// A file system over it.
     pub fn mount(&self, options: Options) -> Vfs {
         let (tree, lister) = (Arc::new(self.clone()), Arc::new(self.clone()));
-        let ports = Ports { tree, lister, clock: Arc::new(RealClock::new()), stale: Arc::new(Stale::default()) };
+        let ports =
+            Ports { tree, lister, clock: Arc::new(RealClock::new()), stale: Arc::default(), replay: Arc::default() };
         Vfs::new(ports, options)
     }
 
@@ -220,6 +221,22 @@ impl TreePort for FakeTree {
 
     fn parent_of(&self, ino: Ino) -> Option<Ino> {
         self.0.lock().nodes.get(&ino).map(|node| node.parent)
+    }
+
+    fn path_of(&self, ino: Ino) -> Option<Vec<u8>> {
+        let state = self.0.lock();
+        let (mut path, mut at) = (Vec::new(), ino);
+        while at != ROOT {
+            let parent = state.nodes.get(&at)?.parent;
+            let (name, _) = state.nodes.get(&parent)?.entries.iter().find(|(_, (child, _))| *child == at)?;
+            path = [b"/", name.as_bytes(), &path].concat();
+            at = parent;
+        }
+        Some(path)
+    }
+
+    fn is_gone(&self, ino: Ino) -> bool {
+        self.0.lock().nodes.get(&ino).is_none_or(|node| node.names == 0)
     }
 
     fn open_dir(&self, ino: Ino) -> Result<Box<dyn Listing>> {
