@@ -11,6 +11,7 @@ pub mod crash;
 pub mod device;
 pub mod diff;
 pub mod maps;
+pub mod marks;
 pub mod mounts;
 pub mod postgres;
 pub mod process;

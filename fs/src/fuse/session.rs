@@ -92,7 +92,9 @@ pub fn mount(
     let (notifier, place, replays) = (Arc::clone(notifier), mountpoint.clone(), Arc::clone(notifier.replays()));
     let teller = session.notifier();
     let session = ManuallyDrop::new(session.spawn()?);
-    notifier.begin_replays(teller, vfs, &place)?;
+    if let Err(error) = notifier.begin_replays(teller, vfs, &place) {
+        tracing::warn!(%error, "programs that watch are not told of changes from elsewhere");
+    }
     let serving = Builder::new().name("fuse-session".into()).spawn(move || {
         let outcome = serve(session);
         if let Err(error) = clear_dead(&place) {

@@ -185,7 +185,8 @@ impl Session<'_> {
 
     /// Notes that an inode looks another way than before.
     pub(super) fn note_changed(&mut self, ino: Ino, old: &Looks, new: &Looks, content: bool) {
-        let Some(inode) = self.state.inodes.get(&ino) else { return };
+        // What is gone has no looks any more.
+        let Some(inode) = self.state.inodes.get(&ino).filter(|inode| inode.remote.is_some()) else { return };
         let is_dir = inode.is_dir();
         if let (Some(old), Some(new)) = (old, new)
             && essence(old, is_dir) != essence(new, is_dir)

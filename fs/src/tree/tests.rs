@@ -9,6 +9,7 @@ mod edits;
 mod faults;
 mod fixture;
 mod formers;
+mod happened;
 mod late;
 mod mass_delete;
 mod others;

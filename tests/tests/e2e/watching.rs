@@ -6,6 +6,7 @@ use libc::{
 };
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,6 +15,8 @@ use std::thread;
 use std::time::Duration;
 use tarn_tests::blocks::du_blocks;
 use tarn_tests::device::Device;
+use tarn_tests::marks::{Marks, Scope};
+use tarn_tests::process::{Process, is_root};
 use tarn_tests::seed::Seed;
 use tarn_tests::server::Server;
 use tarn_tests::wait::eventually;
@@ -334,4 +337,76 @@ fn a_player_whose_daemon_is_killed_does_nothing_that_the_next_one_would_take_for
     world.nothing_was_done();
     fs::write(world.a.join("docs/end"), "x").unwrap();
     world.told(&[(IN_CREATE, "end")]);
+}
+
+#[test]
+fn fanotify_tells_of_a_folder_and_of_a_mount() {
+    if !is_root() {
+        return eprintln!("skipped: needs root");
+    }
+    let world = World::new(|_| {});
+    let names = libc::FAN_CREATE | libc::FAN_DELETE | libc::FAN_MOVED_FROM | libc::FAN_MOVED_TO | libc::FAN_ONDIR;
+    let mut folder = Marks::new(&world.docs, Scope::Folder, names).unwrap();
+    let mut mount = Marks::new(&world.docs, Scope::Mount, libc::FAN_MODIFY | libc::FAN_CLOSE_WRITE).unwrap();
+    let mut told = |mask: u64, name: &str| eventually(SOON, name, || folder.told(mask, name));
+    fs::write(world.a.join("docs/one"), "first").unwrap();
+    told(libc::FAN_CREATE, "one");
+    eventually(SOON, "it was written", || mount.told(libc::FAN_CLOSE_WRITE, "one"));
+    fs::create_dir(world.a.join("docs/dir")).unwrap();
+    told(libc::FAN_CREATE | libc::FAN_ONDIR, "dir");
+    fs::rename(world.a.join("docs/one"), world.a.join("docs/two")).unwrap();
+    told(libc::FAN_MOVED_FROM, "one");
+    told(libc::FAN_MOVED_TO, "two");
+    fs::remove_file(world.a.join("docs/two")).unwrap();
+    told(libc::FAN_DELETE, "two");
+    drop(folder);
+    drop(mount);
+    world.nothing_was_done();
+}
+
+/// The process that tells programs of what others did in this mount.
+fn player_of(device: &Device) -> Option<Process> {
+    let mount = device.path().canonicalize().unwrap();
+    let expected = [&b"replay-changes"[..], mount.as_os_str().as_bytes()];
+    let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    pids.filter_map(Process::of_pid).find(|process| {
+        let line = fs::read(format!("/proc/{}/cmdline", process.pid())).unwrap_or_default();
+        line.split(|byte| *byte == 0).skip(1).zip(expected).filter(|(word, expected)| word == expected).count() == 2
+    })
+}
+
+#[test]
+fn nothing_waits_for_a_player_that_does_not_answer() {
+    let mut world = World::new(|_| {});
+    fs::write(world.a.join("docs/first"), "x").unwrap();
+    world.told(&[(IN_CREATE, "first")]);
+    let player = player_of(&world.b).unwrap();
+    player.freeze();
+    for number in 0..20 {
+        fs::write(world.a.join(&format!("docs/{number}")), "x").unwrap();
+    }
+    // While it is waited for, and after it was given up.
+    eventually(SOON, "changes arrive", || world.docs.join("19").exists());
+    fs::write(world.docs.join("own"), "x").unwrap();
+    assert!(player.ends_within(SOON), "a player that does not answer is ended");
+    fs::write(world.a.join("docs/after"), "x").unwrap();
+    world.told(&[(IN_CREATE, "after")]);
+    let next = player_of(&world.b).unwrap();
+    next.freeze();
+    fs::write(world.a.join("docs/last"), "x").unwrap();
+    eventually(SOON, "changes arrive", || world.docs.join("last").exists());
+    converge(&world.a, &world.b);
+    world.b.unmount().unwrap();
+    assert!(next.ends_within(SOON), "a player ends with its mount");
+}
+
+#[test]
+fn a_player_ends_with_its_daemon() {
+    let mut world = World::new(|_| {});
+    fs::write(world.a.join("docs/first"), "x").unwrap();
+    world.told(&[(IN_CREATE, "first")]);
+    let player = player_of(&world.b).unwrap();
+    player.freeze();
+    world.b.kill_daemon().unwrap();
+    assert!(player.ends_within(SOON));
 }

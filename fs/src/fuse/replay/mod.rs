@@ -40,8 +40,6 @@ const IDLE_MAX: Duration = Duration::from_secs(30);
 const SPACING: u32 = 25;
 /// So often an order is repeated if names change meanwhile.
 const TRIES: usize = 4;
-/// After so many players in a row that could not be started or did not answer, changes are not told any more.
-const FAILURES_MAX: u32 = 5;
 
 /// What a mount needs to tell of changes from elsewhere.
 pub(super) struct Stage {
@@ -90,7 +88,7 @@ impl Replays {
         let player = Player { program, mount, device, replay: Arc::clone(&granted), running: None };
         let (shared, clock) = (Arc::clone(&self.shared), RealClock::new());
         let next_look = clock.monotonic();
-        let teller = Teller { kernel, vfs, entry, granted, player, shared, clock, next_look, failure_count: 0 };
+        let teller = Teller { kernel, vfs, entry, granted, player, shared, clock, next_look };
         self.shared.has_stage.store(true, Ordering::Release);
         Builder::new().name("fuse-replay".into()).spawn(move || teller.run(&receiver)).map(drop)
     }
@@ -135,7 +133,6 @@ struct Teller {
     shared: Arc<Shared>,
     clock: RealClock,
     next_look: Duration,
-    failure_count: u32,
 }
 
 impl Teller {
@@ -156,16 +153,20 @@ impl Teller {
     fn replay(&mut self, happenings: &[Happening], watched: &Watched) {
         let vfs = Arc::clone(&self.vfs);
         let plan = Plan::new(&vfs, happenings);
-        for happening in happenings.iter().filter(|happening| is_watched(happening, watched, &vfs)) {
-            for step in plan.steps(happening) {
-                if self.is_on() {
-                    self.perform(&step);
-                }
+        let told = happenings.iter().filter(|happening| is_watched(happening, watched, &vfs));
+        for step in told.flat_map(|happening| plan.steps(happening)) {
+            if self.is_over() {
+                return;
+            }
+            if let Err(error) = self.perform(&step) {
+                // Who would be told of the rest would wait as long for each of them.
+                return tracing::warn!(%error, "programs that watch are not told of some changes");
             }
         }
     }
 
-    fn perform(&mut self, step: &Step) {
+    /// Has the player make a call, as often as names change meanwhile.
+    fn perform(&mut self, step: &Step) -> io::Result<()> {
         let shared = Arc::clone(&self.shared);
         let _turn = shared.turn.lock();
         for _ in 0..TRIES {
@@ -173,23 +174,18 @@ impl Teller {
             self.granted.begin(step.part.clone());
             let said = self.player.ask(&step.order);
             self.granted.finish();
-            match said {
-                Ok(Said::Stale) => {}
-                Ok(Said::Done) => {
-                    self.failure_count = 0;
-                    return;
-                }
-                Ok(Said::Failed(errno)) => {
+            match said? {
+                Said::Stale => {}
+                Said::Done => return Ok(()),
+                Said::Failed(errno) => {
                     let error = io::Error::from_raw_os_error(errno);
-                    return tracing::debug!(%error, order = ?step.order, "programs that watch are not told of a change");
-                }
-                Err(error) => {
-                    self.failure_count += 1;
-                    return tracing::warn!(%error, "programs that watch are not told of a change");
+                    tracing::debug!(%error, order = ?step.order, "programs that watch are not told of a change");
+                    return Ok(());
                 }
             }
         }
         tracing::debug!(order = ?step.order, "a change was over before programs that watch were told");
+        Ok(())
     }
 
     /// Has the kernel look a name up anew.
@@ -198,8 +194,8 @@ impl Teller {
         let _ = self.kernel.inval_entry(INodeNo(parent.0), OsStr::from_bytes(name.as_bytes()));
     }
 
-    fn is_on(&self) -> bool {
-        self.failure_count < FAILURES_MAX && !self.shared.is_over.load(Ordering::Acquire)
+    fn is_over(&self) -> bool {
+        self.shared.is_over.load(Ordering::Acquire)
     }
 
     /// What has happened, once it is time to look who watches; `None` at the end.
@@ -212,12 +208,12 @@ impl Teller {
                 Err(RecvTimeoutError::Timeout) => break,
                 Err(RecvTimeoutError::Disconnected) => return None,
             }
-            if self.shared.is_over.load(Ordering::Acquire) {
+            if self.is_over() {
                 return None;
             }
         }
         self.shared.waiting_count.fetch_sub(all.len(), Ordering::AcqRel);
-        self.is_on().then_some(all)
+        (!self.is_over()).then_some(all)
     }
 
     fn first(&mut self, receiver: &Receiver<Vec<Happening>>) -> Option<Vec<Happening>> {

@@ -30,7 +30,7 @@ pub fn serve_replay(mount: &Path, device: u32, input: impl BufRead, mut output: 
         let said = match obey(&Stage { mount, device }, &order) {
             Ok(()) => Said::Done,
             // Names have changed once more, or are not yet known as they are.
-            Err(Errno::NOENT | Errno::EXIST | Errno::STALE | Errno::NOTDIR | Errno::ISDIR) => Said::Stale,
+            Err(Errno::NOENT | Errno::EXIST | Errno::STALE | Errno::NOTDIR | Errno::ISDIR | Errno::LOOP) => Said::Stale,
             Err(errno) => Said::Failed(errno.raw_os_error()),
         };
         let mut line = serde_json::to_vec(&said)?;
