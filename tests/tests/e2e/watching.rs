@@ -1,5 +1,7 @@
 //! Programs that watch are told of what other devices did, as if it had been done here; and nothing is done by that.
 
+mod random;
+
 use crate::converge;
 use libc::{
     IN_ATTRIB, IN_CLOSE_WRITE, IN_CREATE, IN_DELETE, IN_DELETE_SELF, IN_ISDIR, IN_MODIFY, IN_MOVED_FROM, IN_MOVED_TO,

@@ -36,8 +36,9 @@ use std::time::Duration;
 const WAITING_MAX: usize = 1 << 16;
 /// A player without orders for so long ends.
 const IDLE_MAX: Duration = Duration::from_secs(30);
-/// Between two looks at what is watched lies so many times as long as a look takes.
+/// Between two looks at what is watched lies so many times as long as a look takes; more where the last found nobody.
 const SPACING: u32 = 25;
+const SPACING_UNWATCHED: u32 = 100;
 /// So often an order is repeated if names change meanwhile.
 const TRIES: usize = 4;
 
@@ -141,7 +142,8 @@ impl Teller {
             let started = self.clock.monotonic();
             let watched = watched(self.entry.id, self.entry.device);
             let now = self.clock.monotonic();
-            self.next_look = now + now.saturating_sub(started) * SPACING;
+            let spacing = if watched.is_empty() { SPACING_UNWATCHED } else { SPACING };
+            self.next_look = now + now.saturating_sub(started) * spacing;
             if !watched.is_empty() {
                 self.replay(&happenings, &watched);
             }
