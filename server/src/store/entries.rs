@@ -113,6 +113,15 @@ pub async fn gone_at(conn: &mut Conn, space: SpaceId, seq: u64) -> Result<Vec<En
     read(&rows)
 }
 
+/// CROSS JOIN makes SQLite begin with the places: it would rather go through all entries of the space.
+pub(super) fn at_query(places: usize) -> String {
+    let values = sql::rows_of_placeholders(2, places, 2);
+    format!(
+        "WITH w (parent, name) AS (VALUES {values}) SELECT {LOADED} FROM w CROSS JOIN entries e \
+         WHERE e.space = $1 AND e.parent = w.parent AND e.name = w.name AND e.seq_to IS NULL"
+    )
+}
+
 /// The present entries at these places.
 ///
 /// # Errors
@@ -120,11 +129,7 @@ pub async fn gone_at(conn: &mut Conn, space: SpaceId, seq: u64) -> Result<Vec<En
 pub async fn at(conn: &mut Conn, space: SpaceId, places: &[Place]) -> Result<Vec<EntryInterval>, StoreError> {
     let mut found = Vec::new();
     for batch in places.chunks(PLACES_MAX) {
-        let query = format!(
-            "WITH w (parent, name) AS (VALUES {}) SELECT {LOADED} FROM w JOIN entries e \
-             ON e.space = $1 AND e.parent = w.parent AND e.name = w.name AND e.seq_to IS NULL",
-            sql::rows_of_placeholders(2, batch.len(), 2)
-        );
+        let query = at_query(batch.len());
         let params = batch
             .iter()
             .flat_map(|place| [place.parent.as_bytes().into(), place.name.as_bytes().into()])
@@ -150,18 +155,23 @@ pub async fn above(conn: &mut Conn, nodes: &[NodeId]) -> Result<Vec<NodeId>, Sto
     rows.iter().map(|row| sql::id(row, "node", NodeId::from_slice)).collect()
 }
 
+/// IN makes SQLite begin with the places: with UPDATE … FROM it goes through all entries of the space.
+pub(super) fn end_query(places: usize) -> String {
+    let values = sql::rows_of_placeholders(2, places, 3);
+    format!(
+        "WITH v (parent, name, seq) AS (VALUES {values}) UPDATE entries SET seq_to = \
+         (SELECT v.seq FROM v WHERE v.parent = entries.parent AND v.name = entries.name) \
+         WHERE space = $1 AND seq_to IS NULL AND (parent, name) IN (SELECT parent, name FROM v)"
+    )
+}
+
 /// Ends present entries; each at its seq.
 ///
 /// # Errors
 /// The database fails.
 pub async fn end(conn: &mut Conn, space: SpaceId, ended: &[(Place, u64)]) -> Result<(), StoreError> {
     for batch in ended.chunks(PLACES_MAX) {
-        let query = format!(
-            "WITH v (parent, name, seq) AS (VALUES {}) UPDATE entries SET seq_to = v.seq FROM v \
-             WHERE entries.space = $1 AND entries.parent = v.parent AND entries.name = v.name \
-             AND entries.seq_to IS NULL",
-            sql::rows_of_placeholders(2, batch.len(), 3)
-        );
+        let query = end_query(batch.len());
         let params = batch.iter().flat_map(|(place, seq)| {
             [place.parent.as_bytes().into(), place.name.as_bytes().into(), Param::from(*seq as i64)]
         });

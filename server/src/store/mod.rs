@@ -15,6 +15,8 @@ pub mod journal;
 pub mod load;
 pub mod migrate;
 pub mod nodes;
+#[cfg(test)]
+mod plans;
 pub mod receipts;
 pub mod spaces;
 pub mod sql;

@@ -115,17 +115,22 @@ pub async fn insert(conn: &mut Conn, rows: &[NodeInterval]) -> Result<(), StoreE
     Ok(())
 }
 
+/// IN makes SQLite begin with these nodes: with UPDATE … FROM it goes through all that are present.
+pub(super) fn end_query(nodes: usize) -> String {
+    let values = sql::rows_of_placeholders(1, nodes, 2);
+    format!(
+        "WITH v (node, seq) AS (VALUES {values}) UPDATE nodes SET seq_to = \
+         (SELECT v.seq FROM v WHERE v.node = nodes.node) WHERE seq_to IS NULL AND node IN (SELECT node FROM v)"
+    )
+}
+
 /// Ends present nodes; each at its seq.
 ///
 /// # Errors
 /// The database fails.
 pub async fn end(conn: &mut Conn, ended: &[(NodeId, u64)]) -> Result<(), StoreError> {
     for batch in ended.chunks(sql::IN_LIST_MAX) {
-        let query = format!(
-            "WITH v (node, seq) AS (VALUES {}) UPDATE nodes SET seq_to = v.seq FROM v \
-             WHERE nodes.node = v.node AND nodes.seq_to IS NULL",
-            sql::rows_of_placeholders(1, batch.len(), 2)
-        );
+        let query = end_query(batch.len());
         let params = batch.iter().flat_map(|(node, seq)| [node.as_bytes().into(), Param::from(*seq as i64)]);
         sqlx::query_with(sqlx::AssertSqlSafe(query), sql::arguments(params)?)
             .persistent(batch.len() == 1 || batch.len() == sql::IN_LIST_MAX)
