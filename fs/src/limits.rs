@@ -30,6 +30,10 @@ pub const LOG_RECORD_BYTES_MAX: usize = 16 << 20;
 pub const FREE_FLOOR_BYTES: u64 = 256 << 20;
 /// Default budget of clean content.
 pub const CACHE_BYTES_DEFAULT: u64 = 10 << 30;
+/// Default number of files and folders that are kept in memory: about 60 MB.
+pub const FILES_IN_MEMORY_DEFAULT: usize = 20_000;
+/// Fewer would be read from the database again and again.
+pub const FILES_IN_MEMORY_MIN: usize = 100;
 /// Default time that a read waits for the network.
 pub const READ_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 /// First and last wait between attempts while anything is queued.

@@ -1,11 +1,12 @@
 //! Owns the shape of the command line: names, flags, help. The texts are those of docs/cli.md, which a test compares.
 
 use super::units::{
-    Scanners, Since, parse_duration, parse_hold_deletes, parse_log_level, parse_rate, parse_scanners, parse_seconds,
-    parse_since, parse_size,
+    Scanners, Since, parse_duration, parse_files_in_memory, parse_hold_deletes, parse_log_level, parse_rate,
+    parse_scanners, parse_seconds, parse_since, parse_size,
 };
 use crate::control::messages::RateChange;
 use crate::daemon::HoldDeletes;
+use crate::limits::FILES_IN_MEMORY_DEFAULT;
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use clap_complete::Shell;
 use std::path::PathBuf;
@@ -136,6 +137,9 @@ pub(super) struct Mount {
     /// ending; default for the built-in list; or none
     #[arg(long, value_name = "NAME,...", value_parser = parse_scanners, default_value = "default")]
     pub scanners: Scanners,
+    /// How many files and folders the daemon keeps in memory; the others it reads from its database when they are used
+    #[arg(long, value_name = "N", value_parser = parse_files_in_memory, default_value_t = FILES_IN_MEMORY_DEFAULT)]
+    pub files_in_memory: usize,
     /// How long a read waits for the network before it fails
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "30s")]
     pub read_timeout: Duration,

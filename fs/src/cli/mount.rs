@@ -97,6 +97,7 @@ fn options(args: &Mount) -> MountOptions {
         merges_texts: !args.no_merge,
         passthrough: !args.no_passthrough,
         scanners: args.scanners.0.clone(),
+        files_in_memory: args.files_in_memory,
         read_timeout: args.read_timeout,
         hold_deletes: args.hold_deletes,
     }
@@ -173,6 +174,7 @@ fn arguments(args: &Mount, role: Option<&str>) -> Vec<OsString> {
     all.extend(flags.iter().filter(|(is, _)| *is).map(|(_, flag)| text(flag)));
     let values = [
         ("--cache-size", args.cache_size.to_string()),
+        ("--files-in-memory", args.files_in_memory.to_string()),
         ("--read-timeout", format!("{}ms", args.read_timeout.as_millis())),
         ("--hold-deletes", units::hold_deletes_text(args.hold_deletes)),
         ("--scanners", args.scanners.to_string()),
@@ -204,6 +206,7 @@ mod tests {
             "mount /m",
             "mount --cache-size 256MiB --posix --read-timeout 500ms --hold-deletes off -- -odd",
             "mount /m --scanners none",
+            "mount /m --files-in-memory 500",
             "mount /m --scanners default,my-indexer*",
             "mount /m --allow-other --read-only --no-merge --no-passthrough --hold-deletes 5,50 --log-level info,tarn::sync=debug",
         ] {

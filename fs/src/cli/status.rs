@@ -43,7 +43,7 @@ pub(super) fn print_json(value: &impl Serialize) -> Result<()> {
 }
 
 fn describe_mount(mount: &Path, reply: &StatusReply) -> String {
-    let MountStatus { pid, server, online, queue, cache, counters, held, last_error, verified, passthrough } =
+    let MountStatus { pid, server, online, queue, cache, counters, held, last_error, verified, passthrough, inodes: _ } =
         &reply.status;
     let reach = if *online { "online" } else { "offline" };
     let queued = match queue.operations {
@@ -136,6 +136,7 @@ mod tests {
             last_error: None,
             verified: None,
             passthrough: PassthroughStatus { why_not: Some("only a mount by root can".into()), ..Default::default() },
+            inodes: Default::default(),
         };
         let (user, device) = ("ada".into(), "desk".into());
         let (rates, bookkeeping_bytes) = (Default::default(), 256 << 10);
@@ -160,6 +161,7 @@ mod tests {
             "last_error": null,
             "verified": null,
             "passthrough": {"active": false, "why_not": "only a mount by root can", "read_requests": 0},
+            "inodes": {"in_memory": 0, "in_database": 0},
         });
         assert_eq!(json, expected);
     }

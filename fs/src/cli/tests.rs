@@ -24,6 +24,7 @@ fn the_commands_of_the_contract_are_understood() {
         "tarn mount DIR --cache-size 10GiB --foreground --allow-other --posix --read-only --read-timeout 30s \
          --hold-deletes off --log-level debug",
         "tarn mount DIR --hold-deletes 1000,30",
+        "tarn mount DIR --files-in-memory 100",
         "tarn unmount DIR",
         "tarn unmount DIR --now --timeout 5",
         "tarn status",
@@ -64,6 +65,8 @@ fn wrong_usage_ends_with_2_and_help_with_0() {
         "tarn mount DIR --cache-size lots",
         "tarn mount DIR --hold-deletes 5",
         "tarn mount DIR --read-timeout soon",
+        "tarn mount DIR --files-in-memory 99",
+        "tarn mount DIR --files-in-memory few",
         "tarn mount DIR --log-level loud",
         "tarn mount DIR --report",
         "tarn unmount",

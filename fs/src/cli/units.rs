@@ -3,6 +3,7 @@
 use crate::control::messages::RateChange;
 use crate::control::parse_rfc3339;
 use crate::daemon::HoldDeletes;
+use crate::limits::FILES_IN_MEMORY_MIN;
 use crate::vfs::SCANNERS_DEFAULT;
 use std::fmt;
 use std::time::Duration;
@@ -81,6 +82,12 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
 /// `30`, `0.5`, or with a unit as [`parse_duration`] reads it.
 pub(super) fn parse_seconds(text: &str) -> Result<Duration, String> {
     parse_duration(text).map_err(|_| "write a number of seconds".to_owned())
+}
+
+/// A number of files, not too small.
+pub(super) fn parse_files_in_memory(text: &str) -> Result<usize, String> {
+    let hint = || format!("write a number of files, at least {FILES_IN_MEMORY_MIN}");
+    text.parse().ok().filter(|&count| count >= FILES_IN_MEMORY_MIN).ok_or_else(hint)
 }
 
 /// `off` or `COUNT,PERCENT`.

@@ -2,8 +2,8 @@
 
 use super::findings::VerifyReport;
 pub use super::status::{
-    CacheStatus, DeviceStatus, MountStatus, PassthroughStatus, PathStatus, ProgramRow, QueueStatus, RateLimits,
-    StatusReply,
+    CacheStatus, DeviceStatus, InodeCounts, MountStatus, PassthroughStatus, PathStatus, ProgramRow, QueueStatus,
+    RateLimits, StatusReply,
 };
 use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;

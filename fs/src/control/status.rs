@@ -73,6 +73,18 @@ pub struct MountStatus {
     /// Whether the kernel reads complete files by itself.
     #[serde(default)]
     pub passthrough: PassthroughStatus,
+    /// Where the files and folders are that the kernel knows.
+    #[serde(default)]
+    pub inodes: InodeCounts,
+}
+
+/// Files and folders by where the daemon has them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InodeCounts {
+    /// In memory.
+    pub in_memory: u64,
+    /// Known to the kernel, and in the database alone.
+    pub in_database: u64,
 }
 
 /// Whether the kernel reads complete files by itself.

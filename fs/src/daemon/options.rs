@@ -25,6 +25,8 @@ pub struct MountOptions {
     pub passthrough: bool,
     /// Programs that only scan, by the name of their executable.
     pub scanners: Vec<String>,
+    /// How many files and folders are kept in memory.
+    pub files_in_memory: usize,
     /// How long a read waits for the network.
     pub read_timeout: Duration,
     /// From which size on deletes are held.
@@ -43,6 +45,7 @@ impl MountOptions {
             merges_texts: true,
             passthrough: true,
             scanners: SCANNERS_DEFAULT.map(String::from).to_vec(),
+            files_in_memory: limits::FILES_IN_MEMORY_DEFAULT,
             read_timeout: limits::READ_TIMEOUT_DEFAULT,
             hold_deletes: HoldDeletes::default(),
         }

@@ -86,13 +86,14 @@ async fn open_state(ground: &Ground) -> Result<Opened> {
         device_name: ground.credentials.device_name.clone(),
         space: ground.credentials.home,
     };
-    let hold = ground.options.hold_deletes.limits();
+    let (hold, files_in_memory) = (ground.options.hold_deletes.limits(), ground.options.files_in_memory);
     let mount_stands = ground.heritage().is_some();
     let opened = spawn_blocking(move || {
         let journal = JournalOptions::for_budget(budget_bytes);
         let opened = Tree::assemble_under(&env, &dir, journal, contents, identity, mount_stands);
         let opened = opened.map_err(|error| advised(error, &dir))?;
         opened.tree.set_delete_limits(hold)?;
+        opened.tree.sweep_beyond(files_in_memory);
         housekeeping::count_extra(&env, &opened.contents, &opened.journal, &dir)?;
         Ok::<_, anyhow::Error>(opened)
     });

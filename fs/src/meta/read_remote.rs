@@ -196,7 +196,7 @@ impl Reader {
     }
 }
 
-fn node_at(row: &Row<'_>, column: usize) -> Result<NodeId> {
+pub(super) fn node_at(row: &Row<'_>, column: usize) -> Result<NodeId> {
     id("remote_entry", row.get_ref(column)?.as_blob().unwrap_or_default(), NodeId::from_slice)
 }
 

@@ -8,7 +8,7 @@ use super::notify::Invalidation;
 use crate::log::Lsn;
 use crate::meta::RemoteWork;
 use crate::meta::rows::{Ino, InodeRow, LocalNode, ROOT, RowChange};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use tarn_proto::change::{Change, Row};
 use tarn_proto::ids::NodeId;
@@ -81,9 +81,12 @@ impl Session<'_> {
     /// Brings the inodes of all that changes into memory: what is not there now is compared with what comes as well.
     fn load_changed(&mut self, work: &RemoteWork) -> Result<()> {
         for change in &work.changes {
-            if let Row::Node { node, .. } = &change.row {
-                self.known_ino(*node)?;
-            }
+            match &change.row {
+                Row::Node { node, .. } => self.known_ino(*node)?,
+                // The kernel knows how many names it has.
+                Row::Entry { node: Some(node), .. } if !self.state.swept.is_empty() => self.known_ino(*node)?,
+                Row::Entry { .. } | Row::Alias { .. } | Row::Conflict { .. } => None,
+            };
         }
         Ok(())
     }
@@ -189,17 +192,28 @@ impl Session<'_> {
         Ok(shown)
     }
 
-    /// The changed entries, as far as their folders have inodes here.
+    /// The changed entries, as far as their folders have inodes here and somebody may have seen what is in them.
     fn local_names(&mut self, changes: &[Change]) -> Result<Vec<(Ino, Name)>> {
-        let mut names = Vec::new();
+        let (mut names, mut folders) = (Vec::new(), HashMap::new());
         for change in changes {
-            if let Row::Entry { parent, name, .. } = &change.row
-                && let Some(parent) = self.known_ino(*parent)?
-            {
-                names.push((parent, name.clone()));
-            }
+            let Row::Entry { parent, name, .. } = &change.row else { continue };
+            let folder = match folders.get(parent) {
+                Some(known) => *known,
+                None => {
+                    let known = self.known_ino(*parent)?;
+                    let is_seen = known.map(|ino| self.is_seen_inside(ino)).transpose()?.unwrap_or(false);
+                    *folders.entry(*parent).or_insert(known.filter(|_| is_seen))
+                }
+            };
+            names.extend(folder.map(|folder| (folder, name.clone())));
         }
         Ok(names)
+    }
+
+    /// Of a folder that was never listed nobody knows a name, unless it has local ones.
+    fn is_seen_inside(&mut self, ino: Ino) -> Result<bool> {
+        let has_local = self.state.overlay.of_parent(ino).next().is_some() || self.state.queue.touches_dir(ino);
+        Ok(has_local || self.inode(ino)?.dir.is_some() || self.is_listed(ino)?)
     }
 
     fn changed_inodes(&self, work: &RemoteWork) -> Vec<Ino> {

@@ -4,13 +4,17 @@ use super::Tree;
 use super::error::TreeError;
 use super::happened::Happened;
 use super::load::Session;
+use super::notify::Invalidation;
 use crate::meta::rows::Ino;
-use crate::meta::{RemoteWork, Staged};
+use crate::meta::{RemoteWork, Staged, StagedChanges};
 use std::collections::HashSet;
-use tarn_proto::api::ChildrenResponse;
+use tarn_proto::api::{ChildEntry, ChildrenResponse};
 use tarn_proto::change::{Change, Cursor, Row};
 use tarn_proto::ids::NodeId;
 use tarn_proto::name::Name;
+
+/// Entries of a listed folder that are taken in under one lock.
+const LISTED_AT_ONCE: usize = 2_048;
 
 type Result<T> = std::result::Result<T, TreeError>;
 
@@ -51,6 +55,20 @@ impl Session<'_> {
             self.renamed_in_listing(ino, names)?;
         }
         Ok(())
+    }
+
+    /// Tells the kernel what a full pull changed of what memory does not hold.
+    fn tell_swept(&mut self, changed: &StagedChanges) {
+        let mut parents = HashSet::new();
+        for (parent, name, child) in &changed.entries {
+            self.invalidations.push(Invalidation::Entry { parent: *parent, name: name.clone() });
+            self.invalidations.extend(child.map(Invalidation::Attributes));
+            if parents.insert(*parent) {
+                self.invalidations.push(Invalidation::Content(*parent));
+            }
+        }
+        let swept = changed.nodes.iter().filter(|ino| self.state.swept.contains(**ino));
+        self.invalidations.extend(swept.map(|ino| Invalidation::Content(*ino)));
     }
 
     fn effective_names(&mut self, ino: Ino) -> Result<Vec<Name>> {
@@ -134,40 +152,52 @@ impl Tree {
     /// # Errors
     /// What the disk and the database say.
     pub fn finish_load(&self, upto: Cursor) -> Result<()> {
+        // The kernel knows more than memory: what was swept, and names that were looked up alone.
+        let changed = self.core.reader()?.staged_changes()?;
         let work = RemoteWork {
             staged: Staged::Replace,
             cursor: Some((self.identity().space, upto)),
             ..RemoteWork::default()
         };
-        self.core.journal.submit_remote(work)?;
+        let position = self.core.journal.submit_remote(work)?;
         self.core.journal.drain()?;
         let outdated = self.outdated_files()?;
         self.edit(|session| {
             session.tidy();
+            // Listings that are being read are of before.
+            session.state.let_go = session.state.let_go.max(position);
             session.state.cursor = Some(upto);
+            session.tell_swept(&changed);
             session.reload_listings()?;
             session.reload_files(outdated)
         })
     }
 
-    /// Takes in a folder as the server listed it (all pages joined).
+    /// Takes in a folder as the server listed it (all pages joined). A large one comes in parts, each of which is true by
+    /// itself; only with the last is the folder listed.
     ///
     /// # Errors
     /// What the disk and the database say.
     pub fn list_folder(&self, node: NodeId, listing: ChildrenResponse) -> Result<()> {
+        let names: HashSet<Name> = listing.children.iter().map(|child| child.name.clone()).collect();
+        let mut rest = listing.children;
+        while rest.len() > LISTED_AT_ONCE {
+            let part = rest.split_off(rest.len() - LISTED_AT_ONCE);
+            let work = RemoteWork { changes: rows_of(node, part), ..RemoteWork::default() };
+            self.edit(|session| {
+                session.absorb(work, Vec::new())?;
+                session.happened = Happened::default();
+                Ok(())
+            })?;
+            // What has come into the database need not stay in memory.
+            self.core.journal.drain()?;
+            self.with(|session| session.tidy());
+        }
         self.edit(|session| {
-            let names: HashSet<Name> = listing.children.iter().map(|child| child.name.clone()).collect();
             let mut changes = session.vanished(node, &names, listing.seq)?;
             changes
                 .push(Change { seq: listing.node_seq, row: Row::Node { node, state: Some(Box::new(listing.node)) } });
-            for child in listing.children {
-                let (name, state) = (child.name, Some(Box::new(child.state)));
-                changes.push(Change { seq: child.node_seq, row: Row::Node { node: child.node, state } });
-                changes.push(Change {
-                    seq: child.entry_seq,
-                    row: Row::Entry { parent: node, name, node: Some(child.node) },
-                });
-            }
+            changes.extend(rows_of(node, rest));
             let work = RemoteWork { changes, listed: vec![(node, listing.seq)], ..RemoteWork::default() };
             session.absorb(work, Vec::new())?;
             session.state.listed.insert(node);
@@ -176,4 +206,14 @@ impl Tree {
             Ok(())
         })
     }
+}
+
+fn rows_of(folder: NodeId, children: Vec<ChildEntry>) -> Vec<Change> {
+    let rows = children.into_iter().flat_map(|child| {
+        let (node, name) = (child.node, child.name);
+        let state = Row::Node { node, state: Some(Box::new(child.state)) };
+        let entry = Row::Entry { parent: folder, name, node: Some(node) };
+        [Change { seq: child.node_seq, row: state }, Change { seq: child.entry_seq, row: entry }]
+    });
+    rows.collect()
 }

@@ -3,12 +3,13 @@
 use super::core::Core;
 use super::error::TreeError;
 use super::happened::Happened;
+use super::listing::Dir;
 use super::notify::Invalidation;
-use super::state::{Dir, Inode, State};
+use super::state::{Inode, State};
 use super::types::NodeType;
 use crate::content::LocalContent;
 use crate::meta::rows::{Ino, InodeRow, ROOT, RowChange};
-use crate::meta::{ChildRow, Reader};
+use crate::meta::{ChildRow, KnownInode, Reader};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tarn_proto::ids::NodeId;
@@ -39,16 +40,35 @@ impl Session<'_> {
             if self.state.gone.contains_key(&ino) {
                 return Err(TreeError::NotFound);
             }
-            let row = self.core.reader()?.inode(ino)?.ok_or(TreeError::NotFound)?;
-            self.insert_loaded(ino, row)?;
+            let known = self.core.reader()?.known_inode(ino)?.ok_or(TreeError::NotFound)?;
+            self.insert_known(ino, known);
         }
         self.state.inodes.get_mut(&ino).ok_or(TreeError::NotFound)
     }
 
-    fn insert_loaded(&mut self, ino: Ino, row: InodeRow) -> Result<()> {
-        let remote = row.node.map(|node| self.remote_node(node)).transpose()?.flatten();
+    fn insert_known(&mut self, ino: Ino, known: KnownInode) {
+        let KnownInode { row, state, place } = known;
+        let pending = row.node.and_then(|node| self.state.pending.node(node));
+        let remote = pending.map_or_else(|| state.map(Arc::new), |pending| pending.value.clone());
+        let place = row.node.and_then(|node| self.only_place(ino, node, place?));
         self.insert_inode(ino, row, remote);
-        Ok(())
+        if let Some(inode) = self.state.inodes.get_mut(&ino) {
+            inode.links = place.map(|place| vec![place]);
+        }
+    }
+
+    /// The one name that the database knows of a node, if that is its one name here and its folder has an inode.
+    fn only_place(&self, ino: Ino, node: NodeId, place: (NodeId, Name, Option<Ino>)) -> Option<(Ino, Name)> {
+        let (parent, name, stored) = place;
+        let has_others =
+            self.state.overlay.of_ino(ino).next().is_some() || self.state.pending.places_of(node).next().is_some();
+        if has_others || self.state.pending.entry(parent, &name).is_some() {
+            return None;
+        }
+        // Memory is newer than what is stored.
+        let is_newer = |stored: &Ino| self.state.inodes.contains_key(stored) || self.state.gone.contains_key(stored);
+        let parent = self.state.by_node.get(&parent).copied().or(stored.filter(|stored| !is_newer(stored)))?;
+        self.state.overlay.get(parent, &name).is_none().then_some((parent, name))
     }
 
     fn insert_inode(&mut self, ino: Ino, row: InodeRow, remote: Option<Arc<NodeState>>) {
@@ -59,7 +79,8 @@ impl Session<'_> {
         let InodeRow { node, local, content, pinned } = row;
         // How often an earlier daemon told the kernel of it is not known, but the kernel says when it forgets it.
         let kernel_refs = u64::from(ino.0 <= self.state.inherited_max);
-        let known = Inode { node, local, remote, pinned, content_no: content, kernel_refs, ..Inode::default() };
+        let mut known = Inode { node, local, remote, pinned, content_no: content, kernel_refs, ..Inode::default() };
+        self.state.swept.recall(ino, &mut known);
         self.state.inodes.insert(ino, known);
     }
 
@@ -92,12 +113,12 @@ impl Session<'_> {
         if let Some(&ino) = self.state.by_node.get(&node) {
             return Ok(Some(ino));
         }
-        let Some((ino, row)) = self.core.reader()?.inode_of(node)? else { return Ok(None) };
+        let Some((ino, known)) = self.core.reader()?.known_inode_of(node)? else { return Ok(None) };
         // Memory is newer: the inode is gone by now, or shows another node.
         if self.state.inodes.contains_key(&ino) || self.state.gone.contains_key(&ino) {
             return Ok(None);
         }
-        self.insert_loaded(ino, row)?;
+        self.insert_known(ino, known);
         Ok(Some(ino))
     }
 
@@ -112,14 +133,14 @@ impl Session<'_> {
         Ok(ino)
     }
 
-    fn new_number(&mut self, node: NodeId, remote: Option<Arc<NodeState>>) -> (Ino, RowChange) {
+    pub(super) fn new_number(&mut self, node: NodeId, remote: Option<Arc<NodeState>>) -> (Ino, RowChange) {
         let ino = self.state.next_ino();
         let row = InodeRow { node: Some(node), local: None, content: None, pinned: false };
         self.insert_inode(ino, row.clone(), remote);
         (ino, RowChange::Inode(ino, Some(row)))
     }
 
-    fn commit_numbers(&mut self, changes: Vec<RowChange>) -> Result<()> {
+    pub(super) fn commit_numbers(&mut self, changes: Vec<RowChange>) -> Result<()> {
         let inos: Vec<Ino> =
             changes.iter().filter_map(|c| if let RowChange::Inode(ino, _) = c { Some(*ino) } else { None }).collect();
         let position = self.core.journal.commit(changes, Vec::new())?;
@@ -151,10 +172,29 @@ impl Session<'_> {
             if !self.is_listed(ino)? {
                 return Err(node.map_or(TreeError::NotFound, TreeError::Unlisted));
             }
-            let dir = self.load_dir(ino, node)?;
-            self.inode(ino)?.dir = Some(dir);
+            match node {
+                Some(node) if self.is_large(ino)? => self.load_large(ino, node)?,
+                _ => {
+                    let dir = self.load_dir(ino, node)?;
+                    self.hold_listing(ino, dir)?;
+                }
+            }
         }
         self.inode(ino)?.dir.as_mut().ok_or(TreeError::NotADirectory)
+    }
+
+    /// Keeps a listing that was loaded. The kernel may have one of its own, with the cookies of a plain one.
+    pub(super) fn hold_listing(&mut self, ino: Ino, mut dir: Dir) -> Result<()> {
+        if self.state.overlay.of_parent(ino).next().is_none() {
+            dir.note_plain();
+        }
+        self.state.listed_names += dir.len();
+        let (is_plain, inode) = (dir.is_plain(), self.inode(ino)?);
+        inode.dir = Some(dir);
+        if !is_plain && inode.kernel_refs > 0 {
+            self.invalidations.push(Invalidation::Content(ino));
+        }
+        Ok(())
     }
 
     fn load_dir(&mut self, ino: Ino, node: Option<NodeId>) -> Result<Dir> {
@@ -176,17 +216,23 @@ impl Session<'_> {
         if !numbers.is_empty() {
             self.commit_numbers(numbers)?;
         }
+        self.lay_local(ino, &mut dir)?;
+        Ok(dir)
+    }
+
+    /// Lays a folder's local entries over its listing.
+    pub(super) fn lay_local(&mut self, ino: Ino, dir: &mut Dir) -> Result<()> {
         let local: Vec<(Name, Ino)> =
             self.state.overlay.of_parent(ino).filter_map(|(name, row)| Some((name.clone(), row.ino?))).collect();
         for (name, child_ino) in local {
             let node_type = self.node_type(child_ino)?;
             dir.set(&name, child_ino, node_type);
         }
-        Ok(dir)
+        Ok(())
     }
 
     /// The remote entries of a directory, pending ones included.
-    fn remote_children(&mut self, node: NodeId) -> Result<BTreeMap<Name, ChildRow>> {
+    pub(super) fn remote_children(&mut self, node: NodeId) -> Result<BTreeMap<Name, ChildRow>> {
         let reader = self.core.reader()?;
         let mut rows: BTreeMap<Name, ChildRow> =
             reader.children_with_inodes(node)?.into_iter().map(|row| (row.name.clone(), row)).collect();
@@ -247,6 +293,15 @@ impl Session<'_> {
     /// What a name stands for as programs see it; loads the folder if need be.
     pub fn child(&mut self, parent: Ino, name: &Name) -> Result<Option<Ino>> {
         Ok(self.dir(parent)?.get(name).map(|child| child.ino))
+    }
+
+    /// The same for a call that only looks: as long as few names of a folder are asked for, its listing is not needed.
+    pub fn child_seen(&mut self, parent: Ino, name: &Name) -> Result<Option<Ino>> {
+        self.listable(parent)?;
+        if self.inode(parent)?.dir.is_some() || self.is_worth_listing(parent)? {
+            return self.child(parent, name);
+        }
+        self.effective(parent, name)
     }
 
     /// What a name stands for by the rows, whatever the loaded listing says.

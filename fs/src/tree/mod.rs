@@ -18,6 +18,8 @@ mod error;
 mod formers;
 mod happened;
 mod kept_dirs;
+mod large;
+mod listing;
 mod load;
 mod mass_delete;
 mod names;
@@ -39,6 +41,8 @@ mod share;
 mod siblings;
 mod sink;
 mod state;
+mod sweep;
+mod swept;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -90,6 +94,7 @@ impl Tree {
         let (invalidations, happened) = (Vec::new(), Happened::default());
         let mut session = Session { state: &mut state, core: &self.core, invalidations, happened };
         let result = work(&mut session);
+        session.keep_small();
         let Session { invalidations, happened, .. } = session;
         drop(state);
         if let Some(notifier) = self.notifier.get() {

@@ -62,6 +62,11 @@ impl PendingRemote {
         self.order.push_back((position, Key::Entry(parent, name.clone())));
     }
 
+    /// Whether nothing is on its way.
+    pub fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
     /// A node's row, if it is pending.
     pub fn node(&self, node: NodeId) -> Option<&Versioned<Option<Arc<NodeState>>>> {
         self.nodes.get(&node)

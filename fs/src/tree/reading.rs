@@ -136,7 +136,7 @@ impl Session<'_> {
         let git = Name::new(b".git".as_slice()).map_err(|_| TreeError::Invalid)?;
         let mut found = None;
         for at in self.chain(dir, seen)? {
-            if self.inode(at)?.dir.as_ref().is_some_and(|dir| dir.get(&git).is_some()) {
+            if self.shown(at, &git)?.is_some() {
                 found = Some(at);
                 break;
             }

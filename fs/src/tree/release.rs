@@ -6,15 +6,12 @@ use super::load::Session;
 use super::work::Work;
 use crate::meta::rows::{Ino, InodeRow, ROOT};
 
-/// Inodes beyond this are swept for idle ones; after each sweep, twice what is left.
-const INODES_SWEEP_MIN: usize = 20_000;
-
 impl Session<'_> {
     /// Forgets an inode that nobody uses; removes it for good when it has no name and nothing is queued for it.
     pub(super) fn release_if_idle(&mut self, ino: Ino) {
         let Some(inode) = self.state.inodes.get(&ino) else { return };
-        let busy_dir = inode.dir.as_ref().is_some_and(|dir| dir.handles > 0);
-        if ino == ROOT || inode.kernel_refs > 0 || inode.opens > 0 || busy_dir || self.state.formers.keeps(ino) {
+        let is_open = inode.opens > 0 || inode.dir_handles > 0;
+        if ino == ROOT || inode.kernel_refs > 0 || is_open || self.state.formers.keeps(ino) {
             return;
         }
         // What the server has and no name shows is on its way to another one: an answer told of half a move.
@@ -67,27 +64,16 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn unload(&mut self, ino: Ino) {
-        if let Some(node) = self.state.inodes.remove(&ino).and_then(|inode| inode.node)
-            && self.state.by_node.get(&node) == Some(&ino)
-        {
-            self.state.by_node.remove(&node);
-        }
-    }
-
     /// Forgets what the database knows by now.
     pub(super) fn tidy(&mut self) {
         self.tidy_formers();
         let materialised = self.core.journal.materialised();
-        self.state.pending.materialised(materialised);
-        self.state.gone.retain(|_, position| *position > materialised);
-        if self.state.inodes.len() > self.state.sweep_at.max(self.state.sweep_min.unwrap_or(INODES_SWEEP_MIN)) {
-            let inos: Vec<Ino> = self.state.inodes.keys().copied().collect();
-            for ino in inos {
-                self.release_if_idle(ino);
-            }
-            self.state.sweep_at = self.state.inodes.len() * 2;
+        if !self.state.pending.is_empty() || !self.state.gone.is_empty() {
+            self.state.pending.materialised(materialised);
+            self.state.gone.retain(|_, position| *position > materialised);
+            self.state.let_go = self.state.let_go.max(materialised);
         }
+        self.keep_small();
     }
 }
 
@@ -95,22 +81,20 @@ impl Tree {
     /// The kernel forgot an inode `count` times.
     pub fn forget(&self, ino: Ino, count: u64) {
         self.with(|session| {
-            if let Some(inode) = session.state.inodes.get_mut(&ino) {
-                inode.kernel_refs = inode.kernel_refs.saturating_sub(count);
+            match session.state.inodes.get_mut(&ino) {
+                Some(inode) => inode.kernel_refs = inode.kernel_refs.saturating_sub(count),
+                None => session.state.swept.forget(ino, count),
             }
             session.release_if_idle(ino);
         });
     }
 
-    /// Inodes beyond this number are swept for idle ones, instead of beyond 20,000: what nobody uses is soon read from the
-    /// database again.
-    pub fn sweep_beyond(&self, inodes: usize) {
-        self.with(|session| session.state.sweep_min = Some(inodes));
-    }
-
     /// Housekeeping, to be called now and then: frees memory.
     pub fn tidy(&self) {
-        self.with(|session| session.tidy());
+        self.with(|session| {
+            session.tidy();
+            session.keep_small_again();
+        });
         self.core.contents.unload_idle();
     }
 }

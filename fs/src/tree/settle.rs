@@ -265,6 +265,8 @@ impl Session<'_> {
             None => {
                 let row = self.inode(ino)?.row();
                 all.set_inode(ino, InodeRow { node: Some(target), local: None, ..row });
+                // All that is in the other's folder appears in this one.
+                all.names.extend(self.remote_children(target)?.into_keys().map(|name| (ino, name)));
             }
             Some(existing) if existing != ino => self.move_children(ino, existing, all)?,
             Some(_) => {}

@@ -3,8 +3,10 @@
 
 use super::formers::Formers;
 use super::kept_dirs::KEPT;
+use super::listing::Dir;
 use super::mass_delete::MassDelete;
 use super::pending::PendingRemote;
+use super::swept::Swept;
 use crate::content::LocalContent;
 use crate::log::Lsn as Position;
 use crate::meta::rows::{ContentNo, EntryRow, Ino, InodeRow, LocalNode, QueuedOp, Ticket};
@@ -40,6 +42,12 @@ pub(super) struct Inode {
     pub links: Option<Vec<(Ino, Name)>>,
     /// A directory's listing, once loaded.
     pub dir: Option<Dir>,
+    /// Open directory handles: while there are any, the listing stays, and its cookies.
+    pub dir_handles: u32,
+    /// Directories that the listing had when it was let go of.
+    pub subdir_count: u32,
+    /// Names looked up while there was no listing.
+    pub lookups: u8,
     /// How often the kernel was told of it.
     pub kernel_refs: u64,
     /// Open handles.
@@ -91,80 +99,14 @@ impl Inode {
         InodeRow { node: self.node, local: self.local.clone(), content: self.content_no, pinned: self.pinned }
     }
 
+    /// How many directories it has in it, as far as known.
+    pub fn subdirs(&self) -> u32 {
+        self.dir.as_ref().map_or(self.subdir_count, Dir::subdir_count)
+    }
+
     /// Whether it is a directory.
     pub fn is_dir(&self) -> bool {
         self.kind().is_some_and(|kind| NodeType::from(kind) == NodeType::Dir)
-    }
-}
-
-/// One entry of a loaded listing.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Child {
-    pub ino: Ino,
-    pub node_type: NodeType,
-    pub cookie: u64,
-}
-
-/// A loaded listing: the whole effective folder.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Dir {
-    by_name: HashMap<Name, Child>,
-    by_cookie: BTreeMap<u64, Name>,
-    last_cookie: u64,
-    /// Names of directories: asked for with every `stat` of this one.
-    subdir_count: u32,
-    /// Open directory handles: while there are any, cookies must stay.
-    pub handles: u32,
-    /// Changes with every change of the listing.
-    pub generation: u64,
-}
-
-/// Cookies 1 and 2 are "." and "..".
-const FIRST_COOKIE: u64 = 3;
-
-impl Dir {
-    pub fn get(&self, name: &Name) -> Option<Child> {
-        self.by_name.get(name).copied()
-    }
-
-    /// Sets what a name stands for; keeps its cookie where it had one.
-    pub fn set(&mut self, name: &Name, ino: Ino, node_type: NodeType) {
-        self.generation += 1;
-        self.subdir_count += u32::from(node_type == NodeType::Dir);
-        if let Some(child) = self.by_name.get_mut(name) {
-            self.subdir_count -= u32::from(child.node_type == NodeType::Dir);
-            (child.ino, child.node_type) = (ino, node_type);
-            return;
-        }
-        let cookie = FIRST_COOKIE.max(self.last_cookie + 1);
-        self.last_cookie = cookie;
-        self.by_name.insert(name.clone(), Child { ino, node_type, cookie });
-        self.by_cookie.insert(cookie, name.clone());
-    }
-
-    pub fn remove(&mut self, name: &Name) {
-        if let Some(child) = self.by_name.remove(name) {
-            self.generation += 1;
-            self.subdir_count -= u32::from(child.node_type == NodeType::Dir);
-            self.by_cookie.remove(&child.cookie);
-        }
-    }
-
-    pub fn len(&self) -> usize {
-        self.by_name.len()
-    }
-
-    pub fn after(&self, cookie: u64) -> impl Iterator<Item = (&Name, Child)> + '_ {
-        let rest = self.by_cookie.range(cookie + 1..);
-        rest.filter_map(|(_, name)| Some((name, *self.by_name.get(name)?)))
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = (&Name, &Child)> + '_ {
-        self.by_name.iter()
-    }
-
-    pub fn subdir_count(&self) -> u32 {
-        self.subdir_count
     }
 }
 
@@ -384,6 +326,12 @@ pub(super) struct State {
     pub pins: super::pins::Pins,
     pub formers: Formers,
     pub inodes: HashMap<Ino, Inode>,
+    /// Inodes that the kernel knows and memory does not hold.
+    pub swept: Swept,
+    /// Names in the listings at hand, about.
+    pub listed_names: usize,
+    /// What was let go of memory had come into the database by then: what was read there later lacks nothing of it.
+    pub let_go: Position,
     pub by_node: HashMap<NodeId, Ino>,
     pub overlay: Overlay,
     pub queue: Queue,
@@ -398,6 +346,8 @@ pub(super) struct State {
     pub listed: HashSet<NodeId>,
     /// So many inodes in memory are worth a sweep.
     pub sweep_at: usize,
+    /// Up to where the database was when memory was swept: what came into it since may be let go of now.
+    pub swept_upto: Position,
     /// Fewer never are, if not the usual number.
     pub sweep_min: Option<usize>,
     /// The kernel may know inodes up to this one from an earlier daemon of the same mount.

@@ -19,4 +19,5 @@ mod remote;
 mod rescue;
 mod share;
 mod siblings;
+mod sweep;
 mod verify;

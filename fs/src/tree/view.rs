@@ -19,8 +19,6 @@ const ENTRIES_AT_ONCE: usize = 512;
 pub struct DirHandle {
     /// The directory.
     pub ino: Ino,
-    /// Changes with every change of the listing.
-    pub generation: u64,
 }
 
 impl Session<'_> {
@@ -46,7 +44,7 @@ impl Session<'_> {
     fn link_count(&mut self, ino: Ino) -> Result<u32> {
         let inode = self.inode(ino)?;
         if inode.is_dir() {
-            return Ok(2 + inode.dir.as_ref().map_or(0, super::state::Dir::subdir_count));
+            return Ok(2 + inode.subdirs());
         }
         if let Some(links) = &inode.links {
             return Ok(u32::try_from(links.len()).unwrap_or(u32::MAX));
@@ -81,7 +79,7 @@ impl Tree {
     /// `NotFound`; `Unlisted` if the folder must be listed first.
     pub fn lookup(&self, parent: Ino, name: &Name) -> Result<Stat> {
         self.look(|session| {
-            let ino = session.child(parent, name)?.ok_or(TreeError::NotFound)?;
+            let ino = session.child_seen(parent, name)?.ok_or(TreeError::NotFound)?;
             session.stat(ino)
         })
     }
@@ -119,17 +117,17 @@ impl Tree {
     /// `NotADirectory`; `Unlisted` if it must be listed first.
     pub fn open_dir(&self, ino: Ino) -> Result<DirHandle> {
         self.look(|session| {
-            let dir = session.dir(ino)?;
-            dir.handles += 1;
-            Ok(DirHandle { ino, generation: dir.generation })
+            session.listable(ino)?;
+            session.inode(ino)?.dir_handles += 1;
+            Ok(DirHandle { ino })
         })
     }
 
     /// Ends an open directory.
     pub fn close_dir(&self, handle: DirHandle) {
         self.with(|session| {
-            if let Some(dir) = session.state.inodes.get_mut(&handle.ino).and_then(|inode| inode.dir.as_mut()) {
-                dir.handles = dir.handles.saturating_sub(1);
+            if let Some(inode) = session.state.inodes.get_mut(&handle.ino) {
+                inode.dir_handles = inode.dir_handles.saturating_sub(1);
             }
             session.release_if_idle(handle.ino);
         });
@@ -140,9 +138,10 @@ impl Tree {
     /// # Errors
     /// `NotADirectory`; `Unlisted` if the folder must be listed first.
     pub fn read_dir(&self, handle: DirHandle, after: u64, max: usize) -> Result<Vec<DirEntry>> {
+        self.load_listing(handle.ino)?;
         self.look(|session| {
             let dir = session.dir(handle.ino)?;
-            let entry = |(name, child): (&Name, super::state::Child)| DirEntry {
+            let entry = |(name, child): (&Name, super::listing::Child)| DirEntry {
                 cookie: child.cookie,
                 name: name.clone(),
                 ino: child.ino,
@@ -232,7 +231,7 @@ impl Tree {
             let mut at = ROOT;
             for part in path.split(|&c| c == b'/').filter(|part| !part.is_empty() && *part != b".") {
                 let name = Name::new(part).map_err(|_| TreeError::NotFound)?;
-                at = session.child(at, &name)?.ok_or(TreeError::NotFound)?;
+                at = session.child_seen(at, &name)?.ok_or(TreeError::NotFound)?;
             }
             Ok(at)
         })

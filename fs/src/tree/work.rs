@@ -5,6 +5,7 @@ use super::error::TreeError;
 use super::load::{Session, unlisted_root};
 use super::notify::Invalidation;
 use super::state::Inode;
+use super::types::NodeType;
 use crate::log::Lsn as Position;
 use crate::meta::rows::{
     ContentNo, EntryRow, Ino, InodeRow, LocalNode, LocalOp, QueuedOp, ROOT, RowChange, Ticket, Verdict,
@@ -129,9 +130,9 @@ impl Session<'_> {
             if let Some(node) = row.node {
                 self.state.by_node.insert(node, ino);
             }
-            self.state.inodes.entry(ino).or_default().remote = remote;
+            self.entered(ino).remote = remote;
         }
-        let inode: &mut Inode = self.state.inodes.entry(ino).or_default();
+        let inode = self.entered(ino);
         if inode.content_no != row.content {
             inode.content = None;
         }
@@ -144,8 +145,19 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// An inode in memory, as the kernel knows it.
+    fn entered(&mut self, ino: Ino) -> &mut Inode {
+        let swept = &mut self.state.swept;
+        self.state.inodes.entry(ino).or_insert_with(|| {
+            let mut inode = Inode::default();
+            swept.recall(ino, &mut inode);
+            inode
+        })
+    }
+
     fn apply_gone(&mut self, ino: Ino, position: Position) {
         self.state.pins.set_root(ino, false);
+        self.state.swept.remove(ino);
         if let Some(node) = self.state.inodes.remove(&ino).and_then(|inode| inode.node)
             && self.state.by_node.get(&node) == Some(&ino)
         {
@@ -163,6 +175,8 @@ impl Session<'_> {
                 Some((ino, node_type)) => dir.set(name, ino, node_type),
                 None => dir.remove(name),
             }
+        } else if old != new {
+            self.recount_subdirs(parent, old, node_type)?;
         }
         if old != new {
             self.note_change_below(parent, old, new);
@@ -176,6 +190,19 @@ impl Session<'_> {
             }
         }
         Ok(NameChange { old, new })
+    }
+
+    /// Keeps count of the directories in one whose listing was let go of.
+    fn recount_subdirs(&mut self, parent: Ino, old: Option<Ino>, new: Option<NodeType>) -> Result<()> {
+        let old = match old.map(|old| self.node_type(old)).transpose() {
+            Err(TreeError::NotFound) => None,
+            other => other?,
+        };
+        let is_dir = |node_type: Option<NodeType>| u32::from(node_type == Some(NodeType::Dir));
+        if let Some(inode) = self.state.inodes.get_mut(&parent) {
+            inode.subdir_count = (inode.subdir_count + is_dir(new)).saturating_sub(is_dir(old));
+        }
+        Ok(())
     }
 
     fn links_of_loaded(&mut self, ino: Ino) -> Option<&mut Vec<(Ino, Name)>> {

@@ -30,6 +30,7 @@ mod disk;
 mod exerciser;
 mod hydration;
 mod limit;
+mod many_files;
 mod mass_delete;
 mod never_hang;
 mod new_versions;

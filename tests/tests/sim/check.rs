@@ -56,7 +56,7 @@ impl Walk<'_> {
     fn folder(&mut self, path: &str, node: NodeId, ino: Ino) -> Result<Vec<(String, NodeId, Ino)>, TreeError> {
         let there: BTreeMap<&Name, NodeId> = self.server.entries_of(node).map(|(name, _, node)| (name, node)).collect();
         let here: BTreeMap<Name, Ino> =
-            list(self.life, ino)?.into_iter().map(|entry| (entry.name, entry.ino)).collect();
+            list(&self.life.tree, ino)?.into_iter().map(|entry| (entry.name, entry.ino)).collect();
         let mut below = Vec::new();
         for name in here.keys().filter(|name| !there.contains_key(name)) {
             self.fault(format!("{path}/{name} is only here"));

@@ -1,6 +1,7 @@
 //! Owns one simulated machine: its disk, its life between two crashes, and what wiring a daemon does for the real one.
 
 use super::dice::{Dice, SimRng};
+use super::kernel::Kernel;
 use super::net::{Centre, Line, SimRemote};
 use super::plant::Plant;
 use super::planted::{LyingDisk, PlantedTree};
@@ -63,6 +64,7 @@ pub struct Machine {
 #[derive(Debug)]
 pub struct Life {
     pub tree: Arc<Tree>,
+    pub kernel: Arc<Kernel>,
     pub contents: Arc<Contents>,
 
     pub hydrator: Hydrator,
@@ -207,7 +209,7 @@ impl Life {
             tokio::spawn(follow_link(sync.watch(), hydrator.clone(), remote.clone())),
         ];
         let lister = sync.lister();
-        Self { tree, contents, hydrator, sync, lister, remote, handles: Vec::new(), chores }
+        Self { kernel: Kernel::of(&tree), tree, contents, hydrator, sync, lister, remote, handles: Vec::new(), chores }
     }
 
     /// The end: nothing of it reaches the server or hears of it any more. Its disk must be off already.

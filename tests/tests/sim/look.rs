@@ -6,13 +6,13 @@ use super::server::SimServer;
 use std::collections::BTreeSet;
 use tarn::content::Read;
 use tarn::meta::rows::Ino;
-use tarn::tree::{DirEntry, TreeError};
+use tarn::tree::{DirEntry, Tree, TreeError};
 
 /// A folder's entries, by name.
-pub fn list(life: &Life, dir: Ino) -> Result<Vec<DirEntry>, TreeError> {
-    let handle = life.tree.open_dir(dir)?;
-    let entries = life.tree.read_dir(handle, 0, 10_000);
-    life.tree.close_dir(handle);
+pub fn list(tree: &Tree, dir: Ino) -> Result<Vec<DirEntry>, TreeError> {
+    let handle = tree.open_dir(dir)?;
+    let entries = tree.read_dir(handle, 0, 10_000);
+    tree.close_dir(handle);
     let mut entries = entries?;
     entries.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(entries)

@@ -8,6 +8,7 @@
 mod check;
 mod device;
 mod dice;
+mod kernel;
 mod look;
 mod named;
 mod net;

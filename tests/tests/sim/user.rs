@@ -16,7 +16,7 @@ use tarn_proto::node::{AttrChange, ByteString, NodeKind};
 use tarn_proto::op::RenameMode;
 
 /// Few names: they shall collide.
-const NAMES: [&str; 7] = ["a", "b", "c", "d", "notes.txt", "main.rs", "long name with spaces.tar.gz"];
+pub const NAMES: [&str; 7] = ["a", "b", "c", "d", "notes.txt", "main.rs", "long name with spaces.tar.gz"];
 
 type Done = Result<String, TreeError>;
 
@@ -36,7 +36,7 @@ struct Spot {
     ino: Ino,
 }
 
-fn name(text: &str) -> Name {
+pub fn name(text: &str) -> Name {
     Name::new(text).expect("these names keep to the rules")
 }
 
@@ -80,7 +80,7 @@ impl User<'_> {
                 break;
             }
             let dirs: Vec<DirEntry> =
-                list(self.life, dir)?.into_iter().filter(|entry| entry.node_type == NodeType::Dir).collect();
+                list(&self.life.tree, dir)?.into_iter().filter(|entry| entry.node_type == NodeType::Dir).collect();
             match self.dice.pick(&dirs) {
                 Some(entry) => dir = entry.ino,
                 None => break,
@@ -94,7 +94,7 @@ impl User<'_> {
         for _ in 0..4 {
             let dir = self.any_dir()?;
             let entries: Vec<DirEntry> =
-                list(self.life, dir)?.into_iter().filter(|entry| fits(entry.node_type)).collect();
+                list(&self.life.tree, dir)?.into_iter().filter(|entry| fits(entry.node_type)).collect();
             if let Some(entry) = self.dice.pick(&entries) {
                 return Ok(Spot { dir, name: entry.name.clone(), ino: entry.ino });
             }
@@ -234,7 +234,7 @@ impl User<'_> {
 
     fn remove_below(&mut self, dir: Ino, depth: u32) -> Result<u64, TreeError> {
         let mut count = 0;
-        for DirEntry { name, ino, node_type, .. } in list(self.life, dir)? {
+        for DirEntry { name, ino, node_type, .. } in list(&self.life.tree, dir)? {
             if node_type != NodeType::Dir {
                 self.unlink_at(&Spot { dir, name, ino })?;
             } else if depth < 40 {

@@ -177,8 +177,12 @@ impl World {
         let machine = &mut self.machines[who];
         let Some(life) = machine.life.as_mut() else { return };
         let dice = Dice::of(roll, 5);
+        let missed = life.kernel.faults(&life.tree);
+        self.report.faults.extend(missed.into_iter().map(|missed| format!("machine {who}: {missed}")));
         let mut user = User { who, life, centre: &self.centre, oracle: &mut self.oracle, dice };
         let done = user.act(deed);
+        // Of what is done through it, a kernel knows.
+        life.kernel.walk(&life.tree, &mut Dice::of(roll, 6));
         self.report.deeds += 1;
         let said = match &done {
             Ok(said) => said.clone(),

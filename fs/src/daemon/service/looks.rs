@@ -2,7 +2,8 @@
 
 use super::MountService;
 use crate::control::messages::{
-    CacheStatus, DeviceStatus, MountStatus, PassthroughStatus, PathStatus, ProgramRow, QueueStatus, StatusReply,
+    CacheStatus, DeviceStatus, InodeCounts, MountStatus, PassthroughStatus, PathStatus, ProgramRow, QueueStatus,
+    StatusReply,
 };
 use crate::control::{Failure, MountPath, rfc3339};
 use crate::daemon::parts::Parts;
@@ -34,6 +35,8 @@ impl MountService {
         });
         let (sync, usage, counters, (conflicts, held, trouble)) = looked.await.map_err(Failure::failed)?;
         let credentials = self.identity.credentials();
+        let (in_memory, in_database) = self.parts.tree.inode_counts();
+        let inodes = InodeCounts { in_memory: in_memory as u64, in_database: in_database as u64 };
         let status = MountStatus {
             pid: std::process::id(),
             server: credentials.server,
@@ -45,6 +48,7 @@ impl MountService {
             last_error: trouble.or_else(|| last_error(&sync)),
             verified: self.verifier.last(),
             passthrough: passthrough(&self.parts.vfs),
+            inodes,
         };
         Ok(StatusReply {
             user: credentials.user,

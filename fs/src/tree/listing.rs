@@ -1,0 +1,99 @@
+//! Owns a folder's listing in memory: names, what they stand for, and the cookies by which readers go on.
+//! Plain data; where it comes from is in `load` and `large`.
+
+use super::types::NodeType;
+use crate::meta::rows::Ino;
+use std::collections::{BTreeMap, HashMap};
+use tarn_proto::name::Name;
+
+/// One entry of a loaded listing.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Child {
+    pub ino: Ino,
+    pub node_type: NodeType,
+    pub cookie: u64,
+}
+
+/// A loaded listing: the whole effective folder.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Dir {
+    by_name: HashMap<Name, Child>,
+    by_cookie: BTreeMap<u64, Name>,
+    last_cookie: u64,
+    /// Names of directories: asked for with every `stat` of this one.
+    subdir_count: u32,
+    /// Whether the server's entries alone, in the order of their names, give these cookies.
+    is_plain: bool,
+    /// Changes with every change of the listing.
+    pub generation: u64,
+}
+
+/// Cookies 1 and 2 are "." and "..".
+const FIRST_COOKIE: u64 = 3;
+
+impl Dir {
+    pub fn get(&self, name: &Name) -> Option<Child> {
+        self.by_name.get(name).copied()
+    }
+
+    /// Sets what a name stands for; keeps its cookie where it had one.
+    pub fn set(&mut self, name: &Name, ino: Ino, node_type: NodeType) {
+        self.generation += 1;
+        self.subdir_count += u32::from(node_type == NodeType::Dir);
+        if let Some(child) = self.by_name.get_mut(name) {
+            self.subdir_count -= u32::from(child.node_type == NodeType::Dir);
+            (child.ino, child.node_type) = (ino, node_type);
+            return;
+        }
+        self.is_plain = false;
+        let cookie = FIRST_COOKIE.max(self.last_cookie + 1);
+        self.last_cookie = cookie;
+        self.by_name.insert(name.clone(), Child { ino, node_type, cookie });
+        self.by_cookie.insert(cookie, name.clone());
+    }
+
+    pub fn remove(&mut self, name: &Name) {
+        if let Some(child) = self.by_name.remove(name) {
+            self.generation += 1;
+            self.is_plain = false;
+            self.subdir_count -= u32::from(child.node_type == NodeType::Dir);
+            self.by_cookie.remove(&child.cookie);
+        }
+    }
+
+    /// Says that it was made of the server's entries alone, in the order of their names.
+    pub fn note_plain(&mut self) {
+        self.is_plain = true;
+    }
+
+    /// Whether the same cookies come back when it is loaded again.
+    pub fn is_plain(&self) -> bool {
+        self.is_plain
+    }
+
+    /// The same names with cookies in their order.
+    pub fn in_order(&self) -> Self {
+        let mut names: Vec<(&Name, &Child)> = self.by_name.iter().collect();
+        names.sort_unstable_by(|a, b| a.0.cmp(b.0));
+        let mut sorted = Self::default();
+        names.into_iter().for_each(|(name, child)| sorted.set(name, child.ino, child.node_type));
+        sorted
+    }
+
+    pub fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
+    pub fn after(&self, cookie: u64) -> impl Iterator<Item = (&Name, Child)> + '_ {
+        let rest = self.by_cookie.range(cookie + 1..);
+        rest.filter_map(|(_, name)| Some((name, *self.by_name.get(name)?)))
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&Name, &Child)> + '_ {
+        self.by_name.iter()
+    }
+
+    pub fn subdir_count(&self) -> u32 {
+        self.subdir_count
+    }
+}
