@@ -8,6 +8,7 @@ use libc::{
 };
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -94,8 +95,17 @@ fn files_that_come_change_move_and_go_elsewhere_are_told_of() {
     world.told(&[(IN_MOVED_FROM, "one"), (IN_MOVED_TO, "two")]);
     symlink("two", world.a.join("docs/link")).unwrap();
     world.told(&[(IN_CREATE, "link")]);
+    fs::hard_link(world.a.join("docs/two"), world.a.join("docs/three")).unwrap();
+    world.told(&[(IN_CREATE, "three")]);
+    // Who watches a file itself is told of it, too.
+    let (docs, two) = (world.docs.clone(), world.b.join("docs/two"));
+    world.watcher.add(&two).unwrap();
+    fs::write(world.a.join("docs/three"), "third").unwrap();
+    world.watcher.expect(SOON, &[(&two, IN_CLOSE_WRITE, "")]).unwrap();
     fs::remove_file(world.a.join("docs/two")).unwrap();
-    world.told(&[(IN_DELETE, "two")]);
+    world.watcher.expect(SOON, &[(&docs, IN_DELETE, "two"), (&two, IN_ATTRIB, "")]).unwrap();
+    fs::remove_file(world.a.join("docs/three")).unwrap();
+    world.watcher.expect(SOON, &[(&docs, IN_DELETE, "three"), (&two, IN_DELETE_SELF, "")]).unwrap();
     world.nothing_was_done();
 }
 
@@ -134,6 +144,22 @@ fn folders_that_come_move_and_go_elsewhere_are_told_of() {
     ];
     world.watcher.expect(SOON, &gone).unwrap();
     world.nothing_was_done();
+}
+
+#[test]
+fn a_folder_that_moves_to_where_nobody_looked_goes_on_for_who_is_in_it() {
+    let mut world = World::new(|a| fs::create_dir(a.join("docs/sub")).unwrap());
+    let sub = File::open(world.docs.join("sub")).unwrap();
+    world.at_once(|docs| {
+        fs::create_dir(docs.join("../new")).unwrap();
+        fs::rename(docs.join("sub"), docs.join("../new/sub")).unwrap();
+    });
+    world.told(&[(IN_MOVED_FROM | IN_ISDIR, "sub")]);
+    world.nothing_was_done();
+    let inside = PathBuf::from(format!("/proc/self/fd/{}/made", sub.as_raw_fd()));
+    fs::write(&inside, "by who is in it").unwrap();
+    assert_eq!(fs::read_to_string(world.b.join("new/sub/made")).unwrap(), "by who is in it");
+    converge(&world.a, &world.b);
 }
 
 #[test]
