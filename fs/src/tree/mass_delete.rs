@@ -13,7 +13,7 @@ use super::load::Session;
 use super::notify::Invalidation;
 use super::reading::Surroundings;
 use super::types::{DeleteLimits, HeldDeletes, QueueItem, Readiness};
-use super::work::Work;
+use super::work::{NameChange, Work};
 use crate::meta::rows::{Ino, InodeRow, LocalOp, QueuedOp, RowChange, Ticket, Verdict};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -276,6 +276,7 @@ impl Session<'_> {
             work.entry_row(*parent, name, None);
             self.invalidations.push(Invalidation::Entry { parent: *parent, name: name.clone() });
             self.invalidations.push(Invalidation::Content(*parent));
+            self.note_renamed(*parent, name, NameChange { old: None, new: Some(*ino) }, None);
         }
         let is_alone = self.state.queue.of_ino(*ino).all(|(other, _)| other == ticket);
         let inode = self.inode(*ino)?;

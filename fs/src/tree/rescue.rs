@@ -4,7 +4,7 @@ use super::error::TreeError;
 use super::kept_dirs::KEPT;
 use super::load::Session;
 use super::names::{conflict_name, date};
-use super::work::Work;
+use super::work::{NameChange, Work};
 use crate::meta::rows::{Ino, InodeRow, LocalNode, LocalOp, ROOT, RowChange};
 use tarn_proto::ids::NodeId;
 use tarn_proto::name::Name;
@@ -71,6 +71,7 @@ impl Session<'_> {
         work.entry(parent, name, Some(ino), ticket);
         self.commit(work)?;
         self.invalidate_name(parent, name);
+        self.note_renamed(parent, name, NameChange { old: None, new: Some(ino) }, None);
         Ok(ino)
     }
 

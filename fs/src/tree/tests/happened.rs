@@ -15,7 +15,7 @@ const N: NodeId = NodeId([11; 16]);
 const D: NodeId = NodeId([12; 16]);
 
 #[derive(Debug, Default)]
-struct Told(Mutex<Vec<String>>);
+pub struct Told(Mutex<Vec<String>>);
 
 impl Notifier for Told {
     fn invalidate(&self, _: Vec<Invalidation>) {}
@@ -32,13 +32,13 @@ impl Notifier for Told {
 }
 
 impl Told {
-    fn of(device: &Device) -> Arc<Self> {
+    pub fn of(device: &Device) -> Arc<Self> {
         let told = Arc::new(Self::default());
         device.tree.set_notifier(told.clone());
         told
     }
 
-    fn take(&self) -> Vec<String> {
+    pub fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock())
     }
 }

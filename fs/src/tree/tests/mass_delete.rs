@@ -1,6 +1,7 @@
 //! Unusual mass deletes: what counts, what is held, and what becomes of it.
 
 use super::fixture::*;
+use super::happened::Told;
 use crate::tree::{DeleteLimits, HeldDeletes};
 use std::time::{Duration, Instant};
 
@@ -72,7 +73,13 @@ fn deletes_that_are_undone_bring_the_names_back() {
     device.write(device.at("/f1"), 0, b"written and then removed");
     remove(&device, 0..12);
     assert!(judged(&device).is_some());
+    let told = Told::of(&device);
     assert_eq!(device.tree.undo_deletes().unwrap(), 12);
+    let mut back = told.take();
+    back.sort();
+    let mut names: Vec<String> = (0..12).map(|n| format!("+{}/f{n}", TOP.0)).collect();
+    names.sort();
+    assert_eq!(back, names, "programs that watch are told");
     assert_eq!(device.list(TOP).len(), 20);
     assert_eq!(device.tree.held_deletes(None).unwrap(), None);
     let sent = device.push();
