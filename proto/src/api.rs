@@ -3,6 +3,7 @@
 use crate::change::{Change, Cursor};
 use crate::error::ErrorCode;
 use crate::ids::{ChunkId, ConflictId, DeviceId, NodeId, SpaceId, UserId, VersionId};
+use crate::lost::EpochStart;
 use crate::name::Name;
 use crate::node::{ContentSummary, NodeState, Timestamp};
 use crate::op::Operation;
@@ -109,6 +110,9 @@ message! {
         root: NodeId,
         /// Where its journal stands.
         cursor: Cursor,
+        /// Where its histories began, oldest first; the last is the cursor's.
+        #[serde(default)]
+        epochs: Vec<EpochStart>,
         /// Bytes of all present contents.
         bytes_used: u64,
         /// Bytes that may be used; `None` without a quota.

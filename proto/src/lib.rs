@@ -12,6 +12,7 @@ pub mod chunk;
 pub mod error;
 pub mod ids;
 pub mod limits;
+pub mod lost;
 pub mod manifest;
 pub mod name;
 pub mod node;

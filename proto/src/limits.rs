@@ -26,7 +26,9 @@ pub const MANIFEST_LEVEL_MAX: u8 = 6;
 pub const FILE_BYTES_MAX: u64 = 1 << 50;
 /// Operations in one push.
 pub const PUSH_OPS_MAX: usize = 1_024;
-/// Body of one push.
+/// Rows in one call that brings back what a lost history had.
+pub const RECOVER_ROWS_MAX: usize = 2_000;
+/// Body of one push, or of one such call.
 pub const PUSH_BODY_BYTES_MAX: usize = 8 << 20;
 /// Body of one chunk upload; stored as one pack.
 pub const UPLOAD_BODY_BYTES_MAX: usize = 32 << 20;

@@ -5,14 +5,14 @@ use crate::config::{self, ServeConfig};
 use crate::env::{Env, disk};
 use crate::packs::{self, PackStore};
 use crate::service::chunks::{self, Report};
-use crate::service::{accounts, check};
+use crate::service::{accounts, check, recover};
 use crate::store::Database;
 use crate::telemetry::{self, LogFormat};
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -40,6 +40,8 @@ enum Command {
     /// Manages accounts.
     #[command(subcommand)]
     User(UserCommand),
+    /// After the data were put back from a backup, before `serve`: devices bring back what the backup lacks.
+    Restore(RestoreArgs),
     /// Reads everything and says what does not agree; repairs nothing. Exits 1 if there are findings.
     Check(StoreArgs),
 }
@@ -88,6 +90,16 @@ struct AddArgs {
 }
 
 #[derive(Debug, Args)]
+struct RestoreArgs {
+    /// The server's data directory.
+    #[arg(long, value_name = "DIR", required_unless_present = "database")]
+    data: Option<PathBuf>,
+    /// The server's database.
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
+}
+
+#[derive(Debug, Args)]
 struct StoreArgs {
     /// The server's data directory.
     #[arg(long, value_name = "DIR", required_unless_present_all = ["database", "objects"])]
@@ -121,6 +133,7 @@ async fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Serve(args) => serve(args).await,
         Command::User(UserCommand::Add(args)) => add_user(args).await,
+        Command::Restore(args) => restore(args).await,
         Command::Check(args) => check_stores(args).await,
     }
 }
@@ -164,7 +177,7 @@ async fn add_user(args: AddArgs) -> Result<ExitCode> {
     }
 }
 
-async fn open_database(data: Option<&std::path::Path>, url: Option<String>) -> Result<Database> {
+async fn open_database(data: Option<&Path>, url: Option<String>) -> Result<Database> {
     if let Some(data) = data {
         disk::create_dir_durable(data).with_context(|| format!("{}", data.display()))?;
     }
@@ -172,20 +185,34 @@ async fn open_database(data: Option<&std::path::Path>, url: Option<String>) -> R
     Database::open(&url).await.context("the database")
 }
 
-async fn check_stores(args: StoreArgs) -> Result<ExitCode> {
-    let data = args.data.as_deref();
-    if let Some(data) = data.filter(|data| !data.is_dir()) {
+async fn restore(args: RestoreArgs) -> Result<ExitCode> {
+    check_is_data(args.data.as_deref(), args.database.is_some())?;
+    let db = open_database(args.data.as_deref(), args.database).await?;
+    let begun = recover::begin_epochs(&db, &Env::real()).await;
+    db.close().await;
+    let count = begun?;
+    say(&format!("{count} spaces go on as a new history; devices will bring back what they have beyond this copy"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A mistyped path must not be made an empty server's.
+fn check_is_data(data: Option<&Path>, has_database: bool) -> Result<()> {
+    let Some(data) = data else { return Ok(()) };
+    if !data.is_dir() {
         anyhow::bail!("{}: there is no such directory", data.display());
     }
-    // A mistyped path must not be made an empty server's and then called clean.
-    if let (Some(data), None) = (data, &args.database)
-        && !config::default_database_path(data).is_file()
-    {
+    if !has_database && !config::default_database_path(data).is_file() {
         anyhow::bail!(
             "{}: no server keeps its data here: give the DIR of `serve --data`, or --database",
             data.display()
         );
     }
+    Ok(())
+}
+
+async fn check_stores(args: StoreArgs) -> Result<ExitCode> {
+    let data = args.data.as_deref();
+    check_is_data(data, args.database.is_some())?;
     let objects = args.objects.or_else(|| data.map(config::default_objects)).context("--data or --objects")?;
     let db = open_database(data, args.database).await?;
     let packs = packs::open(&objects).await.context("the object store")?;

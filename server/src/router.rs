@@ -63,6 +63,7 @@ fn table() -> OpenApiRouter<Arc<Services>> {
         .routes(routes!(sync::pull_changes))
         .routes(routes!(sync::list_children))
         .routes(routes!(sync::undo_device))
+        .routes(routes!(sync::recover_lost))
         .routes(routes!(chunks::missing))
         .routes(routes!(chunks::upload))
         .routes(routes!(chunks::fetch))

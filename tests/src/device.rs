@@ -58,10 +58,22 @@ impl Device {
     }
 
     fn signed_in(self, url: &str) -> Result<Self> {
-        let (name, device) = (self.name.clone(), self);
-        let login = ["login", "--server", url, "--user", USER, "--password-stdin", "--device", &name];
-        device.tarn_with_input(&login, PASSWORD)?.ok().context("tarn login")?;
-        Ok(device)
+        self.login(url)?;
+        Ok(self)
+    }
+
+    /// Signs in again, as a server wants that does not know this device any more.
+    ///
+    /// # Errors
+    /// What `tarn login` said.
+    pub fn sign_in(&self, server: &Server) -> Result<()> {
+        self.login(&server.url())
+    }
+
+    fn login(&self, url: &str) -> Result<()> {
+        let login = ["login", "--server", url, "--user", USER, "--password-stdin", "--device", &self.name];
+        self.tarn_with_input(&login, PASSWORD)?.ok().context("tarn login")?;
+        Ok(())
     }
 
     /// A device that nobody has signed in.

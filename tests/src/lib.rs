@@ -6,6 +6,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests live in the real world")]
 
+pub mod backup;
 pub mod blocks;
 pub mod crash;
 pub mod device;

@@ -40,6 +40,23 @@ impl Database {
         format!("{server}/{}", self.name)
     }
 
+    /// Copies it; nobody may be connected.
+    ///
+    /// # Errors
+    /// If the server refuses.
+    pub fn back_up(&self) -> Result<()> {
+        self.sql(&format!("create database {0}_backup template {0}", self.name))
+    }
+
+    /// Makes it what [`Database::back_up`] copied.
+    ///
+    /// # Errors
+    /// If the server refuses.
+    pub fn put_back(&self) -> Result<()> {
+        self.sql(&format!("drop database {} with (force)", self.name))?;
+        self.sql(&format!("create database {0} template {0}_backup", self.name))
+    }
+
     fn sql(&self, statement: &str) -> Result<()> {
         let mut psql = Command::new("psql");
         psql.args(["--no-psqlrc", "--quiet", "--command", statement, &self.admin_url]);
@@ -50,8 +67,10 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        if let Err(error) = self.sql(&format!("drop database {} with (force)", self.name)) {
-            eprintln!("{error:#}");
+        for name in [self.name.clone(), format!("{}_backup", self.name)] {
+            if let Err(error) = self.sql(&format!("drop database if exists {name} with (force)")) {
+                eprintln!("{error:#}");
+            }
         }
     }
 }

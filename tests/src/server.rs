@@ -166,6 +166,10 @@ impl Server {
         }
     }
 
+    pub(crate) fn database(&self) -> Option<&Database> {
+        self.database.as_ref()
+    }
+
     /// The folder of its data.
     pub fn data(&self) -> PathBuf {
         self.data.clone()

@@ -12,6 +12,7 @@ pub mod ranges;
 mod read_known;
 mod read_listing;
 mod read_local;
+mod read_lost;
 mod read_remote;
 mod read_staged;
 mod readers;

@@ -31,8 +31,9 @@ fn live_table(table: &str) -> String {
 /// Applies a unit of remote work, but for its local rows.
 pub(super) fn apply(db: &Connection, work: &RemoteWork) -> Result<()> {
     if work.staged != Staged::Leave {
-        let upto = work.cursor.as_ref().map_or(u64::MAX >> 1, |(_, cursor)| cursor.seq);
-        swap_staged(db, work.staged == Staged::Replace, upto)?;
+        let upto = work.cursor.as_ref().filter(|_| work.staged != Staged::ReplaceAll);
+        let upto = upto.map_or(u64::MAX >> 1, |(_, cursor)| cursor.seq);
+        swap_staged(db, work.staged != Staged::Apply, upto)?;
     }
     apply_changes(db, &work.changes, Target::Live)?;
     for &(node, seq) in &work.listed {

@@ -17,6 +17,8 @@ pub enum Staged {
     /// Puts them in the place of all that was known of the server (a full pull, a new epoch):
     /// nodes, entries, aliases, conflicts and listings that are not among them are forgotten.
     Replace,
+    /// The same where the server went on as another history: no row of the former one stays, whatever its seq.
+    ReplaceAll,
 }
 
 /// What the server said, and what follows from it locally: applied together or not at all. A pull of

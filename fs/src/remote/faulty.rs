@@ -14,6 +14,7 @@ use tarn_proto::api::{
 };
 use tarn_proto::change::Cursor;
 use tarn_proto::ids::{ChunkId, NodeId, SpaceId};
+use tarn_proto::lost::{RecoverRequest, RecoverResponse};
 use tokio::sync::mpsc;
 
 /// One of the server's calls.
@@ -23,6 +24,8 @@ pub enum Call {
     Spaces,
     /// `push`
     Push,
+    /// `recover`
+    Recover,
     /// `pull`
     Pull,
     /// `children`
@@ -114,6 +117,10 @@ impl<R: Remote> Remote for FaultyRemote<R> {
 
     async fn push(&self, space: SpaceId, request: &PushRequest) -> Result<PushResponse, RemoteError> {
         self.meet(Call::Push, self.inner.push(space, request)).await
+    }
+
+    async fn recover(&self, space: SpaceId, request: &RecoverRequest) -> Result<RecoverResponse, RemoteError> {
+        self.meet(Call::Recover, self.inner.recover(space, request)).await
     }
 
     async fn pull(&self, space: SpaceId, cursor: &Cursor, page: Option<&str>) -> Result<PullResponse, RemoteError> {

@@ -17,6 +17,7 @@ use tarn_proto::change::Cursor;
 use tarn_proto::chunk::wire::{ChunkKind, FetchDecoder, FetchItem, FetchStatus, upload_head};
 use tarn_proto::error::ErrorCode;
 use tarn_proto::ids::{ChunkId, ConflictId, NodeId, SpaceId, VersionId};
+use tarn_proto::lost::{RecoverRequest, RecoverResponse};
 use tokio::sync::mpsc;
 
 /// The server over HTTP, as one signed-in device sees it.
@@ -125,6 +126,15 @@ impl Remote for HttpRemote {
             return Ok(response);
         }
         Err(RemoteError::Malformed("the answers are not those of the operations".into()))
+    }
+
+    async fn recover(&self, space: SpaceId, request: &RecoverRequest) -> Result<RecoverResponse, RemoteError> {
+        let path = format!("spaces/{space}/recover");
+        let response: RecoverResponse = self.client.post(&path, request, limits::ROWS_ANSWER_BYTES_MAX).await?;
+        if response.answers.len() == request.rows.len() {
+            return Ok(response);
+        }
+        Err(RemoteError::Malformed("the answers are not those of the rows".into()))
     }
 
     async fn pull(&self, space: SpaceId, cursor: &Cursor, page: Option<&str>) -> Result<PullResponse, RemoteError> {

@@ -28,6 +28,7 @@ use tarn_proto::api::{
 use tarn_proto::change::Cursor;
 use tarn_proto::error::ErrorCode;
 use tarn_proto::ids::{ChunkId, NodeId, SpaceId};
+use tarn_proto::lost::{RecoverRequest, RecoverResponse};
 use tokio::sync::mpsc;
 
 /// Why a call failed; says what to do next.
@@ -106,6 +107,8 @@ pub trait Remote: Send + Sync + Debug {
     async fn spaces(&self) -> Result<SpacesResponse, RemoteError>;
     /// Pushes operations.
     async fn push(&self, space: SpaceId, request: &PushRequest) -> Result<PushResponse, RemoteError>;
+    /// Brings back what a history had that the server lost.
+    async fn recover(&self, space: SpaceId, request: &RecoverRequest) -> Result<RecoverResponse, RemoteError>;
     /// One page of what changed since `cursor`; `page` from the page before.
     async fn pull(&self, space: SpaceId, cursor: &Cursor, page: Option<&str>) -> Result<PullResponse, RemoteError>;
     /// One page of a folder; `after` from the page before.

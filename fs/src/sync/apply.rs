@@ -4,7 +4,7 @@
 use super::ports::SyncTree;
 use crate::env::Env;
 use crate::meta::rows::Ticket;
-use crate::tree::TreeError;
+use crate::tree::{Loaded, TreeError};
 use std::sync::Arc;
 use tarn_proto::api::Answer;
 use tarn_proto::change::{Change, Cursor};
@@ -19,7 +19,7 @@ pub(super) enum Job {
     /// What changed up to a cut.
     Cut { changes: Vec<Change>, upto: Cursor },
     /// The end of a full pull.
-    FinishLoad { upto: Cursor },
+    FinishLoad { loaded: Loaded },
     /// Nothing: when it is done all before it is.
     Nothing,
 }
@@ -30,7 +30,7 @@ impl Job {
             Self::Settle { answers, before, after } => tree.settle(answers, before, after),
             Self::Cut { upto, .. } if is_overtaken(tree.cursor(), upto) => Ok(()),
             Self::Cut { changes, upto } => tree.apply_cut(changes, upto),
-            Self::FinishLoad { upto } => tree.finish_load(upto),
+            Self::FinishLoad { loaded } => tree.finish_load(loaded),
             Self::Nothing => Ok(()),
         }
     }

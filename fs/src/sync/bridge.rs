@@ -6,7 +6,7 @@ use crate::content::{LocalContent, Snapshot, SnapshotError};
 use crate::hydrate::{HydrateError, Hydrator, Priority};
 use crate::meta::rows::Ticket;
 use crate::remote::RemoteError;
-use crate::tree::{Prepared, QueueItem, QueueTotals, Tree, TreeError};
+use crate::tree::{Loaded, Prepared, QueueItem, QueueTotals, Tree, TreeError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::collections::{BTreeSet, HashSet};
@@ -16,7 +16,8 @@ use tarn_proto::api::{Answer, ChildrenResponse};
 use tarn_proto::change::{Change, Cursor};
 use tarn_proto::chunk::{ContentKey, encode};
 use tarn_proto::ids::DeviceId;
-use tarn_proto::ids::NodeId;
+use tarn_proto::ids::{NodeId, VersionId};
+use tarn_proto::lost::{EpochStart, Lost};
 use tarn_proto::manifest::{LocatedChunk, build, resolve};
 use tarn_proto::node::Content;
 use tarn_proto::op::Operation;
@@ -111,8 +112,24 @@ impl SyncTree for TreeBridge {
         self.tree.load_page(changes)
     }
 
-    fn finish_load(&self, upto: Cursor) -> Result<(), TreeError> {
-        self.tree.finish_load(upto)
+    fn finish_load(&self, loaded: Loaded) -> Result<(), TreeError> {
+        self.tree.finish_load(loaded)
+    }
+
+    fn epochs(&self) -> Result<Vec<EpochStart>, TreeError> {
+        self.tree.epochs()
+    }
+
+    fn lost_since(&self, fork: u64) -> Result<Vec<(u64, Lost)>, TreeError> {
+        self.tree.lost_since(fork)
+    }
+
+    fn whole_content(&self, node: NodeId, version: VersionId) -> Result<Option<Arc<dyn UploadSource>>, TreeError> {
+        let Some(content) = self.tree.whole_content(node, version)? else { return Ok(None) };
+        let (snapshot, hydrator, key) = (content.snapshot()?, self.hydrator.clone(), self.key.clone());
+        // Cut anew from the bytes: what is known of their chunks was the server's to keep.
+        let base = OnceLock::from(Vec::new());
+        Ok(Some(Arc::new(FrozenContent { content, snapshot, hydrator, key, base })))
     }
 
     fn list_folder(&self, node: NodeId, listing: ChildrenResponse) -> Result<(), TreeError> {

@@ -10,6 +10,7 @@ use super::notices::Link;
 use super::ports::{Identity, SyncTree};
 use super::pull::Puller;
 use super::push::Pusher;
+use super::recover::Recoverer;
 use super::status::RateMeter;
 use super::upload::Uploader;
 use crate::env::Env;
@@ -48,7 +49,7 @@ pub(super) struct Shared {
     pub identity: Arc<dyn Identity>,
     pub meter: RateMeter,
     pub lister: Lister,
-    uploader: Uploader,
+    uploader: Arc<Uploader>,
     puller: Puller,
     pusher: Pusher,
     applier: Applier,
@@ -84,18 +85,13 @@ pub(super) fn start(parts: Parts) -> Started {
     let Parts { env, space, tree, remote, identity, counters } = parts;
     let (events, inbox) = mpsc::unbounded_channel();
     let (applier, applying) = Applier::start(&env, Arc::clone(&tree));
-    let puller = Puller {
-        env: env.clone(),
-        space,
-        tree: Arc::clone(&tree),
-        remote: Arc::clone(&remote),
-        applier: applier.clone(),
-    };
+    let uploader = Arc::new(Uploader::new(env.clone(), space, Arc::clone(&tree), Arc::clone(&remote)));
+    let puller = puller(&env, space, (&tree, &remote), &uploader, &applier);
     let seed = u64::from_le_bytes(env.rng.id()[..8].try_into().expect("8 of 16 bytes"));
     let engine = Engine::new(seed);
     let (view, watched) = watch::channel(engine.view(env.clock.monotonic()));
     let shared = Arc::new(Shared {
-        uploader: Uploader::new(env.clone(), space, Arc::clone(&tree), Arc::clone(&remote)),
+        uploader,
         lister: Lister::new(env.clone(), space, Arc::clone(&tree), Arc::clone(&remote)),
         pusher: Pusher::new(env.clone(), space, Arc::clone(&tree), Arc::clone(&remote)),
         link: Link::new(space, Arc::clone(&remote), events.clone()),
@@ -119,6 +115,24 @@ pub(super) fn start(parts: Parts) -> Started {
     let task = tokio::spawn(driver.run(inbox));
     let _ = events.send(Event::Start);
     Started { shared, events, view: watched, task }
+}
+
+fn puller(
+    env: &Env,
+    space: SpaceId,
+    (tree, remote): (&Arc<dyn SyncTree>, &Arc<dyn Remote>),
+    uploader: &Arc<Uploader>,
+    applier: &Applier,
+) -> Puller {
+    let recoverer = Recoverer {
+        env: env.clone(),
+        space,
+        tree: Arc::clone(tree),
+        remote: Arc::clone(remote),
+        uploader: Arc::clone(uploader),
+    };
+    let (tree, remote) = (Arc::clone(tree), Arc::clone(remote));
+    Puller { env: env.clone(), space, tree, remote, applier: applier.clone(), recoverer }
 }
 
 /// Answers with an event, whatever happens: with the fallback if it is dropped.

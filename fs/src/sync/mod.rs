@@ -20,6 +20,7 @@ pub mod plan;
 pub mod ports;
 mod pull;
 mod push;
+mod recover;
 mod status;
 #[cfg(test)]
 mod testing;

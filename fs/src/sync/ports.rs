@@ -4,7 +4,7 @@
 use super::event::Failure;
 use crate::meta::rows::Ticket;
 use crate::remote::RemoteError;
-use crate::tree::{QueueItem, QueueTotals, TreeError};
+use crate::tree::{Loaded, QueueItem, QueueTotals, TreeError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::collections::BTreeSet;
@@ -13,7 +13,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use tarn_proto::api::{Answer, ChildrenResponse};
 use tarn_proto::change::{Change, Cursor};
-use tarn_proto::ids::{ChunkId, ContentId, DeviceId, NodeId};
+use tarn_proto::ids::{ChunkId, ContentId, DeviceId, NodeId, VersionId};
+use tarn_proto::lost::{EpochStart, Lost};
 use tarn_proto::manifest::Manifest;
 use tarn_proto::node::Content;
 use tarn_proto::op::Operation;
@@ -63,7 +64,13 @@ pub trait SyncTree: Send + Sync + Debug {
     /// Takes one page of a full pull.
     fn load_page(&self, changes: Vec<Change>) -> Result<(), TreeError>;
     /// Ends a full pull: what it brought is the remote state now. Dirty work stays.
-    fn finish_load(&self, upto: Cursor) -> Result<(), TreeError>;
+    fn finish_load(&self, loaded: Loaded) -> Result<(), TreeError>;
+    /// The histories that this device followed, oldest first; empty if it does not know.
+    fn epochs(&self) -> Result<Vec<EpochStart>, TreeError>;
+    /// What is known of the server beyond a seq, with the seqs, oldest first.
+    fn lost_since(&self, fork: u64) -> Result<Vec<(u64, Lost)>, TreeError>;
+    /// The bytes of a version, if all of them are here: to be sent whole.
+    fn whole_content(&self, node: NodeId, version: VersionId) -> Result<Option<Arc<dyn UploadSource>>, TreeError>;
     /// Takes a listed folder, all pages together.
     fn list_folder(&self, node: NodeId, listing: ChildrenResponse) -> Result<(), TreeError>;
     /// All answers up to this counter have been applied durably: none of a lower counter is outstanding.

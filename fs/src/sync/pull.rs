@@ -3,10 +3,12 @@
 use super::apply::{Applier, Job};
 use super::event::Failure;
 use super::ports::SyncTree;
+use super::recover::Recoverer;
 use crate::env::Env;
 use crate::remote::{Remote, RemoteError};
+use crate::tree::Loaded;
 use std::sync::Arc;
-use tarn_proto::api::PullResponse;
+use tarn_proto::api::{PullResponse, SpaceInfo};
 use tarn_proto::change::{Change, Cursor};
 use tarn_proto::error::ErrorCode;
 use tarn_proto::ids::{JournalHash, SpaceId};
@@ -19,6 +21,7 @@ pub(super) struct Puller {
     pub tree: Arc<dyn SyncTree>,
     pub remote: Arc<dyn Remote>,
     pub applier: Applier,
+    pub recoverer: Recoverer,
 }
 
 impl Puller {
@@ -37,13 +40,16 @@ impl Puller {
 
     /// The cursor before the first change: what a device without one pushes and pulls with.
     pub async fn origin(&self) -> Result<Cursor, RemoteError> {
+        Ok(start_of(&self.space_info().await?))
+    }
+
+    async fn space_info(&self) -> Result<SpaceInfo, RemoteError> {
         let spaces = self.remote.spaces().await?.spaces;
         let space = spaces.into_iter().find(|info| info.space == self.space);
-        let space = space.ok_or_else(|| RemoteError::Refused {
+        space.ok_or_else(|| RemoteError::Refused {
             code: ErrorCode::NotFound,
             detail: "this account has the space no more".into(),
-        })?;
-        Ok(Cursor { epoch: space.cursor.epoch, seq: 0, hash: JournalHash([0; 32]) })
+        })
     }
 
     async fn cut(&self, cursor: Cursor) -> Result<u64, Failure> {
@@ -59,14 +65,17 @@ impl Puller {
     }
 
     async fn load(&self) -> Result<u64, Failure> {
-        let origin = self.origin().await.map_err(Failure::Remote)?;
+        let info = self.space_info().await.map_err(Failure::Remote)?;
+        // First of all: what this device takes for the server's state is about to be replaced.
+        let fork = self.recoverer.recover(&info).await?;
         self.local(|tree| tree.begin_load()).await?;
-        let mut pages = Pages::new(origin);
+        let mut pages = Pages::new(start_of(&info));
         while let Some(page) = pages.next(self).await.map_err(Failure::Remote)? {
             self.local(move |tree| tree.load_page(page.changes)).await?;
         }
         if let Some(upto) = pages.upto {
-            self.applier.run(Job::FinishLoad { upto }).await.map_err(Failure::Local)?;
+            let loaded = Loaded { upto, epochs: info.epochs, fork };
+            self.applier.run(Job::FinishLoad { loaded }).await.map_err(Failure::Local)?;
         }
         Ok(self.tree.cursor().map_or(0, |cursor| cursor.seq))
     }
@@ -79,6 +88,11 @@ impl Puller {
         let done = self.env.blocking(move || work(tree.as_ref())).await;
         done.map_err(|e| Failure::Local(e.to_string()))?.map_err(|e| Failure::Local(e.to_string()))
     }
+}
+
+/// Before the first change of a space.
+fn start_of(space: &SpaceInfo) -> Cursor {
+    Cursor { epoch: space.cursor.epoch, seq: 0, hash: JournalHash([0; 32]) }
 }
 
 /// Whether the server does not know the cursor any more.

@@ -5,7 +5,7 @@ use super::event::Failure;
 use super::ports::{ChunkSource, Identity, PlanStep, PlannedChunk, SourceError, SyncTree, UploadPlan, UploadSource};
 use crate::meta::rows::{Ino, Ticket};
 use crate::remote::RemoteError;
-use crate::tree::{QueueItem, QueueKey, QueueTotals, Readiness, TreeError};
+use crate::tree::{Loaded, QueueItem, QueueKey, QueueTotals, Readiness, TreeError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -16,7 +16,8 @@ use std::time::Duration;
 use tarn_proto::api::{Answer, ChildrenResponse, Outcome};
 use tarn_proto::change::{Change, Cursor, Row};
 use tarn_proto::chunk::{ContentKey, chunk_id, content_id, cut, encode};
-use tarn_proto::ids::{DeviceId, NodeId, SpaceId};
+use tarn_proto::ids::{DeviceId, NodeId, SpaceId, VersionId};
+use tarn_proto::lost::{EpochStart, Lost};
 use tarn_proto::manifest::{ManifestEntry, build};
 use tarn_proto::name::Name;
 use tarn_proto::node::{Attrs, Content, NodeKind, NodeState, Timestamp};
@@ -55,6 +56,8 @@ struct State {
     device: Option<DeviceId>,
     settles_to_fail: u32,
     renames: u32,
+    epochs: Vec<EpochStart>,
+    lost: Vec<(u64, Lost)>,
 }
 
 /// The tree.
@@ -272,14 +275,28 @@ impl SyncTree for FakeTree {
         Ok(())
     }
 
-    fn finish_load(&self, upto: Cursor) -> Result<(), TreeError> {
+    fn epochs(&self) -> Result<Vec<EpochStart>, TreeError> {
+        Ok(self.state.lock().epochs.clone())
+    }
+
+    fn lost_since(&self, fork: u64) -> Result<Vec<(u64, Lost)>, TreeError> {
+        Ok(self.state.lock().lost.iter().filter(|(seq, _)| *seq > fork).cloned().collect())
+    }
+
+    fn whole_content(&self, _node: NodeId, _version: VersionId) -> Result<Option<Arc<dyn UploadSource>>, TreeError> {
+        Ok(None)
+    }
+
+    fn finish_load(&self, loaded: Loaded) -> Result<(), TreeError> {
+        let upto = loaded.upto;
         let mut state = self.state.lock();
-        let loaded = state.loading.take().expect("a load was begun");
+        let rows = state.loading.take().expect("a load was begun");
         let newer = std::mem::take(&mut state.rows).into_values().filter(|change| change.seq > upto.seq);
-        state.rows = loaded;
+        state.rows = rows;
         let newer: Vec<Change> = newer.collect();
         newer.into_iter().for_each(|change| put(&mut state.rows, change));
         state.cursor = Some(upto);
+        state.epochs = loaded.epochs;
         Ok(())
     }
 

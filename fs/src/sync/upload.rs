@@ -218,6 +218,26 @@ impl Uploader {
         }
     }
 
+    /// Sends a content that no operation brings: all of it that the server lacks.
+    pub async fn send_whole(&self, source: Arc<dyn UploadSource>) -> Result<Arc<UploadPlan>, Failure> {
+        // Nobody hears of chunks before all are known.
+        let (found, _) = mpsc::unbounded_channel();
+        let (tell, first) = (found.clone(), Arc::clone(&source));
+        let step = self.env.blocking(move || plan(&first, &tell)).await.map_err(lost_task)?.map_err(unreadable)?;
+        let planned = match self.finish_plan(Ticket(0), source, step, &found).await {
+            Ok(planned) => planned,
+            Err(UploadResult::Failed(failure)) => return Err(failure),
+            Err(_) => return Err(Failure::NotYet("the file changed while it was being sent".into())),
+        };
+        let mut sent = Sent::default();
+        self.send_rest(std::slice::from_ref(&planned), &mut sent).await;
+        match (sent.losses.remote, sent.losses.chunks.into_values().next()) {
+            (Some(error), _) => Err(Failure::Remote(error)),
+            (None, Some(error)) => Err(unreadable(error)),
+            (None, None) => Ok(planned.plan),
+        }
+    }
+
     /// Sends what was not sent while it was cut.
     async fn send_rest(&self, planned: &[Planned], sent: &mut Sent) {
         let Sent { ids, losses } = sent;
@@ -377,6 +397,10 @@ fn not_read(error: SourceError) -> UploadResult {
         SourceError::Changed => UploadResult::Changed,
         SourceError::Local(reason) => UploadResult::Failed(Failure::Local(reason)),
     }
+}
+
+fn unreadable(error: SourceError) -> Failure {
+    Failure::Local(error.to_string())
 }
 
 fn lost_task(error: BrokenOff) -> Failure {

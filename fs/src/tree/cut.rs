@@ -3,6 +3,7 @@
 use super::Tree;
 use super::error::TreeError;
 use super::happened::Happened;
+use super::history::{self, Loaded};
 use super::load::Session;
 use super::notify::Invalidation;
 use crate::meta::rows::Ino;
@@ -151,12 +152,14 @@ impl Tree {
     ///
     /// # Errors
     /// What the disk and the database say.
-    pub fn finish_load(&self, upto: Cursor) -> Result<()> {
+    pub fn finish_load(&self, loaded: Loaded) -> Result<()> {
+        let Loaded { upto, epochs, fork } = loaded;
         // The kernel knows more than memory: what was swept, and names that were looked up alone.
         let changed = self.core.reader()?.staged_changes()?;
         let work = RemoteWork {
-            staged: Staged::Replace,
+            staged: if fork.is_some() { Staged::ReplaceAll } else { Staged::Replace },
             cursor: Some((self.identity().space, upto)),
+            kv: vec![history::kept(&epochs)?],
             ..RemoteWork::default()
         };
         let position = self.core.journal.submit_remote(work)?;
@@ -168,6 +171,9 @@ impl Tree {
             session.state.let_go = session.state.let_go.max(position);
             session.state.cursor = Some(upto);
             session.tell_swept(&changed);
+            if let Some(fork) = fork {
+                session.forget_lost_seqs(fork)?;
+            }
             session.reload_listings()?;
             session.reload_files(outdated)
         })

@@ -4,6 +4,7 @@
 use super::*;
 use crate::change::{ConflictState, Row};
 use crate::ids::{ContentId, EpochId, JournalHash};
+use crate::lost::{Lost, LostNode, RecoverRequest, RecoverResponse, Recovered};
 use crate::manifest::{Manifest, ManifestEntry};
 use crate::node::{AttrChange, Attrs, ByteString, Content, FileVersion, NodeKind};
 use crate::op::{OpKind, Place, RenameMode, Seen};
@@ -248,6 +249,7 @@ fn accounts_and_devices_round_trip() {
         home: true,
         root: NodeId::root_of(SPACE),
         cursor: cursor(),
+        epochs: vec![EpochStart { epoch: EpochId([5; 16]), seq: 9 }],
         bytes_used: 1,
         bytes_max,
     };
@@ -283,6 +285,24 @@ fn chunk_calls_round_trip() {
     round_trips(&UploadResponse { accepted: 2, stored: 1 });
     let range = ChunkRange { id: ChunkId([1; 32]), first_frame: 0, frame_count: u32::MAX };
     round_trips(&FetchRequest { ranges: vec![range; 2] });
+}
+
+#[test]
+fn recovery_round_trips() {
+    let (node, alt_name) = (NODE, Some(place().name));
+    let gone = LostNode { node, seq: 3, state: None, places: vec![], alt_name: None };
+    let there =
+        LostNode { node, seq: 4, state: Some(Box::new(node_state())), places: vec![place(), place()], alt_name };
+    let rows = vec![
+        Lost::Node(gone),
+        Lost::Node(there),
+        Lost::Freed { place: place(), seq: 5 },
+        Lost::Alias { node, target: NodeId([1; 16]) },
+        Lost::Conflict { conflict: CONFLICT, seq: 6, state: Box::new(conflict_state()) },
+    ];
+    round_trips(&RecoverRequest { epoch: EpochId([5; 16]), fork: 2, upto: 7, rows });
+    let answers = vec![Recovered::Done, Recovered::MissingChunks, Recovered::Refused("no".into())];
+    round_trips(&RecoverResponse { answers, seq: u64::MAX });
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::Called;
 use crate::middleware::{Accept, PathOf, QueryOf, Wire};
-use crate::service::{Failure, Identity, children, pull, push, undo};
+use crate::service::{Failure, Identity, children, pull, push, recover, undo};
 use axum::response::Response;
 use serde::Deserialize;
 use tarn_proto::api::{ChildrenResponse, PullResponse, PushRequest, PushResponse, UndoRequest, UndoResponse};
@@ -10,6 +10,7 @@ use tarn_proto::change::Cursor;
 use tarn_proto::error::Problem;
 use tarn_proto::ids::{EpochId, JournalHash, NodeId, SpaceId};
 use tarn_proto::limits::PUSH_BODY_BYTES_MAX;
+use tarn_proto::lost::{RecoverRequest, RecoverResponse};
 
 /// Takes an ordered batch of operations in one transaction, and answers each.
 #[utoipa::path(post, path = "/spaces/{space}/push", tag = "sync", security(("token" = [])),
@@ -45,6 +46,24 @@ pub async fn undo_device(
         services.watch.changed(space, undone.response.seq, None);
     }
     Ok(accept.reply(&undone.response))
+}
+
+/// Takes back in what a device has of a history that the server lost, in one transaction, and answers each row.
+#[utoipa::path(post, path = "/spaces/{space}/recover", tag = "sync", security(("token" = [])),
+    params(("space" = SpaceId, Path, description = "which space")), request_body = RecoverRequest,
+    responses((status = 200, body = RecoverResponse), (status = "default", body = Problem)))]
+pub async fn recover_lost(
+    services: Called,
+    who: Identity,
+    PathOf(space): PathOf<SpaceId>,
+    accept: Accept,
+    Wire(request): Wire<RecoverRequest, PUSH_BODY_BYTES_MAX>,
+) -> Result<Response, Failure> {
+    let brought = recover::recover(&services.db, &services.env, who, space, &request).await?;
+    if brought.is_news {
+        services.watch.changed(space, brought.response.seq, None);
+    }
+    Ok(accept.reply(&brought.response))
 }
 
 /// Where a pull goes on from.

@@ -66,7 +66,7 @@ fn make(draft: &mut Draft<'_>, node: NodeId, place: Place, state: NodeState) -> 
 
 /// Two folders of one name are one folder, two files with the same bytes one file: the second
 /// becomes an alias of the first.
-fn join(draft: &mut Draft<'_>, node: NodeId, taken: NodeId, state: &NodeState) -> Rule<bool> {
+pub(super) fn join(draft: &mut Draft<'_>, node: NodeId, taken: NodeId, state: &NodeState) -> Rule<bool> {
     let Some(present) = draft.present(taken)?.map(|row| row.state.clone()) else { return Ok(false) };
     let folders = present.kind.is_dir() && state.kind.is_dir();
     let same_bytes = match (&present.file, &state.file) {

@@ -220,9 +220,9 @@ impl<'a> Draft<'a> {
     }
 
     /// Removes a node whose last entry, at `place`, goes.
-    pub(super) fn drop_node(&mut self, id: NodeId, place: &Place) -> Rule<()> {
+    pub(super) fn drop_node(&mut self, id: NodeId, place: Option<&Place>) -> Rule<()> {
         if let NodeSlot::Present(row) = self.node(id)? {
-            let gone = GoneNode { row: row.clone(), seq: self.seq, place: Some(place.clone()) };
+            let gone = GoneNode { row: row.clone(), seq: self.seq, place: place.cloned() };
             self.nodes.insert(id, NodeSlot::Gone(Box::new(gone)));
         }
         Ok(())

@@ -14,6 +14,7 @@ mod draft;
 mod link;
 mod place;
 mod plan;
+mod recover;
 mod rename;
 mod resolve;
 mod revive;
@@ -26,6 +27,7 @@ mod write;
 
 pub use draft::Effects;
 pub use plan::wanted;
+pub use recover::{Recover, Since, marks_of, name_nameless, recover, wanted as wanted_to_recover};
 pub use resolve::{Resolve, resolve};
 pub use row::{AliasRow, ConflictRow, EntryRow, GoneNode, Key, NodeRow, NodeSlot, VersionRow};
 pub use snapshot::Snapshot;

@@ -22,6 +22,8 @@ pub enum Key {
     Version(VersionId),
     /// The open conflicts of a node.
     Conflicts(NodeId),
+    /// How much of a lost history was brought back for a node, or for the conflict of that id.
+    Recovered(NodeId),
 }
 
 /// A present node.

@@ -21,6 +21,7 @@ pub struct Snapshot {
     pub(super) gone_trees: HashMap<NodeId, Vec<(Place, NodeId)>>,
     pub(super) versions: HashMap<VersionId, Option<VersionRow>>,
     pub(super) conflicts: HashMap<NodeId, Vec<ConflictRow>>,
+    recovered: HashMap<NodeId, u64>,
 }
 
 impl Snapshot {
@@ -36,6 +37,7 @@ impl Snapshot {
             gone_trees: HashMap::new(),
             versions: HashMap::new(),
             conflicts: HashMap::new(),
+            recovered: HashMap::new(),
         }
     }
 
@@ -119,6 +121,15 @@ impl Snapshot {
         }
     }
 
+    /// Up to which seq of a lost history a node's state was brought back; 0 if it was not.
+    pub(super) fn recovered(&self, id: NodeId) -> Result<u64, Key> {
+        match self.recovered.get(&id) {
+            Some(upto) => Ok(*upto),
+            None if self.complete => Ok(0),
+            None => Err(Key::Recovered(id)),
+        }
+    }
+
     /// Adds what is known of a node, with the entries that name it. What is loaded already stays: it
     /// may hold changes of the batch that the store does not have yet.
     pub fn load_node(&mut self, id: NodeId, slot: NodeSlot, links: impl IntoIterator<Item = (Place, EntryRow)>) {
@@ -168,6 +179,12 @@ impl Snapshot {
         self.conflicts.entry(node).or_insert(conflicts);
     }
 
+    /// Says up to which seq of a lost history a node's state was brought back.
+    pub fn set_recovered(&mut self, id: NodeId, upto: u64) {
+        let known = self.recovered.entry(id).or_default();
+        *known = upto.max(*known);
+    }
+
     /// Whether a loaded node is a present folder.
     pub fn is_present_dir(&self, id: NodeId) -> bool {
         matches!(self.nodes.get(&id), Some(NodeSlot::Present(row)) if row.state.kind.is_dir())
@@ -191,6 +208,7 @@ impl Snapshot {
             Key::GoneTree(dir) => self.gone_tree(*dir).is_ok(),
             Key::Version(id) => self.version(*id).is_ok(),
             Key::Conflicts(id) => self.conflicts(*id).is_ok(),
+            Key::Recovered(id) => self.recovered(*id).is_ok(),
         }
     }
 

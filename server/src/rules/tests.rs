@@ -3,6 +3,7 @@
 
 mod beside;
 pub(crate) mod random;
+mod recover;
 mod refused;
 mod resolve;
 pub(crate) mod state;

@@ -45,7 +45,7 @@ pub(super) fn remove(draft: &mut Draft<'_>, place: &Place, seen: &Seen) -> Rule<
 /// Removes an entry, and with its last one the node, whatever is in it.
 pub(super) fn remove_entry(draft: &mut Draft<'_>, place: &Place, node: NodeId) -> Rule<()> {
     if draft.links(node)?.len() <= 1 {
-        draft.drop_node(node, place)?;
+        draft.drop_node(node, Some(place))?;
     }
     draft.drop_entry(place);
     Ok(())

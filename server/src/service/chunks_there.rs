@@ -16,6 +16,11 @@ use tarn_proto::op::{OpKind, Operation};
 pub(super) struct Chunks(HashMap<u64, Outcome>);
 
 impl Chunks {
+    /// What was found out about a content.
+    pub(super) fn of(&self, number: u64) -> Option<&Outcome> {
+        self.0.get(&number)
+    }
+
     /// The answer to an operation whose content cannot be taken now, or ever.
     pub(super) fn outcome(&self, op: &Operation) -> Option<Outcome> {
         self.0.get(&op.counter).cloned()
@@ -51,7 +56,11 @@ pub(super) async fn check(db: &Database, user: UserId, content: &Content) -> Res
     }
 }
 
-async fn judge(db: &Database, user: UserId, mut contents: Vec<(u64, &Content)>) -> Result<Chunks, Failure> {
+/// Asks for contents by numbers of the caller's.
+///
+/// # Errors
+/// The database fails.
+pub(super) async fn judge(db: &Database, user: UserId, mut contents: Vec<(u64, &Content)>) -> Result<Chunks, Failure> {
     // What is malformed is the rules' to refuse.
     contents.retain(|(_, content)| check_content(content).is_ok());
     let ids: HashSet<ChunkId> =

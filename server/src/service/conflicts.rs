@@ -93,7 +93,7 @@ async fn try_resolve(
     // The server writes in its own name: the device's counters are the device's.
     let author = Author {
         space,
-        device: server_device(space),
+        device: server_device(&row.cursor),
         shown_as: identity.device,
         device_name: resolution.device_name.clone(),
         cursor_seq: row.cursor.seq,

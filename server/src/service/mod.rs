@@ -18,6 +18,7 @@ pub mod password;
 pub mod pull;
 pub mod push;
 pub mod receipts;
+pub mod recover;
 pub mod spaces;
 mod token;
 pub mod tokens;

@@ -63,12 +63,13 @@ fn rolled_back(detail: &str) -> Failure {
 }
 
 /// What the digest covers says whether a retry is the same operation. The `alt_name` is not part of
-/// it, nor are those of earlier operations: a client that never saw the answer may offer another one.
+/// it, nor are those of earlier operations: a client that never saw the answer may offer another one. Nor is the seq up to
+/// which a removed folder had been seen: of a history that the server lost it says less.
 fn digest(op: &Operation) -> [u8; 32] {
     let mut lifts = None;
     if let OpKind::Unlink { .. } | OpKind::Rename { .. } = &op.kind {
         let mut kind = op.kind.clone();
-        kind.seen_mut().for_each(|seen| seen.alt_name = None);
+        kind.seen_mut().for_each(|seen| (seen.alt_name, seen.seq) = (None, None));
         lifts = Some(kind);
     }
     *blake3::hash(&to_binary(&(op.counter, lifts.as_ref().unwrap_or(&op.kind)))).as_bytes()

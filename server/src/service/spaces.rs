@@ -2,7 +2,7 @@
 
 use super::{Failure, Identity};
 use crate::store::spaces::{self, SpaceRow};
-use crate::store::{Conn, Database};
+use crate::store::{Conn, Database, epochs};
 use tarn_proto::api::{SpaceInfo, SpacesResponse};
 use tarn_proto::ids::{NodeId, SpaceId};
 
@@ -13,15 +13,19 @@ use tarn_proto::ids::{NodeId, SpaceId};
 pub async fn list(db: &Database, identity: Identity, home: SpaceId) -> Result<SpacesResponse, Failure> {
     let mut conn = db.reader().await?;
     let rows = spaces::of_user(&mut conn, identity.user).await?;
-    let info = |row: SpaceRow| SpaceInfo {
-        space: row.space,
-        home: row.space == home,
-        root: NodeId::root_of(row.space),
-        cursor: row.cursor,
-        bytes_used: row.bytes_used,
-        bytes_max: row.bytes_max,
-    };
-    Ok(SpacesResponse { spaces: rows.into_iter().map(info).collect() })
+    let mut infos = Vec::with_capacity(rows.len());
+    for row in rows {
+        infos.push(SpaceInfo {
+            space: row.space,
+            home: row.space == home,
+            root: NodeId::root_of(row.space),
+            cursor: row.cursor,
+            epochs: epochs::of_space(&mut conn, row.space).await?,
+            bytes_used: row.bytes_used,
+            bytes_max: row.bytes_max,
+        });
+    }
+    Ok(SpacesResponse { spaces: infos })
 }
 
 /// The caller's space; another user's is answered as if it did not exist.

@@ -63,7 +63,7 @@ async fn attempt(
     let author = Author {
         space,
         // The server writes in its own name: the device's counters are the device's.
-        device: server_device(space),
+        device: server_device(&row.cursor),
         shown_as: identity.device,
         device_name: own,
         cursor_seq: row.cursor.seq,

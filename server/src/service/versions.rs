@@ -138,7 +138,7 @@ async fn try_restore(
     // The server writes in its own name: the device's counters are the device's.
     let author = Author {
         space,
-        device: server_device(space),
+        device: server_device(&row.cursor),
         shown_as: identity.device,
         device_name: String::new(),
         cursor_seq: row.cursor.seq,
@@ -157,9 +157,9 @@ async fn try_restore(
     Ok(Restored { space, answer, cursor: batch.cursor() })
 }
 
-/// The component of the server itself in version vectors of a space; its counter is the journal's seq.
-pub(super) fn server_device(space: SpaceId) -> DeviceId {
-    DeviceId(space.0)
+/// The component of the server itself in version vectors; its counter is the journal's seq, which a lost history used, too.
+pub(super) fn server_device(cursor: &Cursor) -> DeviceId {
+    DeviceId(cursor.epoch.0)
 }
 
 async fn restoring(

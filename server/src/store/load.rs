@@ -1,6 +1,6 @@
 //! Owns how rows come in a rules snapshot: many keys at a time, in few statements.
 
-use super::{Conn, StoreError, conflicts, entries, nodes, versions};
+use super::{Conn, StoreError, conflicts, entries, epochs, nodes, versions};
 use crate::rules::{ConflictRow, EntryRow, GoneNode, Key, NodeSlot, Snapshot};
 use entries::EntryInterval;
 use nodes::NodeInterval;
@@ -19,6 +19,7 @@ struct Sorted {
     gone_trees: BTreeSet<NodeId>,
     versions: BTreeSet<VersionId>,
     conflicts: BTreeSet<NodeId>,
+    recovered: BTreeSet<NodeId>,
 }
 
 fn sort(keys: impl IntoIterator<Item = Key>) -> Sorted {
@@ -32,6 +33,7 @@ fn sort(keys: impl IntoIterator<Item = Key>) -> Sorted {
             Key::GoneTree(id) => sorted.gone_trees.insert(id),
             Key::Version(id) => sorted.versions.insert(id),
             Key::Conflicts(id) => sorted.conflicts.insert(id),
+            Key::Recovered(id) => sorted.recovered.insert(id),
         };
     }
     sorted
@@ -55,7 +57,8 @@ pub async fn load(
         load_gone_tree(conn, snapshot, dir).await?;
     }
     load_versions(conn, snapshot, sorted.versions).await?;
-    load_conflicts(conn, snapshot, sorted.conflicts).await
+    load_conflicts(conn, snapshot, sorted.conflicts).await?;
+    load_recovered(conn, snapshot, sorted.recovered).await
 }
 
 /// Answers the nodes that stand at the places.
@@ -196,6 +199,15 @@ async fn load_conflicts(conn: &mut Conn, snapshot: &mut Snapshot, ids: BTreeSet<
     }
     for id in ids {
         snapshot.load_conflicts(id, open.remove(&id).unwrap_or_default());
+    }
+    Ok(())
+}
+
+async fn load_recovered(conn: &mut Conn, snapshot: &mut Snapshot, ids: BTreeSet<NodeId>) -> Result<(), StoreError> {
+    let ids: Vec<NodeId> = ids.into_iter().collect();
+    let known = epochs::recovered(conn, snapshot.space(), &ids).await?;
+    for id in ids {
+        snapshot.set_recovered(id, known.get(&id).copied().unwrap_or_default());
     }
     Ok(())
 }

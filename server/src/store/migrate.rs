@@ -13,6 +13,7 @@ const STEPS: &[&str] = &[
     include_str!("schema/0002_tree.sql"),
     include_str!("schema/0003_chunks.sql"),
     include_str!("schema/0004_resolutions.sql"),
+    include_str!("schema/0005_epochs.sql"),
 ];
 
 /// The schema version that this program writes.

@@ -9,6 +9,7 @@ pub mod conflicts;
 pub mod db;
 pub mod devices;
 pub mod entries;
+pub mod epochs;
 pub mod error;
 pub mod feed;
 pub mod journal;

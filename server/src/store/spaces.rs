@@ -6,6 +6,7 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 use tarn_proto::change::Cursor;
 use tarn_proto::ids::{EpochId, JournalHash, SpaceId, UserId};
+use tarn_proto::lost::EpochStart;
 
 /// A space's row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +67,7 @@ pub async fn create(
     ];
     let head = "INSERT INTO spaces (space_id, owner, epoch, seq, hash, bytes_used, bytes_max, created_ms)";
     sql::insert_rows(conn, head, 8, "", [row]).await?;
+    super::epochs::begin(conn, space, 0, EpochStart { epoch, seq: 0 }).await?;
     super::nodes::insert_root(conn, space, now_ms).await
 }
 
@@ -98,6 +100,19 @@ pub async fn advance(conn: &mut Conn, space: SpaceId, to: &Cursor, bytes_used: u
         .bind(to.seq as i64)
         .bind(to.hash.as_bytes())
         .bind(bytes_used as i64)
+        .bind(space.as_bytes())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Has a locked space's journal go on as another history.
+///
+/// # Errors
+/// The database fails.
+pub async fn set_epoch(conn: &mut Conn, space: SpaceId, epoch: EpochId) -> Result<(), StoreError> {
+    sqlx::query("UPDATE spaces SET epoch = $1 WHERE space_id = $2")
+        .bind(epoch.as_bytes())
         .bind(space.as_bytes())
         .execute(conn)
         .await?;

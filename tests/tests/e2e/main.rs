@@ -39,6 +39,7 @@ mod passthrough;
 mod posix;
 mod programs;
 mod rebuild;
+mod restored;
 mod rolled_back;
 mod rot;
 mod scanners;

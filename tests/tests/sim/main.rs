@@ -80,6 +80,7 @@ struct Totals {
     cuts: u64,
     crashes: u64,
     restores: u64,
+    server_restores: u64,
     outcomes: BTreeMap<&'static str, u64>,
 }
 
@@ -91,6 +92,7 @@ impl Totals {
         self.cuts += report.cuts;
         self.crashes += report.crashes;
         self.restores += report.restores;
+        self.server_restores += report.server_restores;
         for (outcome, count) in &report.outcomes {
             *self.outcomes.entry(outcome).or_default() += count;
         }
@@ -99,9 +101,12 @@ impl Totals {
 
 impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { runs, device_hours, deeds, cuts, crashes, restores, outcomes } = self;
+        let Self { runs, device_hours, deeds, cuts, crashes, restores, server_restores, outcomes } = self;
         let an_hour = |count: u64| count as f64 / device_hours.max(1e-9);
-        write!(f, "{runs} runs, {device_hours:.1} device-hours, {restores} restored from a copy, ")?;
+        write!(
+            f,
+            "{runs} runs, {device_hours:.1} device-hours, {restores} restored from a copy, {server_restores} servers, "
+        )?;
         let (deeds, cuts, crashes) = (an_hour(*deeds), an_hour(*cuts), an_hour(*crashes));
         write!(f, "each with {deeds:.0} deeds, {cuts:.1} cuts, {crashes:.2} crashes; answers: {outcomes:?}")
     }

@@ -14,11 +14,12 @@ use tarn::env::Clock;
 use tarn::limits::IDLE_TIMEOUT;
 use tarn::remote::{FetchedFrames, NoticeEvent, ReceiptSender, Remote, RemoteError, UploadItem};
 use tarn_proto::api::{
-    ChildrenResponse, ChunkRange, MissingResponse, Notice, PullResponse, PushRequest, PushResponse, Receipt, SpaceInfo,
+    ChildrenResponse, ChunkRange, MissingResponse, Notice, PullResponse, PushRequest, PushResponse, Receipt,
     SpacesResponse, UploadResponse,
 };
 use tarn_proto::change::Cursor;
 use tarn_proto::ids::{ChunkId, DeviceId, NodeId, SpaceId};
+use tarn_proto::lost::{RecoverRequest, RecoverResponse};
 use tarn_proto::op::{OpKind, Operation, Place};
 use tokio::sync::{mpsc, watch};
 
@@ -182,12 +183,13 @@ fn act<T>(
 #[async_trait]
 impl Remote for SimRemote {
     async fn spaces(&self) -> Result<SpacesResponse, RemoteError> {
-        self.call("spaces", |server, _| {
-            let (root, cursor) = (NodeId::root_of(SPACE), server.cursor());
-            let info = SpaceInfo { space: SPACE, home: true, root, cursor, bytes_used: 0, bytes_max: None };
-            Ok(SpacesResponse { spaces: vec![info] })
-        })
-        .await
+        self.call("spaces", |server, _| Ok(SpacesResponse { spaces: vec![server.info()] })).await
+    }
+
+    async fn recover(&self, _space: SpaceId, request: &RecoverRequest) -> Result<RecoverResponse, RemoteError> {
+        let (request, clock) = (request.clone(), self.centre.clock.clone());
+        let what = format!("recover {} rows beyond {}", request.rows.len(), request.fork);
+        self.call(&what, move |server, _| server.recover(&request, clock.wall())).await
     }
 
     async fn push(&self, _space: SpaceId, request: &PushRequest) -> Result<PushResponse, RemoteError> {

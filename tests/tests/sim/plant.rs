@@ -16,6 +16,8 @@ pub enum Plant {
     VectorOverwritten,
     /// Server: the other name that an operation brings is never taken.
     AltNameIgnored,
+    /// Server: of what a device brings back after a restore, removals are passed over.
+    RemovalsNotBroughtBack,
     /// Device: what is moved or removed is not said to stand under another name.
     NameBesideNotTold,
     /// Device: a write does not say what it is based on.

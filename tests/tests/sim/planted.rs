@@ -9,10 +9,11 @@ use std::sync::Arc;
 use tarn::env::{Disk, DiskFile, OpenMode};
 use tarn::meta::rows::Ticket;
 use tarn::sync::ports::{SyncTree, UploadSource};
-use tarn::tree::{QueueItem, QueueTotals, Tree, TreeError};
+use tarn::tree::{Loaded, QueueItem, QueueTotals, Tree, TreeError};
 use tarn_proto::api::{Answer, ChildrenResponse};
 use tarn_proto::change::{Change, Cursor, Row};
-use tarn_proto::ids::{DeviceId, NodeId};
+use tarn_proto::ids::{DeviceId, NodeId, VersionId};
+use tarn_proto::lost::{EpochStart, Lost};
 use tarn_proto::node::Content;
 use tarn_proto::op::{OpKind, Operation};
 use tokio::sync::Notify;
@@ -141,8 +142,20 @@ impl SyncTree for PlantedTree {
         self.inner.load_page(changes)
     }
 
-    fn finish_load(&self, upto: Cursor) -> Result<()> {
-        self.inner.finish_load(upto)
+    fn finish_load(&self, loaded: Loaded) -> Result<()> {
+        self.inner.finish_load(loaded)
+    }
+
+    fn epochs(&self) -> Result<Vec<EpochStart>> {
+        self.inner.epochs()
+    }
+
+    fn lost_since(&self, fork: u64) -> Result<Vec<(u64, Lost)>> {
+        self.inner.lost_since(fork)
+    }
+
+    fn whole_content(&self, node: NodeId, version: VersionId) -> Result<Option<Arc<dyn UploadSource>>> {
+        self.inner.whole_content(node, version)
     }
 
     fn list_folder(&self, node: NodeId, listing: ChildrenResponse) -> Result<()> {

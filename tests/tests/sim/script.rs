@@ -18,6 +18,10 @@ pub enum Act {
     Backup,
     /// The machine is what its last copy was: an older state under a name that the server knows.
     RollBack,
+    /// A copy of the server is put by.
+    BackUpServer,
+    /// The server is what its copy was, and says so; whether it still has all chunks.
+    PutServerBack(bool),
     /// The power fails after so many more changes of the disk; the number decides what of the rest stays.
     PowerCut(u64, u64),
 }
@@ -113,6 +117,7 @@ impl Script {
                 roll_back(&mut dice, who, end_ms, &mut steps);
             }
         }
+        put_server_back(&mut Dice::of(seed, 11), end_ms, &mut steps);
         steps.sort_by_key(|step: &Step| (step.at_ms, step.who));
         Self { seed, machines, oddness, steps }
     }
@@ -128,6 +133,17 @@ fn deeds(dice: &mut Dice, who: usize, end_ms: u64, steps: &mut Vec<Step>) {
         }
         at_ms += dice.between(10_000, 400_000);
     }
+}
+
+/// Once at most, and not where a machine becomes its older self: then both who had something may have lost it.
+fn put_server_back(dice: &mut Dice, end_ms: u64, steps: &mut Vec<Step>) {
+    if !dice.chance(300) || steps.iter().any(|step| step.act == Act::RollBack) {
+        return;
+    }
+    let copied = dice.below(end_ms);
+    steps.push(Step { at_ms: copied, who: 0, act: Act::BackUpServer });
+    let at_ms = dice.between(copied, end_ms);
+    steps.push(Step { at_ms, who: 0, act: Act::PutServerBack(true) });
 }
 
 fn deed(dice: &mut Dice) -> Deed {

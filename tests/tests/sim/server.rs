@@ -3,21 +3,23 @@
 
 use super::plant::Plant;
 use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use tarn::remote::{FetchedFrames, RemoteError, UploadItem};
 use tarn_proto::api::{
-    Answer, ChildEntry, ChildrenResponse, ChunkRange, Outcome, PullResponse, PushRequest, PushResponse, to_binary,
+    Answer, ChildEntry, ChildrenResponse, ChunkRange, Outcome, PullResponse, PushRequest, PushResponse, SpaceInfo,
+    to_binary,
 };
 use tarn_proto::change::{Change, Cursor, Row};
 use tarn_proto::chunk::{ContentKey, Header, decode};
 use tarn_proto::error::ErrorCode;
 use tarn_proto::ids::{ChunkId, DeviceId, EpochId, JournalHash, NodeId, SpaceId, VersionId};
+use tarn_proto::lost::{EpochStart, Lost, LostNode, RecoverRequest, RecoverResponse, Recovered};
 use tarn_proto::manifest::{Lookup, resolve, survey};
 use tarn_proto::name::Name;
 use tarn_proto::node::{Attrs, Content, FileVersion, NodeKind, NodeState, Timestamp};
 use tarn_proto::op::{OpKind, Operation};
 use tarn_proto::version::VersionVector;
-use tarn_server::rules::{self, Author, Decision, Effects, NodeRow, NodeSlot, Snapshot};
+use tarn_server::rules::{self, Author, Decision, Effects, NodeRow, NodeSlot, Since, Snapshot};
 use tarn_server::store::batch::Batch;
 
 pub const SPACE: SpaceId = SpaceId([0x5A; 16]);
@@ -35,8 +37,19 @@ pub enum Key {
 
 type Digest = [u8; 32];
 
+/// An older copy of the server.
+#[derive(Debug, Clone)]
+pub struct Backup {
+    snapshot: Snapshot,
+    rows: BTreeMap<Key, Change>,
+    versions: BTreeMap<VersionId, (NodeId, FileVersion)>,
+    chunks: HashMap<ChunkId, Bytes>,
+    hashes: Vec<JournalHash>,
+    marks: BTreeMap<DeviceId, Marks>,
+}
+
 /// What is remembered of a device.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Marks {
     highest: u64,
     answered: u64,
@@ -51,6 +64,9 @@ pub struct SimServer {
     pub versions: BTreeMap<VersionId, (NodeId, FileVersion)>,
     pub chunks: HashMap<ChunkId, Bytes>,
     epoch: EpochId,
+    epochs: Vec<EpochStart>,
+    /// First and last seqs of what was brought back in this epoch.
+    recovered: Vec<(u64, u64)>,
     hashes: Vec<JournalHash>,
     marks: BTreeMap<DeviceId, Marks>,
     names: BTreeMap<DeviceId, String>,
@@ -69,7 +85,7 @@ fn refused(code: ErrorCode, detail: &str) -> RemoteError {
 
 fn digest(op: &Operation) -> Digest {
     let mut kind = op.kind.clone();
-    kind.seen_mut().for_each(|seen| seen.alt_name = None);
+    kind.seen_mut().for_each(|seen| (seen.alt_name, seen.seq) = (None, None));
     *blake3::hash(&to_binary(&(op.counter, &kind))).as_bytes()
 }
 
@@ -93,6 +109,8 @@ impl SimServer {
             versions: BTreeMap::new(),
             chunks: HashMap::new(),
             epoch: EpochId([1; 16]),
+            epochs: vec![EpochStart { epoch: EpochId([1; 16]), seq: 0 }],
+            recovered: Vec::new(),
             hashes: vec![JournalHash([0; 32])],
             marks: BTreeMap::new(),
             names: BTreeMap::new(),
@@ -239,6 +257,118 @@ impl SimServer {
         let mut batch = Batch::new(SPACE, self.cursor(), 0);
         batch.add(effects.clone());
         self.hashes.push(batch.cursor().hash);
+    }
+
+    /// What there is to know of the space.
+    pub fn info(&self) -> SpaceInfo {
+        let (root, epochs) = (NodeId::root_of(SPACE), self.epochs.clone());
+        SpaceInfo { space: SPACE, home: true, root, cursor: self.cursor(), epochs, bytes_used: 0, bytes_max: None }
+    }
+
+    /// What a backup has.
+    pub fn backup(&self) -> Backup {
+        Backup {
+            snapshot: self.snapshot.clone(),
+            rows: self.rows.clone(),
+            versions: self.versions.clone(),
+            chunks: self.chunks.clone(),
+            hashes: self.hashes.clone(),
+            marks: self.marks.clone(),
+        }
+    }
+
+    /// The server is its backup again, and knows it. Objects may have been kept where they are.
+    pub fn put_back(&mut self, backup: Backup, keeps_chunks: bool) {
+        let Backup { snapshot, rows, versions, chunks, hashes, marks } = backup;
+        (self.snapshot, self.rows, self.versions, self.hashes, self.marks) = (snapshot, rows, versions, hashes, marks);
+        if !keeps_chunks {
+            self.chunks = chunks;
+        }
+        self.pages.clear();
+        self.recovered.clear();
+        self.epoch = EpochId([self.epochs.len() as u8 + 1; 16]);
+        self.epochs.push(EpochStart { epoch: self.epoch, seq: self.seq() });
+    }
+
+    /// As `service::recover` does it.
+    pub fn recover(&mut self, request: &RecoverRequest, now: Timestamp) -> Result<RecoverResponse, RemoteError> {
+        if request.epoch != self.epoch {
+            return Err(refused(ErrorCode::EpochChanged, "the server is in another epoch by now"));
+        }
+        let first = self.seq() + 1;
+        let mut since = Since { fork: request.fork, recovered: self.recovered.clone() };
+        since.recovered.push((first, u64::MAX));
+        let rows: Vec<&Lost> = request.rows.iter().filter(|lost| !self.is_passed_over(lost)).collect();
+        let node_of = |lost: &&Lost| if let Lost::Node(lost) = lost { Some(lost.node) } else { None };
+        let together: HashSet<NodeId> = rows.iter().filter_map(node_of).collect();
+        let (mut todo, mut brought, mut is_last) = (rows, Vec::new(), false);
+        while !todo.is_empty() {
+            let count = todo.len();
+            let mut left = Vec::new();
+            for lost in todo {
+                if self.is_lacking(lost) || !self.bring(lost, (&since, &together), is_last, now)? {
+                    left.push(lost);
+                } else {
+                    brought.extend(rules::marks_of(lost));
+                }
+            }
+            if left.len() == count && std::mem::replace(&mut is_last, true) {
+                break;
+            }
+            todo = left;
+        }
+        for node in together {
+            let decision = rules::name_nameless(&self.snapshot, &self.author_of_recovery(now), node, self.seq() + 1);
+            self.take(decision)?;
+        }
+        brought.into_iter().for_each(|mark| self.snapshot.set_recovered(mark, request.upto));
+        if self.seq() >= first {
+            self.recovered.push((first, self.seq()));
+        }
+        let answer = |lost| if self.is_lacking(lost) { Recovered::MissingChunks } else { Recovered::Done };
+        Ok(RecoverResponse { answers: request.rows.iter().map(answer).collect(), seq: self.seq() })
+    }
+
+    fn is_passed_over(&self, lost: &Lost) -> bool {
+        let is_gone = matches!(lost, Lost::Node(LostNode { state: None, .. }) | Lost::Freed { .. });
+        is_gone && self.plant == Some(Plant::RemovalsNotBroughtBack)
+    }
+
+    fn is_lacking(&self, lost: &Lost) -> bool {
+        let content = match lost {
+            Lost::Node(lost) => lost.state.as_ref().and_then(|state| state.file.as_ref()).map(|file| &file.content),
+            Lost::Conflict { state, .. } => Some(&state.theirs.content),
+            Lost::Freed { .. } | Lost::Alias { .. } => None,
+        };
+        content.is_some_and(|content| self.bytes_of(content).is_none())
+    }
+
+    fn author_of_recovery(&self, now: Timestamp) -> Author {
+        let device = DeviceId(self.epoch.0);
+        let device_name = "the server".to_owned();
+        Author { space: SPACE, device, shown_as: device, device_name, cursor_seq: self.seq(), now }
+    }
+
+    fn bring(
+        &mut self,
+        lost: &Lost,
+        (since, together): (&Since, &HashSet<NodeId>),
+        is_last: bool,
+        now: Timestamp,
+    ) -> Result<bool, RemoteError> {
+        let seq = self.seq() + 1;
+        let asked = rules::Recover { lost, since, together, is_last, counter: seq };
+        let decision = rules::recover(&self.snapshot, &self.author_of_recovery(now), &asked, seq);
+        self.take(decision)
+    }
+
+    /// Whether it was done.
+    fn take(&mut self, decision: Result<Decision, rules::Missing>) -> Result<bool, RemoteError> {
+        let decision = decision.map_err(|missing| RemoteError::Busy(format!("rows are missing: {missing:?}")))?;
+        if let Some(effects) = decision.effects {
+            self.apply(&effects, self.seq() + 1);
+        }
+        Ok(decision.outcome == Outcome::Applied)
     }
 
     pub fn pull(&mut self, cursor: &Cursor, page: Option<&str>) -> Result<PullResponse, RemoteError> {

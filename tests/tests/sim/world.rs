@@ -7,7 +7,7 @@ use super::net::{Centre, Line};
 use super::oracle::Oracle;
 use super::plant::Plant;
 use super::script::{Act, Script, Step};
-use super::server::SimServer;
+use super::server::{Backup, SimServer};
 use super::time::{MachineClock, Time};
 use super::trace::Trace;
 use super::user::User;
@@ -36,6 +36,8 @@ pub struct Report {
     pub crashes: u64,
     /// Machines that became an older copy of themselves.
     pub restores: u64,
+    /// Servers that did.
+    pub server_restores: u64,
     pub device_time: Duration,
     pub outcomes: BTreeMap<&'static str, u64>,
     pub faults: Vec<String>,
@@ -61,6 +63,8 @@ struct World {
     due: BTreeMap<(u64, u64), (usize, Next)>,
     count: u64,
     report: Report,
+    /// An older copy of the server.
+    backup: Option<Backup>,
 }
 
 /// Runs a script. `keep`: how many of the last events are kept for people.
@@ -96,7 +100,7 @@ impl World {
         };
         let machines = (0..script.machines).map(machine).collect();
         let (oracle, due, report) = (Oracle::default(), BTreeMap::new(), Report::default());
-        Self { time, centre: Arc::new(centre), machines, oracle, trace, due, count: 0, report }
+        Self { time, centre: Arc::new(centre), machines, oracle, trace, due, count: 0, report, backup: None }
     }
 
     async fn run(mut self, script: &Script) -> Report {
@@ -159,6 +163,8 @@ impl World {
             Next::Step(Act::Kill) => self.kill(who, false).await,
             Next::Step(Act::Backup) => self.back_up(who),
             Next::Step(Act::RollBack) => self.kill(who, true).await,
+            Next::Step(Act::BackUpServer) => self.backup = Some(self.centre.server.lock().backup()),
+            Next::Step(Act::PutServerBack(keeps_chunks)) => self.put_server_back(keeps_chunks),
             Next::Step(Act::PowerCut(changes, roll)) => {
                 self.machines[who].disk.fail_after(changes, Fault::Off);
                 let soon = self.now_ms() + roll % 2_000;
@@ -211,6 +217,16 @@ impl World {
             Err(error) => self.report.faults.push(format!("machine {who} cannot be copied: {error}")),
         }
         self.trace.note(self.time.now(), who, "copied");
+    }
+
+    fn put_server_back(&mut self, keeps_chunks: bool) {
+        let Some(backup) = self.backup.clone() else { return };
+        let mut server = self.centre.server.lock();
+        let was = server.seq();
+        server.put_back(backup, keeps_chunks);
+        self.report.server_restores += 1;
+        self.trace.note(self.time.now(), 99, &format!("the server is back from {was} to {}", server.seq()));
+        self.centre.seq.send_replace(server.seq());
     }
 
     /// The machine is the copy that was made of it; what the server has not got since then went with it.

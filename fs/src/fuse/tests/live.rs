@@ -20,6 +20,7 @@ use tarn_proto::api::{
 };
 use tarn_proto::change::Cursor;
 use tarn_proto::ids::{ChunkId, DeviceId, EpochId, JournalHash, NodeId, SpaceId};
+use tarn_proto::lost::{RecoverRequest, RecoverResponse};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::Sender;
@@ -47,7 +48,7 @@ impl Live {
         opened.tree.take_inventory().unwrap();
         let start = Cursor { epoch: EpochId([9; 16]), seq: 0, hash: JournalHash([0; 32]) };
         opened.tree.begin_load().unwrap();
-        opened.tree.finish_load(start).unwrap();
+        opened.tree.finish_load(crate::tree::Loaded::first(start)).unwrap();
         let hydrator =
             Hydrator::new(env.clone(), Arc::new(Away), SPACE, runtime.handle().clone(), HydrateOptions::default());
         let place = (state.path().into(), u64::MAX);
@@ -102,6 +103,9 @@ impl Remote for Away {
         away()
     }
     async fn push(&self, _: SpaceId, _: &PushRequest) -> Result<PushResponse, RemoteError> {
+        away()
+    }
+    async fn recover(&self, _: SpaceId, _: &RecoverRequest) -> Result<RecoverResponse, RemoteError> {
         away()
     }
     async fn pull(&self, _: SpaceId, _: &Cursor, _: Option<&str>) -> Result<PullResponse, RemoteError> {

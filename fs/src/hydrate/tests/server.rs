@@ -15,6 +15,7 @@ use tarn_proto::chunk::{ContentKey, Header, chunk_id, cut, encode};
 use tarn_proto::error::ErrorCode;
 use tarn_proto::ids::{ChunkId, NodeId, SpaceId, VersionId};
 use tarn_proto::limits::FRAME_BYTES;
+use tarn_proto::lost::{RecoverRequest, RecoverResponse};
 use tarn_proto::manifest::{Manifest, ManifestEntry, build, content_id, encode_node, node_id};
 use tarn_proto::node::Content;
 use tarn_proto::version::VersionVector;
@@ -195,6 +196,10 @@ impl Remote for Server {
     }
 
     async fn push(&self, _: SpaceId, _: &PushRequest) -> Result<PushResponse, RemoteError> {
+        Err(refused())
+    }
+
+    async fn recover(&self, _: SpaceId, _: &RecoverRequest) -> Result<RecoverResponse, RemoteError> {
         Err(refused())
     }
 

@@ -19,6 +19,7 @@ use tarn_proto::chunk::{ContentKey, Header, decode};
 use tarn_proto::error::ErrorCode;
 use tarn_proto::ids::{ChunkId, DeviceId, EpochId, NodeId, SpaceId};
 use tarn_proto::limits::{CHUNKS_PER_CALL_MAX, FETCH_RANGES_MAX, PUSH_OPS_MAX, UPLOAD_BODY_BYTES_MAX};
+use tarn_proto::lost::{EpochStart, RecoverRequest, RecoverResponse, Recovered};
 use tarn_proto::op::Operation;
 use tokio::sync::{broadcast, mpsc};
 
@@ -68,7 +69,10 @@ impl MemoryServer {
 
     /// Opens a new epoch, as a restore does.
     pub fn open_epoch(&self, epoch: EpochId) {
-        self.state.lock().epoch = epoch;
+        let mut state = self.state.lock();
+        let seq = state.seq();
+        state.epochs.push(EpochStart { epoch, seq });
+        state.epoch = epoch;
     }
 
     /// Makes a device's token void.
@@ -184,7 +188,8 @@ impl Remote for MemoryRemote {
         let state = self.enter(space)?;
         let root = NodeId::root_of(space);
         let cursor = state.cursor();
-        let info = SpaceInfo { space, home: true, root, cursor, bytes_used: 0, bytes_max: None };
+        let epochs = state.epochs.clone();
+        let info = SpaceInfo { space, home: true, root, cursor, epochs, bytes_used: 0, bytes_max: None };
         Ok(SpacesResponse { spaces: vec![info] })
     }
 
@@ -194,6 +199,15 @@ impl Remote for MemoryRemote {
             self.server.tell();
         }
         Ok(response)
+    }
+
+    /// This server forgets nothing, so whatever it is told it has.
+    async fn recover(&self, space: SpaceId, request: &RecoverRequest) -> Result<RecoverResponse, RemoteError> {
+        let state = self.enter(space)?;
+        if request.epoch != state.epoch {
+            return Err(refused(ErrorCode::EpochChanged, "another epoch"));
+        }
+        Ok(RecoverResponse { answers: vec![Recovered::Done; request.rows.len()], seq: state.seq() })
     }
 
     async fn pull(&self, space: SpaceId, cursor: &Cursor, page: Option<&str>) -> Result<PullResponse, RemoteError> {

@@ -6,6 +6,7 @@ use tarn_proto::api::Answer;
 use tarn_proto::change::{Change, Cursor, Row};
 use tarn_proto::chunk::{ContentKey, decode};
 use tarn_proto::ids::{ChunkId, DeviceId, EpochId, JournalHash, NodeId, SpaceId};
+use tarn_proto::lost::EpochStart;
 use tarn_proto::manifest::{Lookup, survey};
 use tarn_proto::name::Name;
 use tarn_proto::node::{Attrs, Content, NodeKind, NodeState};
@@ -25,6 +26,7 @@ pub(super) struct DeviceState {
 pub(super) struct State {
     pub space: SpaceId,
     pub epoch: EpochId,
+    pub epochs: Vec<EpochStart>,
     /// The journal's hash at each seq, from 0.
     pub hashes: Vec<JournalHash>,
     pub nodes: BTreeMap<NodeId, (u64, Option<NodeState>)>,
@@ -42,6 +44,7 @@ impl State {
         Self {
             space,
             epoch: EpochId([1; 16]),
+            epochs: vec![EpochStart { epoch: EpochId([1; 16]), seq: 0 }],
             hashes: vec![JournalHash([0; 32])],
             nodes: BTreeMap::from([(NodeId::root_of(space), (0, Some(root)))]),
             entries: BTreeMap::new(),

@@ -1,9 +1,12 @@
 //! One pull by itself.
 
 use super::*;
+use crate::remote::memory::MemoryRemote;
 use crate::sync::apply::Applier;
 use crate::sync::ports::SyncTree as _;
 use crate::sync::pull::Puller;
+use crate::sync::recover::Recoverer;
+use crate::sync::upload::Uploader;
 use tarn_proto::api::{PushRequest, PushResponse};
 use tarn_proto::change::{Change, Row};
 use tarn_proto::op::{OpKind, Operation, Place, Seen};
@@ -18,13 +21,19 @@ fn names(tree: &FakeTree) -> Vec<Change> {
     tree.rows().into_iter().filter(is_name).collect()
 }
 
+fn puller(tree: &Arc<FakeTree>, remote: Arc<MemoryRemote>, applier: Applier) -> Puller {
+    let uploader = Arc::new(Uploader::new(Env::real(), SPACE, tree.clone(), remote.clone()));
+    let recoverer = Recoverer { env: Env::real(), space: SPACE, tree: tree.clone(), remote: remote.clone(), uploader };
+    Puller { env: Env::real(), space: SPACE, tree: tree.clone(), remote, applier, recoverer }
+}
+
 #[tokio::test]
 async fn what_is_gone_by_now_goes_also_for_a_device_that_still_stands_at_the_start() {
     let server = MemoryServer::new(SPACE);
     let tree = Arc::new(FakeTree::default());
     let remote = Arc::new(server.device(ANN));
     let (applier, _applying) = Applier::start(&Env::real(), tree.clone());
-    let puller = Puller { env: Env::real(), space: SPACE, tree: tree.clone(), remote, applier };
+    let puller = puller(&tree, remote, applier);
     assert_eq!(puller.pull(false).await.unwrap(), 0);
     // Its own push is answered, but its cursor does not move with it: others came between.
     let ticket = tree.create("x", None, false);

@@ -103,7 +103,9 @@ impl World {
         // Waits for what is staged, so somebody else must bring it into the database.
         let journal = Arc::clone(&world.life.as_ref().unwrap().journal);
         std::thread::scope(|scope| {
-            let loading = scope.spawn(move || tree.begin_load().and_then(|()| tree.finish_load(cursor(0))));
+            let loading = scope.spawn(move || {
+                tree.begin_load().and_then(|()| tree.finish_load(crate::tree::Loaded::first(cursor(0))))
+            });
             while !loading.is_finished() {
                 journal.materialise_now().unwrap();
                 std::thread::yield_now();

@@ -71,7 +71,7 @@ impl Device {
     pub fn new() -> Self {
         let device = Self::unloaded();
         device.tree.begin_load().unwrap();
-        device.tree.finish_load(cursor(0)).unwrap();
+        device.tree.finish_load(crate::tree::Loaded::first(cursor(0))).unwrap();
         device
     }
 
@@ -112,7 +112,7 @@ impl Device {
         let nodes = nodes.into_iter().map(|(node, state)| node_row(node, state));
         let changes = nodes.chain(rows).map(|row| Change { seq: self.seq, row }).collect();
         self.tree.load_page(changes).unwrap();
-        self.tree.finish_load(cursor(self.seq)).unwrap();
+        self.tree.finish_load(crate::tree::Loaded::first(cursor(self.seq))).unwrap();
     }
 
     /// The same device, whose database lags behind its log as long as nobody waits for it.

@@ -323,7 +323,7 @@ fn an_answer_that_a_load_overtook_brings_nothing_back() {
     // Others removed it, and everything was pulled anew before the answer came.
     device.seq += 1;
     device.tree.begin_load().unwrap();
-    device.tree.finish_load(cursor(device.seq)).unwrap();
+    device.tree.finish_load(crate::tree::Loaded::first(cursor(device.seq))).unwrap();
     device.tree.settle(&[(ticket, answer)], cursor(0), cursor(1)).unwrap();
     assert!(device.list(TOP).is_empty());
     assert_eq!(device.tree.row_faults(10).unwrap().1, []);

@@ -248,7 +248,7 @@ fn links_in_folders_that_were_not_listed_are_counted_once_the_pull_is_complete()
     let changes = rows.into_iter().map(|row| Change { seq: 5, row }).collect();
     device.tree.begin_load().unwrap();
     device.tree.load_page(changes).unwrap();
-    device.tree.finish_load(cursor(9)).unwrap();
+    device.tree.finish_load(crate::tree::Loaded::first(cursor(9))).unwrap();
     assert_eq!(device.lookup(TOP, "f").unwrap().link_count, 2);
 }
 
@@ -305,6 +305,6 @@ fn a_full_pull_gives_up_the_old_bytes_of_files_that_nobody_has_used_since_the_st
     let changes = rows.into_iter().map(|row| Change { seq: device.seq, row }).collect();
     device.tree.begin_load().unwrap();
     device.tree.load_page(changes).unwrap();
-    device.tree.finish_load(cursor(device.seq)).unwrap();
+    device.tree.finish_load(crate::tree::Loaded::first(cursor(device.seq))).unwrap();
     assert_eq!(device.lookup(TOP, "f").unwrap().size_bytes, 5);
 }

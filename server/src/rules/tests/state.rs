@@ -141,6 +141,12 @@ impl State {
     }
 
     fn follow(&mut self, decision: &Decision) {
+        self.take(decision);
+        self.assert_sound();
+    }
+
+    /// Applies a decision that may be one of several.
+    pub fn take(&mut self, decision: &Decision) {
         if let Some(effects) = &decision.effects {
             assert!(decision.outcome.is_settled());
             assert!(!matches!(decision.outcome, Outcome::Refused { .. }));
@@ -149,7 +155,23 @@ impl State {
             self.versions.extend(effects.versions.iter().map(|change| change.file.content.version));
         }
         assert!(decision.changes.iter().all(|change| change.seq <= self.seq));
-        self.assert_sound();
+    }
+
+    /// The same state, as a backup has it.
+    pub fn copied(&self) -> Self {
+        Self {
+            snapshot: self.snapshot.clone(),
+            seq: self.seq,
+            counters: self.counters.clone(),
+            cursors: BTreeMap::new(),
+            versions: self.versions.clone(),
+            made: self.made,
+        }
+    }
+
+    /// Devices never make an id twice, whatever becomes of the server.
+    pub fn go_on_with_ids_of(&mut self, other: &Self) {
+        self.made = self.made.max(other.made);
     }
 
     /// Resolves a conflict, having seen `seen`, and checks what must hold of every state.
@@ -180,7 +202,7 @@ impl State {
     }
 
     /// The server in its own name, asked by C.
-    fn server(&self) -> Author {
+    pub fn server(&self) -> Author {
         Author {
             space: SPACE,
             device: DeviceId(SPACE.0),
@@ -253,7 +275,7 @@ impl State {
         self.row(node).unwrap().file().unwrap().content.content_id
     }
 
-    fn assert_sound(&self) {
+    pub fn assert_sound(&self) {
         let nodes: BTreeMap<NodeId, &NodeRow> = self.snapshot.present_nodes().collect();
         let mut named: BTreeMap<NodeId, usize> = BTreeMap::new();
         for (place, entry) in self.snapshot.present_entries() {

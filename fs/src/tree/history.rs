@@ -1,0 +1,119 @@
+//! Owns what a device knows of a space's histories: where each began, and what the server lost of the one that the device
+//! followed when it was put back to an older copy of itself.
+
+use super::Tree;
+use super::error::TreeError;
+use super::load::Session;
+use super::names::conflict_name;
+use super::work::Work;
+use crate::content::LocalContent;
+use crate::meta::MetaError;
+use crate::meta::rows::{LocalOp, RowChange};
+use std::sync::Arc;
+use tarn_proto::api::{from_binary, to_binary};
+use tarn_proto::change::Cursor;
+use tarn_proto::ids::{NodeId, VersionId};
+use tarn_proto::lost::{EpochStart, Lost};
+use tarn_proto::node::ByteString;
+use tarn_proto::op::Seen;
+
+type Result<T> = std::result::Result<T, TreeError>;
+
+/// Under which key the database has them.
+const EPOCHS: &str = "epochs";
+
+/// How a full pull ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded {
+    /// Where the device stands.
+    pub upto: Cursor,
+    /// The space's histories, oldest first.
+    pub epochs: Vec<EpochStart>,
+    /// Up to which seq they are those that the device followed so far, if it came from another one.
+    pub fork: Option<u64>,
+}
+
+impl Loaded {
+    /// A pull that led to `upto` in the only history there is.
+    pub fn first(upto: Cursor) -> Self {
+        Self { upto, epochs: vec![EpochStart { epoch: upto.epoch, seq: 0 }], fork: None }
+    }
+}
+
+/// Histories as they are kept.
+pub(super) fn kept(epochs: &[EpochStart]) -> Result<(String, Option<ByteString>)> {
+    Ok((EPOCHS.to_owned(), Some(ByteString(to_binary(&epochs)))))
+}
+
+impl Session<'_> {
+    /// What a queued removal of a folder had seen is told by seqs of a history that is gone: of that only what both have
+    /// in common says anything.
+    pub(super) fn forget_lost_seqs(&mut self, fork: u64) -> Result<()> {
+        let mut work = Work::default();
+        for (ticket, known) in &self.state.queue.ops {
+            let mut queued = known.op.clone();
+            let frozen = queued.frozen.iter_mut().flat_map(|operation| operation.kind.seen_mut());
+            for seen in seen_of(&mut queued.op).chain(frozen) {
+                seen.seq = seen.seq.map(|seq| seq.min(fork));
+            }
+            if queued != known.op {
+                work.rows.push(RowChange::Queue(*ticket, Some(queued)));
+            }
+        }
+        if work.rows.is_empty() { Ok(()) } else { self.commit(work).map(drop) }
+    }
+}
+
+/// What an operation says had been seen of what it lifts from its place.
+fn seen_of(op: &mut LocalOp) -> impl Iterator<Item = &mut Seen> {
+    let (first, second) = match op {
+        LocalOp::Unlink { seen, .. } => (Some(seen), None),
+        LocalOp::Rename { seen, displaced, .. } => (Some(seen), displaced.as_mut().map(|(_, seen)| seen)),
+        LocalOp::Create { .. } | LocalOp::Write { .. } | LocalOp::SetAttr { .. } | LocalOp::Link { .. } => (None, None),
+    };
+    first.into_iter().chain(second)
+}
+
+impl Tree {
+    /// The histories that this device followed, oldest first; empty before the first full pull, and if that was made by a
+    /// version that knew nothing of them.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn epochs(&self) -> Result<Vec<EpochStart>> {
+        let Some(bytes) = self.core.reader()?.kv(EPOCHS)? else { return Ok(Vec::new()) };
+        let malformed = |e: rmp_serde::decode::Error| MetaError::Malformed { table: "kv", detail: e.to_string() };
+        Ok(from_binary(&bytes).map_err(malformed)?)
+    }
+
+    /// What is known of the server beyond `fork`, with the seqs, oldest first.
+    ///
+    /// # Errors
+    /// What the disk and the database say.
+    pub fn lost_since(&self, fork: u64) -> Result<Vec<(u64, Lost)>> {
+        self.core.journal.drain()?;
+        let mut lost = self.core.reader()?.lost_since(fork)?;
+        let (device, now) = (self.identity().device_name, self.core.env.clock.wall());
+        for (_, lost) in &mut lost {
+            if let Lost::Node(lost) = lost {
+                lost.alt_name = lost.places.first().map(|place| conflict_name(&place.name, &device, now, 0));
+            }
+        }
+        Ok(lost)
+    }
+
+    /// The bytes of a version, if all of them are here and nobody wrote to them.
+    ///
+    /// # Errors
+    /// What the disk and the database say.
+    pub fn whole_content(&self, node: NodeId, version: VersionId) -> Result<Option<Arc<LocalContent>>> {
+        self.edit(|session| {
+            let Some(ino) = session.known_ino(node)? else { return Ok(None) };
+            let content = session.local_content(ino)?;
+            Ok(content.filter(|content| {
+                let is_it = content.base().is_some_and(|base| base.content.version == version);
+                is_it && content.is_complete() && !content.is_dirty()
+            }))
+        })
+    }
+}
