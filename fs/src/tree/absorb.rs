@@ -269,7 +269,12 @@ impl Session<'_> {
             let (mut work, mut names) = (RemoteWork::default(), Vec::new());
             self.show_version(ino, file, &BTreeSet::new(), &mut work, &mut names)?;
             if !work.rows.is_empty() {
+                let bound: Vec<Ino> = work.rows.iter().filter_map(told_of).collect();
                 self.absorb(work, names)?;
+                // Their names are among the rows already, of which no change tells.
+                for ino in bound {
+                    self.state.inodes.entry(ino).and_modify(|inode| inode.links = None);
+                }
             }
         }
         let remote = remote.or_else(|| self.shown_root(ino));

@@ -136,9 +136,8 @@ impl Session<'_> {
         if inode.content_no != row.content {
             inode.content = None;
         }
-        // What the server knows may have names already.
-        let is_new = inode.node.is_none() && old.is_none() && inode.links.is_none() && inode.remote.is_none();
-        let links = is_new.then(Vec::new);
+        let links =
+            if inode.node.is_none() && old.is_none() && inode.links.is_none() { Some(Vec::new()) } else { None };
         (inode.node, inode.local, inode.content_no, inode.pinned) = (row.node, row.local, row.content, row.pinned);
         inode.links = inode.links.take().or(links);
         inode.touched = position;

@@ -76,6 +76,12 @@ pub struct VersionChange {
 }
 
 impl Effects {
+    /// Nodes that change, or that get or lose a name.
+    pub fn touched(&self) -> impl Iterator<Item = NodeId> {
+        let named = |change: &EntryChange| [change.before, change.after].into_iter().flatten().map(|entry| entry.node);
+        self.nodes.iter().map(|change| change.id).chain(self.entries.iter().flat_map(named))
+    }
+
     /// The rows as the wire has them.
     pub fn changes(&self) -> Vec<Change> {
         let nodes = self.nodes.iter().map(|change| {

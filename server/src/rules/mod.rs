@@ -27,7 +27,7 @@ mod write;
 
 pub use draft::Effects;
 pub use plan::wanted;
-pub use recover::{Recover, Since, marks_of, name_nameless, recover, wanted as wanted_to_recover};
+pub use recover::{Recover, Since, make_reachable, marks_of, recover, wanted as wanted_to_recover};
 pub use resolve::{Resolve, resolve};
 pub use row::{AliasRow, ConflictRow, EntryRow, GoneNode, Key, NodeRow, NodeSlot, VersionRow};
 pub use snapshot::Snapshot;

@@ -115,14 +115,24 @@ pub fn wanted(lost: &Lost) -> Vec<Key> {
     }
 }
 
-/// Gives a node that lost its name to another, and for which no other was found, one that nobody else has.
+/// Gives a node one that nobody else has if it lost its name to another, or stands where nobody can get: what was to bring it
+/// elsewhere did not come.
 ///
 /// # Errors
 /// Says which rows must be loaded first; nothing else has happened.
-pub fn name_nameless(snapshot: &Snapshot, author: &Author, node: NodeId, seq: u64) -> Result<Decision, Missing> {
+pub fn make_reachable(snapshot: &Snapshot, author: &Author, node: NodeId, seq: u64) -> Result<Decision, Missing> {
     decided(Draft::named(snapshot, author, (seq, None), seq), |draft| {
-        let is_nameless = draft.present(node)?.is_some() && draft.links(node)?.is_empty();
-        if is_nameless && node != snapshot.root() { stand_beside(draft, snapshot.root(), node) } else { Ok(()) }
+        let root = snapshot.root();
+        if node == root || draft.present(node)?.is_none() {
+            return Ok(());
+        }
+        for place in draft.links(node)? {
+            let top = ancestors(draft, place.parent)?.last().copied().unwrap_or(root);
+            if top != root {
+                draft.drop_entry(&place);
+            }
+        }
+        if draft.links(node)?.is_empty() { stand_beside(draft, root, node) } else { Ok(()) }
     })
 }
 
@@ -179,13 +189,12 @@ fn bring_content(
         return Ok(());
     }
     check_version(draft, node, lost)?;
-    let is_same = same_bytes(&present.content, &lost.content);
-    if (is_later && !is_same) || lost.vector.has_seen(&present.vector) {
+    if is_later || lost.vector.has_seen(&present.vector) {
         draft.put_version(node, lost.clone());
         draft.put_node(node, NodeState { file: Some(lost.clone()), ..row.state.clone() }, true)?;
         return end_seen(draft, node, lost);
     }
-    if is_same {
+    if same_bytes(&present.content, &lost.content) {
         return join_vector(draft, node, &lost.vector);
     }
     let open = draft.snapshot.conflicts(node).map_err(Halt::Missing)?;

@@ -13,7 +13,7 @@ use crate::env::Env;
 use crate::rules::{self, Author, Key, Recover, Since, Snapshot};
 use crate::store::batch::Batch;
 use crate::store::{Conn, Database, devices, epochs, load, spaces};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use tarn_proto::api::Outcome;
 use tarn_proto::error::ErrorCode;
 use tarn_proto::ids::{EpochId, NodeId, SpaceId};
@@ -113,6 +113,7 @@ async fn attempt(
         snapshot: Snapshot::empty(space),
         batch: Batch::new(space, row.cursor, env.now_ms()),
         brought: Vec::new(),
+        touched: BTreeSet::new(),
     };
     let answers = work.all(&mut tx, &request.rows, chunks).await?;
     let Work { batch, brought, .. } = work;
@@ -140,6 +141,8 @@ struct Work {
     snapshot: Snapshot,
     batch: Batch,
     brought: Vec<NodeId>,
+    /// What changed, or may have lost its name.
+    touched: BTreeSet<NodeId>,
 }
 
 impl Work {
@@ -169,17 +172,17 @@ impl Work {
             }
             todo = left;
         }
-        self.name_nameless(conn).await?;
+        self.make_reachable(conn).await?;
         Ok(answers)
     }
 
     /// Nothing stays without a name.
-    async fn name_nameless(&mut self, conn: &mut Conn) -> Result<(), Failure> {
-        for node in self.together.clone() {
+    async fn make_reachable(&mut self, conn: &mut Conn) -> Result<(), Failure> {
+        for node in std::mem::take(&mut self.touched) {
             let seq = self.batch.cursor().seq + 1;
             let author = &self.author;
             let decision =
-                ask(conn, &mut self.snapshot, |snapshot| rules::name_nameless(snapshot, author, node, seq)).await?;
+                ask(conn, &mut self.snapshot, |snapshot| rules::make_reachable(snapshot, author, node, seq)).await?;
             if let Some(effects) = decision.effects {
                 self.snapshot.apply(&effects);
                 self.batch.add(effects);
@@ -199,6 +202,7 @@ impl Work {
             other => return Err(Failure::Internal(format!("bringing back ended with {other:?}"))),
         }
         if let Some(effects) = decision.effects {
+            self.touched.extend(effects.touched());
             self.snapshot.apply(&effects);
             self.batch.add(effects);
         }

@@ -51,6 +51,7 @@ async fn every_call_is_described(place: Place) {
         "delete /api/v1/devices/{device}",
         "get /api/v1/spaces",
         "post /api/v1/spaces/{space}/push",
+        "post /api/v1/spaces/{space}/recover",
         "post /api/v1/spaces/{space}/undo",
         "get /api/v1/spaces/{space}/pull",
         "get /api/v1/spaces/{space}/nodes/{node}/children",

@@ -67,6 +67,7 @@ pub struct SimServer {
     epochs: Vec<EpochStart>,
     /// First and last seqs of what was brought back in this epoch.
     recovered: Vec<(u64, u64)>,
+    touched: BTreeSet<NodeId>,
     hashes: Vec<JournalHash>,
     marks: BTreeMap<DeviceId, Marks>,
     names: BTreeMap<DeviceId, String>,
@@ -111,6 +112,7 @@ impl SimServer {
             epoch: EpochId([1; 16]),
             epochs: vec![EpochStart { epoch: EpochId([1; 16]), seq: 0 }],
             recovered: Vec::new(),
+            touched: BTreeSet::new(),
             hashes: vec![JournalHash([0; 32])],
             marks: BTreeMap::new(),
             names: BTreeMap::new(),
@@ -317,8 +319,8 @@ impl SimServer {
             }
             todo = left;
         }
-        for node in together {
-            let decision = rules::name_nameless(&self.snapshot, &self.author_of_recovery(now), node, self.seq() + 1);
+        for node in std::mem::take(&mut self.touched) {
+            let decision = rules::make_reachable(&self.snapshot, &self.author_of_recovery(now), node, self.seq() + 1);
             self.take(decision)?;
         }
         brought.into_iter().for_each(|mark| self.snapshot.set_recovered(mark, request.upto));
@@ -366,6 +368,7 @@ impl SimServer {
     fn take(&mut self, decision: Result<Decision, rules::Missing>) -> Result<bool, RemoteError> {
         let decision = decision.map_err(|missing| RemoteError::Busy(format!("rows are missing: {missing:?}")))?;
         if let Some(effects) = decision.effects {
+            self.touched.extend(effects.touched());
             self.apply(&effects, self.seq() + 1);
         }
         Ok(decision.outcome == Outcome::Applied)

@@ -228,7 +228,7 @@ fn a_full_pull_tells_of_what_changed_and_of_nothing_else() {
     device.seq += 1;
     let changes = rows.into_iter().map(|row| tarn_proto::change::Change { seq: device.seq, row }).collect();
     device.tree.load_page(changes).unwrap();
-    device.tree.finish_load(cursor(device.seq)).unwrap();
+    device.tree.finish_load(crate::tree::Loaded::first(cursor(device.seq))).unwrap();
     assert!(told.has(&Invalidation::Content(files[1].ino)));
     for gone_or_new in ["f00002", "new"] {
         assert!(told.has(&Invalidation::Entry { parent: dir, name: name(gone_or_new) }), "{gone_or_new}");
@@ -254,7 +254,7 @@ fn a_full_pull_tells_of_names_that_were_looked_up_alone() {
     device.seq += 1;
     let changes = rows.into_iter().map(|row| tarn_proto::change::Change { seq: device.seq, row }).collect();
     device.tree.load_page(changes).unwrap();
-    device.tree.finish_load(cursor(device.seq)).unwrap();
+    device.tree.finish_load(crate::tree::Loaded::first(cursor(device.seq))).unwrap();
     assert!(told.has(&Invalidation::Entry { parent: TOP, name: name("absent") }));
     assert!(told.has(&Invalidation::Content(TOP)));
 }
@@ -306,7 +306,7 @@ fn a_large_folder_is_listed_without_its_inodes() {
     let changes = rows.into_iter().map(|row| tarn_proto::change::Change { seq: 1, row }).collect();
     device.tree.begin_load().unwrap();
     device.tree.load_page(changes).unwrap();
-    device.tree.finish_load(cursor(1)).unwrap();
+    device.tree.finish_load(crate::tree::Loaded::first(cursor(1))).unwrap();
     device.seq = 1;
     device.tree.sweep_beyond(1_000);
     let dir = device.at("/d");
