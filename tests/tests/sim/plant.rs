@@ -56,5 +56,11 @@ pub const PLANTS: [Plant; 11] = [
 ];
 
 /// What takes too many seeds, or too long, for every test run.
-pub const RARE: [Plant; 5] =
-    [Plant::LogNotSynced, Plant::NameBesideNotTold, Plant::AltNameIgnored, Plant::FolderSeenAll, Plant::CounterReused];
+pub const RARE: [Plant; 6] = [
+    Plant::LogNotSynced,
+    Plant::NameBesideNotTold,
+    Plant::AltNameIgnored,
+    Plant::FolderSeenAll,
+    Plant::CounterReused,
+    Plant::RemovalsNotBroughtBack,
+];
