@@ -1,5 +1,6 @@
 //! A program that watches folders with inotify, as the kernel tells it.
 
+use crate::wait::within;
 use anyhow::Result;
 use std::collections::HashMap;
 use std::ffi::{CString, OsString};
@@ -8,7 +9,7 @@ use std::io::Read;
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const HEADER_BYTES: usize = 16;
 
@@ -96,18 +97,15 @@ impl Watcher {
     /// # Errors
     /// Says what was told instead.
     pub fn expect(&mut self, deadline: Duration, wanted: &[(&Path, u32, &str)]) -> Result<Vec<Event>> {
-        let started = Instant::now();
-        loop {
+        let is_told = |seen: &[Event], (watched, mask, name): &(&Path, u32, &str)| {
+            seen.iter().any(|event| event.watched == *watched && event.is(*mask, name))
+        };
+        let is_all = within(deadline, || {
             let seen = self.seen();
-            let is_told = |(watched, mask, name): &(&Path, u32, &str)| {
-                seen.iter().any(|event| event.watched == *watched && event.is(*mask, name))
-            };
-            if wanted.iter().all(is_told) {
-                return Ok(std::mem::take(&mut self.seen));
-            }
-            let missing: Vec<_> = wanted.iter().filter(|wanted| !is_told(wanted)).collect();
-            anyhow::ensure!(started.elapsed() < deadline, "not told: {missing:x?}; told: {seen:x?}");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+            wanted.iter().all(|one| is_told(seen, one))
+        });
+        let missing: Vec<_> = wanted.iter().filter(|one| !is_told(&self.seen, one)).collect();
+        anyhow::ensure!(is_all, "not told: {missing:x?}; told: {:x?}", self.seen);
+        Ok(std::mem::take(&mut self.seen))
     }
 }

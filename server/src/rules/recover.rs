@@ -5,16 +5,21 @@
 //! Contents are compared by their vectors, always. Names, attributes and removals count only while they are news: a device
 //! that knew of as much, or of more, may have brought them already.
 
+mod content;
+mod marks;
+
+pub use marks::{marks_of, wanted};
+
 use super::draft::Draft;
 use super::place::{ancestors, check_depth, live_place};
-use super::row::{ConflictRow, EntryRow, Key, NodeRow, NodeSlot};
+use super::row::{EntryRow, NodeRow, NodeSlot};
 use super::unlink::remove_entry;
-use super::write::{join_vector, same_bytes};
-use super::{Author, Decision, Halt, Missing, Rule, Snapshot, conflict, create, decided, refuse, validate};
+use super::{Author, Decision, Halt, Missing, Rule, Snapshot, create, decided, refuse, validate};
+use content::{bring_content, check_version, reopen};
+use marks::{mark_of_content, mark_of_place};
 use std::collections::{BTreeSet, HashSet};
-use tarn_proto::change::ConflictState;
 use tarn_proto::error::ErrorCode;
-use tarn_proto::ids::{ConflictId, NodeId, VersionId};
+use tarn_proto::ids::NodeId;
 use tarn_proto::lost::{Lost, LostNode};
 use tarn_proto::name::Name;
 use tarn_proto::node::{FileVersion, NodeState};
@@ -63,56 +68,6 @@ pub fn recover(snapshot: &Snapshot, author: &Author, asked: &Recover<'_>, seq: u
         Lost::Alias { node, target } => join(draft, asked, *node, *target),
         Lost::Conflict { conflict, seq, state } => reopen(draft, asked, (*conflict, *seq), state),
     })
-}
-
-/// By what it is remembered how much of the lost history was brought back for what a row is about. A content has a mark of
-/// its own: a device may bring the names of a file whose bytes it does not have.
-pub fn marks_of(lost: &Lost) -> Vec<NodeId> {
-    match lost {
-        Lost::Node(LostNode { node, state: Some(state), .. }) if state.file.is_some() => {
-            vec![*node, mark_of_content(*node)]
-        }
-        Lost::Node(LostNode { node, .. }) | Lost::Alias { node, .. } => vec![*node],
-        Lost::Conflict { conflict, .. } => vec![NodeId(conflict.0)],
-        Lost::Freed { place, .. } => vec![mark_of_place(place)],
-    }
-}
-
-fn mark_of_content(node: NodeId) -> NodeId {
-    derived("tarn 2026 recovered content", &[node.as_bytes()])
-}
-
-fn mark_of_place(place: &Place) -> NodeId {
-    derived("tarn 2026 recovered place", &[place.parent.as_bytes(), place.name.as_bytes()])
-}
-
-fn derived(purpose: &str, of: &[&[u8]]) -> NodeId {
-    let (mut hasher, mut id) = (blake3::Hasher::new_derive_key(purpose), [0; 16]);
-    for part in of {
-        hasher.update(part);
-    }
-    hasher.finalize_xof().fill(&mut id);
-    NodeId(id)
-}
-
-/// The keys that it surely needs, so that many are loaded together.
-pub fn wanted(lost: &Lost) -> Vec<Key> {
-    match lost {
-        Lost::Node(lost) => {
-            let names = lost.places.iter().flat_map(|place| {
-                [Key::Chain(place.parent), Key::Place(place.clone()), Key::Recovered(mark_of_place(place))]
-            });
-            let file = lost.state.as_ref().and_then(|state| state.file.as_ref());
-            let version = file.map(|file| Key::Version(file.content.version));
-            let marks = [lost.node, mark_of_content(lost.node)].map(Key::Recovered);
-            names.chain(version).chain([Key::Node(lost.node)]).chain(marks).collect()
-        }
-        Lost::Freed { place, .. } => vec![Key::Node(place.parent), Key::Place(place.clone())],
-        Lost::Alias { node, target } => vec![Key::Node(*node), Key::Node(*target)],
-        Lost::Conflict { conflict, state, .. } => {
-            vec![Key::Node(state.node), Key::Conflicts(state.node), Key::Recovered(NodeId(conflict.0))]
-        }
-    }
 }
 
 /// Gives a node one that nobody else has if it lost its name to another, or stands where nobody can get: what was to bring it
@@ -171,63 +126,6 @@ fn bring_node(draft: &mut Draft<'_>, asked: &Recover<'_>, lost: &LostNode) -> Ru
 
 fn recovered(draft: &Draft<'_>, node: NodeId) -> Rule<u64> {
     draft.snapshot.recovered(node).map_err(Halt::Missing)
-}
-
-/// Of two contents of the lost history the later one stays. Against what somebody wrote since their vectors decide, and if
-/// neither has seen the other the present one stays, beside a record.
-fn bring_content(
-    draft: &mut Draft<'_>,
-    asked: &Recover<'_>,
-    (node, row): (NodeId, &NodeRow),
-    whole: &LostNode,
-    state: &NodeState,
-) -> Rule<()> {
-    let (Some(present), Some(lost)) = (&row.state.file, &state.file) else { return Ok(()) };
-    let is_old = node == whole.node && asked.since.covers(row.content_seq);
-    let is_later = is_old && whole.seq > recovered(draft, mark_of_content(node))?;
-    if present == lost || (is_old && !is_later) || (!is_later && present.vector.has_seen(&lost.vector)) {
-        return Ok(());
-    }
-    check_version(draft, node, lost)?;
-    if is_later || lost.vector.has_seen(&present.vector) {
-        draft.put_version(node, lost.clone());
-        draft.put_node(node, NodeState { file: Some(lost.clone()), ..row.state.clone() }, true)?;
-        return end_seen(draft, node, lost);
-    }
-    if same_bytes(&present.content, &lost.content) {
-        return join_vector(draft, node, &lost.vector);
-    }
-    let open = draft.snapshot.conflicts(node).map_err(Halt::Missing)?;
-    if open.iter().any(|open| same_bytes(&open.state.theirs.content, &lost.content)) {
-        return Ok(());
-    }
-    let place = draft.links(node)?.first().cloned();
-    let place = place.unwrap_or_else(|| fallback(draft.snapshot.root(), node));
-    match conflict::open(draft, node, &place, &row.state, lost.clone()) {
-        Err(Halt::NeedsName) => conflict::record_beside(draft, node, lost.clone()),
-        opened => opened.map(drop),
-    }
-}
-
-/// Conflicts that the lost history had resolved.
-fn end_seen(draft: &mut Draft<'_>, node: NodeId, file: &FileVersion) -> Rule<()> {
-    let open = draft.snapshot.conflicts(node).map_err(Halt::Missing)?;
-    let seen: Vec<ConflictRow> =
-        open.iter().filter(|open| file.vector.has_seen(&open.state.theirs.vector)).cloned().collect();
-    seen.into_iter().for_each(|open| draft.end_conflict(open));
-    Ok(())
-}
-
-/// Refuses a version that is malformed, or whose id names another content. A sibling has the version of its conflict.
-fn check_version(draft: &Draft<'_>, node: NodeId, file: &FileVersion) -> Rule<()> {
-    validate::content(&file.content)?;
-    validate::vector(&file.vector)?;
-    match draft.snapshot.version(file.content.version).map_err(Halt::Missing)? {
-        Some(known) if known.node != node && known.content_id != file.content.content_id => {
-            refuse(ErrorCode::AlreadyExists, "the version's id is taken")
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Gives a present node the attributes and names that it had, where nobody gave it others since.
@@ -425,32 +323,4 @@ fn join(draft: &mut Draft<'_>, asked: &Recover<'_>, node: NodeId, target: NodeId
 /// What it needs may come back yet.
 fn not_yet(asked: &Recover<'_>) -> Rule<()> {
     if asked.is_last { Ok(()) } else { refuse(ErrorCode::Stale, "what it belongs to is not back yet") }
-}
-
-fn reopen(draft: &mut Draft<'_>, asked: &Recover<'_>, (id, seq): (ConflictId, u64), lost: &ConflictState) -> Rule<()> {
-    let node = draft.resolve(lost.node)?;
-    let vector = draft.present(node)?.and_then(|row| Some(row.file()?.vector.clone()));
-    // A record outlives its file.
-    if vector.is_none() && !asked.is_last {
-        return not_yet(asked);
-    }
-    let open = draft.snapshot.conflicts(node).map_err(Halt::Missing)?;
-    let is_old = open.iter().find(|open| open.id == id).is_none_or(|open| asked.since.covers(open.seq));
-    if !is_old
-        || recovered(draft, NodeId(id.0))? >= seq
-        || vector.is_some_and(|seen| seen.has_seen(&lost.theirs.vector))
-    {
-        return Ok(());
-    }
-    validate::content(&lost.theirs.content)?;
-    validate::vector(&lost.theirs.vector)?;
-    if !is_recorded(draft, lost.theirs.content.version)? {
-        draft.put_version(node, lost.theirs.clone());
-    }
-    draft.put_conflict(ConflictRow { id, seq: draft.seq, state: ConflictState { node, ..lost.clone() } });
-    Ok(())
-}
-
-fn is_recorded(draft: &Draft<'_>, version: VersionId) -> Rule<bool> {
-    Ok(draft.snapshot.version(version).map_err(Halt::Missing)?.is_some())
 }

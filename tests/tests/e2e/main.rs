@@ -51,6 +51,7 @@ mod verify;
 mod watching;
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::time::Duration;
 use tarn_tests::device::Device;
 use tarn_tests::diff::same_tree;
@@ -77,6 +78,22 @@ fn converge(one: &Device, other: &Device) {
     });
     last.unwrap();
     [one, other].into_iter().for_each(|device| drop(verify::assert_sound(device, &[])));
+}
+
+/// Waits until a device shows this tree.
+#[track_caller]
+fn await_tree(device: &Device, expected: &Path) {
+    let mut last = Ok(());
+    within(CONVERGENCE, || {
+        last = same_tree(device.path(), expected);
+        last.is_ok()
+    });
+    last.unwrap();
+}
+
+fn copy(from: &Path, to: &Path) {
+    let copied = std::process::Command::new("cp").args(["-aT", "--"]).args([from, to]).status().unwrap();
+    assert!(copied.success());
 }
 
 /// What the server has acknowledged does not go up a second time.

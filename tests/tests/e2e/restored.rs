@@ -1,10 +1,8 @@
 //! The server is put back to a backup: whatever a device still has comes back, as it was, and nothing that was removed does.
 
-use crate::{CONVERGENCE, converge};
+use crate::{CONVERGENCE, await_tree, converge, copy};
 use std::fs;
-use std::path::Path;
 use tarn_tests::device::Device;
-use tarn_tests::diff::same_tree;
 use tarn_tests::server::Server;
 use tarn_tests::wait::within;
 
@@ -12,22 +10,6 @@ on_both! {
     what_five_devices_have_comes_back: what_five_devices_have_comes_back_on_sqlite,
         what_five_devices_have_comes_back_on_postgres;
     what_was_done_since_stays: what_was_done_since_stays_on_sqlite, what_was_done_since_stays_on_postgres;
-}
-
-fn copy(from: &Path, to: &Path) {
-    let copied = std::process::Command::new("cp").args(["-aT", "--"]).args([from, to]).status().unwrap();
-    assert!(copied.success());
-}
-
-/// Waits until a device shows this tree.
-#[track_caller]
-fn await_tree(device: &Device, expected: &Path) {
-    let mut last = Ok(());
-    within(CONVERGENCE, || {
-        last = same_tree(device.path(), expected);
-        last.is_ok()
-    });
-    last.unwrap();
 }
 
 #[track_caller]

@@ -1,14 +1,12 @@
 //! `tarn undo --device`: what one device did is taken back everywhere, and nothing that others did.
 
-use crate::{CONVERGENCE, converge};
+use crate::{CONVERGENCE, await_tree, converge, copy};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use tarn_tests::device::Device;
-use tarn_tests::diff::same_tree;
 use tarn_tests::programs::Finished;
 use tarn_tests::server::Server;
-use tarn_tests::wait::{eventually, within};
+use tarn_tests::wait::eventually;
 
 on_both! {
     what_a_device_did_is_taken_back: what_a_device_did_is_taken_back_on_sqlite,
@@ -29,22 +27,6 @@ pub fn moment() -> String {
 
 fn undo(asks: &Device, device: &str, since: &str) -> Finished {
     asks.tarn(&["undo", "--device", device, "--since", since]).unwrap()
-}
-
-/// Waits until a device shows this tree.
-#[track_caller]
-fn await_tree(device: &Device, expected: &Path) {
-    let mut last = Ok(());
-    within(CONVERGENCE, || {
-        last = same_tree(device.path(), expected);
-        last.is_ok()
-    });
-    last.unwrap();
-}
-
-fn copy(from: &Path, to: &Path) {
-    let copied = std::process::Command::new("cp").args(["-aT", "--"]).args([from, to]).status().unwrap();
-    assert!(copied.success());
 }
 
 fn what_a_device_did_is_taken_back(server: &Server) {

@@ -62,6 +62,16 @@ fn with_files(count: u32) -> Device {
     device
 }
 
+/// Twenty files that the kernel knows and memory does not hold, and their folder.
+fn swept_files() -> (Device, Ino, Vec<Stat>) {
+    let device = with_files(20);
+    let dir = device.at("/d");
+    device.tree.refer(dir).unwrap();
+    let files = device.walk(dir);
+    device.swept();
+    (device, dir, files)
+}
+
 impl Device {
     /// What `find -size` makes the kernel know: all entries with their attributes.
     fn walk(&self, dir: Ino) -> Vec<Stat> {
@@ -183,11 +193,7 @@ fn what_was_done_here_shows_when_it_comes_back() {
 
 #[test]
 fn the_kernel_is_told_of_changes_of_what_memory_does_not_hold() {
-    let mut device = with_files(20);
-    let dir = device.at("/d");
-    device.tree.refer(dir).unwrap();
-    let files = device.walk(dir);
-    device.swept();
+    let (mut device, dir, files) = swept_files();
     let told = device.watched();
     device.pull(vec![
         node_row(node(1), theirs(b"other bytes, and more of them", 2)),
@@ -210,11 +216,7 @@ fn the_kernel_is_told_of_changes_of_what_memory_does_not_hold() {
 
 #[test]
 fn a_full_pull_tells_of_what_changed_and_of_nothing_else() {
-    let mut device = with_files(20);
-    let dir = device.at("/d");
-    device.tree.refer(dir).unwrap();
-    let files = device.walk(dir);
-    device.swept();
+    let (mut device, dir, files) = swept_files();
     let told = device.watched();
     device.tree.begin_load().unwrap();
     let mut rows = vec![node_row(root(), folder()), node_row(D, folder()), entry_row(root(), "d", Some(D))];
