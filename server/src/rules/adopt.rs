@@ -10,11 +10,21 @@ use std::collections::BTreeSet;
 use tarn_proto::change::{Change, Row};
 use tarn_proto::ids::{ConflictId, NodeId};
 use tarn_proto::name::Name;
-use tarn_proto::op::Operation;
+use tarn_proto::op::{Operation, Place};
 
 /// Adds the present rows to the changed ones.
 pub(super) fn adopt(draft: &Draft<'_>, op: &Operation, changes: &mut Vec<Change>) -> Result<(), Key> {
-    match collect(draft, op, changes) {
+    missing(collect(draft, op, changes))
+}
+
+/// Adds what its author would not hear of otherwise: that nothing is left at a place in a folder that was removed, where
+/// another folder has taken its name and what was meant happened in that.
+pub(super) fn left_places(draft: &Draft<'_>, op: &Operation, changes: &mut Vec<Change>) -> Result<(), Key> {
+    missing(collect_left(draft, op, changes))
+}
+
+fn missing(told: Rule<()>) -> Result<(), Key> {
+    match told {
         Err(Halt::Missing(key)) => Err(key),
         _ => Ok(()),
     }
@@ -58,6 +68,20 @@ fn collect(draft: &Draft<'_>, op: &Operation, changes: &mut Vec<Change>) -> Rule
     }
     let mut known: BTreeSet<RowKey> = changes.iter().map(|change| key_of(&change.row)).collect();
     changes.extend(rows.into_iter().filter(|change| known.insert(key_of(&change.row))));
+    Ok(())
+}
+
+fn collect_left(draft: &Draft<'_>, op: &Operation, changes: &mut Vec<Change>) -> Rule<()> {
+    for place in named(op).places {
+        let parent = draft.resolve(place.parent)?;
+        if standing_place(draft, place)?.parent == parent {
+            continue;
+        }
+        let left = Place { parent, name: place.name.clone() };
+        if draft.entry(&left)?.is_none() {
+            changes.push(Change { seq: head(draft), row: Row::Entry { parent, name: left.name, node: None } });
+        }
+    }
     Ok(())
 }
 

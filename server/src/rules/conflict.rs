@@ -4,7 +4,7 @@
 use super::draft::Draft;
 use super::place::{alt_place, standing_place};
 use super::row::ConflictRow;
-use super::write::{come_back, same_bytes};
+use super::write::{come_back, join_vector, same_bytes};
 use super::{Done, Halt, Rule};
 use tarn_proto::change::ConflictState;
 use tarn_proto::ids::{ConflictId, NodeId};
@@ -26,6 +26,9 @@ pub(super) fn open(
     {
         set_sibling(draft, sibling, state, &theirs)?;
         return Ok(record(draft, node, open.id, theirs, Some(sibling)));
+    }
+    if let Some(open) = same_content(draft, node, &theirs)? {
+        return join(draft, node, open, &theirs);
     }
     // A record without a sibling takes the newer content; one whose sibling is another's by now stays.
     let bare = own_open_conflict(draft, node, |open| open.state.sibling.is_none())?;
@@ -100,6 +103,31 @@ fn own_open_conflict(
     let open = draft.snapshot.conflicts(node).map_err(Halt::Missing)?;
     let own = open.iter().filter(|open| open.state.device == draft.author.device && fits(open));
     Ok(own.max_by_key(|open| open.seq).cloned())
+}
+
+/// An open conflict over the node that holds these bytes already, and shows them if they are to be shown: they came from a
+/// device that found the same, or from this one before it was put back to a copy of itself.
+fn same_content(draft: &Draft<'_>, node: NodeId, theirs: &FileVersion) -> Rule<Option<ConflictRow>> {
+    let all = draft.snapshot.conflicts(node).map_err(Halt::Missing)?;
+    for open in all.iter().filter(|open| same_bytes(&open.state.theirs.content, &theirs.content)) {
+        let is_shown = untouched_sibling(draft, open)?.is_some();
+        if is_shown || (open.state.sibling.is_none() && draft.alt_name.is_none()) {
+            return Ok(Some(open.clone()));
+        }
+    }
+    Ok(None)
+}
+
+/// One record for both: what it holds has seen what either has.
+fn join(draft: &mut Draft<'_>, node: NodeId, open: ConflictRow, theirs: &FileVersion) -> Rule<ConflictId> {
+    let mut state = open.state;
+    state.theirs.vector = std::mem::take(&mut state.theirs.vector).joined(&theirs.vector);
+    match state.sibling {
+        Some(sibling) => join_vector(draft, sibling, &theirs.vector)?,
+        None => draft.put_version(node, state.theirs.clone()),
+    }
+    draft.put_conflict(ConflictRow { id: open.id, seq: draft.seq, state });
+    Ok(open.id)
 }
 
 /// The sibling, if it still shows the record's content: what others wrote to it is not overwritten.

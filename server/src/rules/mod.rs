@@ -125,6 +125,9 @@ pub fn decide(snapshot: &Snapshot, author: &Author, op: &Operation, seq: u64) ->
     if outcome.is_settled() && !as_asked {
         adopt::adopt(&draft, op, &mut changes).map_err(|key| Missing(vec![key]))?;
     }
+    if outcome.is_settled() {
+        adopt::left_places(&draft, op, &mut changes).map_err(|key| Missing(vec![key]))?;
+    }
     Ok(Decision { outcome, changes, effects })
 }
 

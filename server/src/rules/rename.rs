@@ -36,7 +36,11 @@ pub(super) fn rename(draft: &mut Draft<'_>, rename: &Rename<'_>) -> Rule {
     if rename.mode == RenameMode::Exchange {
         return exchange(draft, rename, node);
     }
-    let Some(moving) = moving(draft, rename.seen, rename.from)? else { return Ok(Done::Merged) };
+    let Some(moving) = moving(draft, rename.seen, rename.from)? else {
+        // What was to be replaced goes all the same, unless others wrote to it: who renamed over it wanted it gone.
+        displace_beside(draft, rename, None)?;
+        return Ok(Done::Merged);
+    };
     let to = live_place(draft, rename.to)?;
     if moving.from.as_ref() == Some(&to) {
         return Ok(Done::Merged);
@@ -45,7 +49,7 @@ pub(super) fn rename(draft: &mut Draft<'_>, rename: &Rename<'_>) -> Rule {
     check_depth(draft, to.parent)?;
     match draft.entry(&to)?.map(|entry| entry.node) {
         None => {
-            displace_beside(draft, rename, &moving)?;
+            displace_beside(draft, rename, moving.from.as_ref())?;
             settle(draft, &moving, to, Done::Applied)
         }
         Some(there) if there == node => Ok(Done::Merged),
@@ -98,14 +102,14 @@ fn onto(draft: &mut Draft<'_>, rename: &Rename<'_>, moving: &Moving, to: Place, 
         _ => None,
     };
     let Some(seen) = expected else {
-        displace_beside(draft, rename, moving)?;
+        displace_beside(draft, rename, moving.from.as_ref())?;
         return settle_beside(draft, moving, to);
     };
     let there_is_dir = draft.present(there)?.is_some_and(|row| row.state.kind.is_dir());
     if there_is_dir != moving.is_dir {
         return settle_beside(draft, moving, to);
     }
-    if there_is_dir && inside(draft, moving, there)? {
+    if there_is_dir && inside(draft, moving.from.as_ref(), there)? {
         // The folder to displace holds what moves: it is not empty, so it stays.
         return settle_beside(draft, moving, to);
     }
@@ -123,16 +127,16 @@ fn onto(draft: &mut Draft<'_>, rename: &Rename<'_>, moving: &Moving, to: Place, 
 }
 
 /// What was to be displaced stands beside the target, under the name that its author had brought for it: it goes from there.
-fn displace_beside(draft: &mut Draft<'_>, rename: &Rename<'_>, moving: &Moving) -> Rule<()> {
+fn displace_beside(draft: &mut Draft<'_>, rename: &Rename<'_>, moving_from: Option<&Place>) -> Rule<()> {
     let Some(seen) = rename.displaced.filter(|_| rename.mode == RenameMode::Replace) else { return Ok(()) };
-    if inside(draft, moving, draft.resolve(seen.node)?)? {
+    if inside(draft, moving_from, draft.resolve(seen.node)?)? {
         return Ok(());
     }
     unlink::unlink(draft, rename.to, seen).map(drop)
 }
 
-fn inside(draft: &Draft<'_>, moving: &Moving, folder: NodeId) -> Rule<bool> {
-    match &moving.from {
+fn inside(draft: &Draft<'_>, place: Option<&Place>, folder: NodeId) -> Rule<bool> {
+    match place {
         Some(from) => Ok(ancestors(draft, from.parent)?.contains(&folder)),
         None => Ok(false),
     }

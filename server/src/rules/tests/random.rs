@@ -5,8 +5,8 @@ use super::state::*;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use tarn_proto::api::Outcome;
-use tarn_proto::ids::{NodeId, VersionId};
-use tarn_proto::node::AttrChange;
+use tarn_proto::ids::NodeId;
+use tarn_proto::node::{AttrChange, Content};
 use tarn_proto::op::{OpKind, Place, RenameMode};
 use tarn_proto::version::VersionVector;
 
@@ -72,12 +72,17 @@ pub(crate) fn kind_of(s: &mut State, heard: &Heard, step: Step) -> Option<OpKind
     })
 }
 
-fn brought(kind: &OpKind) -> Option<VersionId> {
+fn brought(kind: &OpKind) -> Option<Content> {
     match kind {
-        OpKind::Create { content, .. } => content.as_ref().map(|content| content.version),
-        OpKind::Write { content, .. } => Some(content.version),
+        OpKind::Create { content, .. } => content.clone(),
+        OpKind::Write { content, .. } => Some(content.clone()),
         _ => None,
     }
+}
+
+/// Whether an open conflict holds these bytes.
+fn is_recorded(s: &State, content: &Content) -> bool {
+    s.snapshot.open_conflicts().any(|open| open.state.theirs.content.content_id == content.content_id)
 }
 
 pub(crate) fn hear(s: &State, heard: &mut Heard) {
@@ -105,15 +110,18 @@ fn play(steps: &[Step]) {
     for step in steps {
         let Some(kind) = kind_of(&mut s, &heard, *step) else { continue };
         s.cursors.insert(step.by, s.seq.saturating_sub(step.lag));
-        let version = brought(&kind);
+        let content = brought(&kind);
         let same_bytes_joined = s.versions.len();
         let alt = step.alt.then(|| format!("alt {}", s.seq));
         let decision = s.run(step.by, kind, alt.as_deref());
-        match (&decision.outcome, version) {
+        match (&decision.outcome, content) {
             // Joined with the same bytes, or recorded: the content is somewhere.
-            (Outcome::Applied | Outcome::Conflicted { .. }, Some(version)) => assert!(s.versions.contains(&version)),
-            (Outcome::Merged, Some(version)) if s.versions.len() > same_bytes_joined => {
-                assert!(s.versions.contains(&version));
+            (Outcome::Applied, Some(content)) => assert!(s.versions.contains(&content.version)),
+            (Outcome::Conflicted { .. }, Some(content)) => {
+                assert!(s.versions.contains(&content.version) || is_recorded(&s, &content));
+            }
+            (Outcome::Merged, Some(content)) if s.versions.len() > same_bytes_joined => {
+                assert!(s.versions.contains(&content.version));
             }
             _ => {}
         }

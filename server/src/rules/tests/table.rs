@@ -57,6 +57,25 @@ fn a_thousand_saves_in_a_conflict_make_one_sibling() {
 }
 
 #[test]
+fn the_same_bytes_in_two_conflicts_over_one_file_are_one_sibling() {
+    let mut s = State::new();
+    let (f, base) = s.some_file(&top("f"), "base");
+    let (two, three, again) = (s.content("two"), s.content("three"), s.content("three"));
+    s.applied(A, write(f, &top("f"), &base, two));
+    assert!(conflicted(&s.run(B, write(f, &top("f"), &base, three), Some("f (b)"))));
+    let decision = s.run(C, write(f, &top("f"), &base, again), Some("f (c)"));
+    assert!(conflicted(&decision));
+    assert_eq!(s.names(), ["/f", "/f (b)"]);
+    // Its author learns which record has its bytes, and that they have been seen.
+    let told = decision.changes.iter().find_map(|change| match &change.row {
+        Row::Conflict { state: Some(state), .. } => Some(state.theirs.vector.clone()),
+        _ => None,
+    });
+    assert_eq!(told, Some(s.vector_of(s.paths()["/f (b)"])));
+    assert!(told.is_some_and(|vector| vector.get(device(C)) == 1 && vector.has_seen(&base)));
+}
+
+#[test]
 fn a_sibling_that_others_wrote_to_is_not_overwritten() {
     let mut s = State::new();
     let (f, base) = s.some_file(&top("f"), "base");
@@ -293,6 +312,21 @@ fn of_two_renames_of_one_entry_the_first_stays() {
 }
 
 #[test]
+fn what_a_rename_was_to_replace_goes_though_others_moved_its_source_first() {
+    let mut s = State::new();
+    let (f, base) = s.some_file(&top("f"), "base");
+    let (g, _) = s.some_file(&top("g"), "other");
+    s.applied(A, rename(g, &top("g"), &top("h")));
+    s.merged(B, rename_over(g, &top("g"), &top("f"), Some(seen(f, &base))), None);
+    assert_eq!(s.names(), ["/h"]);
+    let (f, base) = s.some_file(&top("f"), "base");
+    let two = s.content("two");
+    s.applied(A, write(f, &top("f"), &base, two));
+    s.merged(B, rename_over(g, &top("g"), &top("f"), Some(seen(f, &base))), None);
+    assert_eq!(s.names(), ["/f", "/h"], "what its author had not seen stays");
+}
+
+#[test]
 fn a_name_taken_meanwhile_stays_and_the_second_gets_its_alt_name() {
     let mut s = State::new();
     let (f, _) = s.some_file(&top("f"), "one");
@@ -446,8 +480,13 @@ fn what_is_seen_in_a_removed_folder_is_found_in_the_one_that_took_its_name() {
     s.applied(B, rename(f, &at(d, "f"), &at(d, "g")));
     assert_eq!((s.names(), s.paths()["/d"]), (vec!["/d".to_owned(), "/d/g".to_owned()], e));
     let vector = s.vector_of(f);
-    s.applied(B, unlink(&at(d, "g"), f, &vector));
+    let decision = s.applied(B, unlink(&at(d, "g"), f, &vector));
     assert_eq!(s.names(), ["/d"]);
+    // Its author may still have the removed folder: nothing is in that either.
+    let told = |dir| Row::Entry { parent: dir, name: name("g"), node: None };
+    for dir in [d, e] {
+        assert!(decision.changes.iter().any(|change| change.row == told(dir)), "{:?}", decision.changes);
+    }
 }
 
 #[test]
