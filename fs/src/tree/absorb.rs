@@ -279,6 +279,9 @@ impl Session<'_> {
         }
         let remote = remote.or_else(|| self.shown_root(ino));
         if let Ok(inode) = self.inode(ino) {
+            if remote.is_none() {
+                inode.was = inode.remote.take().or(inode.was.take());
+            }
             inode.remote = remote;
         }
         let content = self.invalidations[told..].iter().filter_map(rewritten).any(|other| other == ino);

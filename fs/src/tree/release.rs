@@ -54,6 +54,10 @@ impl Session<'_> {
         if self.remote_node(node)?.is_some() || !self.links(ino)?.is_empty() {
             return Ok(());
         }
+        // An answer may tell of a folder's end before a pull tells of that of what was in it.
+        if self.inode(ino)?.is_dir() && !self.remote_children(node)?.is_empty() {
+            return Ok(());
+        }
         self.release_if_idle(ino);
         if self.state.inodes.contains_key(&ino) {
             let mut work = Work::default();
