@@ -11,6 +11,7 @@ mod dice;
 mod kernel;
 mod look;
 mod named;
+mod named_removals;
 mod net;
 mod oracle;
 mod panics;

@@ -3,13 +3,13 @@
 use super::script::{Act, Deed, Script, Step};
 use super::{run_script, shape_of};
 
-type Did = (u64, usize, Act);
+pub type Did = (u64, usize, Act);
 
-fn person(at_ms: u64, who: usize, deed: Deed, roll: u64) -> Did {
+pub fn person(at_ms: u64, who: usize, deed: Deed, roll: u64) -> Did {
     (at_ms, who, Act::User(deed, roll))
 }
 
-fn holds(seed: u64, machines: usize, oddness: u64, did: Vec<Did>) {
+pub fn holds(seed: u64, machines: usize, oddness: u64, did: Vec<Did>) {
     let steps = did.into_iter().map(|(at_ms, who, act)| Step { at_ms, who, act }).collect();
     script_holds(&Script { seed, machines, oddness, steps });
 }

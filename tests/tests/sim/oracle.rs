@@ -3,9 +3,12 @@
 
 use blake3::{Hash, hash};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use tarn_proto::ids::NodeId;
 
 /// Bytes of one slot.
 pub const SLOT: usize = 64;
+/// Beyond the number of any write.
+const NODES_FROM: u64 = 1 << 63;
 
 /// A write that a program was told has happened.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +33,8 @@ pub struct Oracle {
     touched: BTreeMap<u64, BTreeSet<usize>>,
     /// Writes to one file, each with an older one.
     same_file: BTreeMap<u64, u64>,
+    /// What stands for each file beside its writes.
+    nodes: BTreeMap<NodeId, u64>,
     /// Writes of files one of whose names a person removed: with those of others the last one can have gone.
     unnamed: BTreeSet<u64>,
     /// What a person saw when these bytes were made.
@@ -86,6 +91,13 @@ impl Oracle {
         let firsts: BTreeSet<u64> = one.union(other).map(|token| self.first_of(*token)).collect();
         let Some(first) = firsts.first() else { return };
         self.same_file.extend(firsts.iter().skip(1).map(|later| (*later, *first)));
+    }
+
+    /// Adds what stands for a file to the writes that are seen in it, and joins them.
+    pub fn join_node(&mut self, node: NodeId, seen: &mut BTreeSet<u64>) {
+        let next = NODES_FROM + self.nodes.len() as u64;
+        seen.insert(*self.nodes.entry(node).or_insert(next));
+        self.join(seen, &BTreeSet::new());
     }
 
     /// Who changed each file, by its first write.

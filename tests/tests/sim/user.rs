@@ -106,8 +106,13 @@ impl User<'_> {
         self.any_spot(|node_type| node_type == NodeType::File)
     }
 
-    fn seen(&self, ino: Ino) -> Result<std::collections::BTreeSet<u64>, TreeError> {
-        seen(self.life, &self.centre.server.lock(), ino)
+    /// The writes that can be seen in a file, with the file itself: others may know it by that alone, if it is empty.
+    fn seen(&mut self, ino: Ino) -> Result<std::collections::BTreeSet<u64>, TreeError> {
+        let mut seen = seen(self.life, &self.centre.server.lock(), ino)?;
+        if let Some(node) = self.life.tree.published_file(ino)? {
+            self.oracle.join_node(node, &mut seen);
+        }
+        Ok(seen)
     }
 
     fn bytes(&self, ino: Ino) -> Result<Vec<u8>, TreeError> {
@@ -156,8 +161,7 @@ impl User<'_> {
     /// Changes a file as a program does that has it open meanwhile.
     fn edit(&mut self, what: &str, change: impl FnOnce(&mut Self, Ino) -> Result<u64, TreeError>) -> Done {
         let spot = self.any_file()?;
-        let before = self.bytes(spot.ino)?;
-        let seen = tokens(&before);
+        let (before, seen) = (self.bytes(spot.ino)?, self.seen(spot.ino)?);
         self.life.tree.opened(spot.ino, true)?;
         self.oracle.touch(self.who, &seen);
         let changed = change(self, spot.ino);
@@ -263,7 +267,7 @@ impl User<'_> {
             Ok(stat) if stat.ino != from.ino => Some(stat),
             _ => None,
         };
-        let over = displaced.as_ref().map(|stat| self.seen(stat.ino)).transpose()?.unwrap_or_default();
+        let over = displaced.as_ref().map_or_else(|| Ok(Default::default()), |stat| self.seen(stat.ino))?;
         let (parent, name) = (from.dir, from.name.clone());
         let to_name = to_name.clone();
         self.life.tree.rename(&RenameRequest { parent, name, to_parent, to_name, mode })?;

@@ -1,0 +1,103 @@
+//! Owns scripts that once failed, made short: what was removed or moved away while others went on with it.
+
+use super::named::{holds, person};
+use super::script::{Act, Deed};
+
+/// Seed 31244: the source of a rename over a file had been removed by others, but for another name: the file came
+/// back.
+#[test]
+fn what_is_renamed_over_goes_though_others_removed_what_took_its_place() {
+    let did = vec![
+        person(11_489, 0, Deed::Create, 7_115_135_224_409_184_407),
+        person(13_043, 0, Deed::Symlink, 11_391_097_319_595_183_558),
+        person(13_993, 1, Deed::Create, 12_751_836_295_796_831_990),
+        person(14_697, 1, Deed::Unlink, 4_375_341_356_944_119_258),
+        (299_390, 1, Act::Cut(false)),
+        person(408_386, 1, Deed::Link, 13_119_626_315_175_632_698),
+        person(408_501, 1, Deed::Replace, 11_680_906_682_511_116_757),
+        person(408_597, 1, Deed::Truncate, 5_319_151_663_878_174_535),
+        person(760_810, 1, Deed::Rename, 15_163_982_809_870_956_221),
+        person(782_272, 0, Deed::BackupSave, 14_497_335_705_337_239_876),
+        person(1_000_669, 1, Deed::Create, 10_030_568_316_367_378_781),
+        person(1_001_055, 1, Deed::SafeSave, 6_273_774_575_070_872_392),
+        person(1_091_246, 1, Deed::Rename, 10_097_166_498_933_378_540),
+    ];
+    holds(31_244, 2, 120, did);
+}
+
+/// Seed 31285: a file was removed in a folder that others had removed and made anew: the answer told of the new
+/// folder only, the file showed in the old one, and its unsent bytes were sent.
+#[test]
+fn what_is_removed_in_a_folder_that_others_made_anew_stays_removed() {
+    let did = vec![
+        person(8_852, 0, Deed::MakeDir, 17_421_749_709_074_385_048),
+        person(10_995, 1, Deed::Rename, 17_865_641_892_944_946_376),
+        person(11_655, 1, Deed::Create, 4_472_545_022_985_750_451),
+        person(12_030, 0, Deed::Create, 2_398_255_144_371_150_828),
+        person(12_146, 0, Deed::Create, 18_239_445_449_210_635_611),
+        person(12_258, 1, Deed::Create, 8_912_410_784_711_425_111),
+        person(29_416, 2, Deed::MakeDir, 8_723_961_717_419_897_521),
+        (71_578, 1, Act::Cut(true)),
+        person(174_439, 1, Deed::Unlink, 10_269_025_966_915_088_467),
+        person(813_484, 0, Deed::RemoveTree, 3_447_758_594_778_337_645),
+        person(926_028, 0, Deed::MakeDir, 17_746_153_994_802_764_194),
+        person(938_565, 1, Deed::Append, 344_442_178_833_079_214),
+        person(941_433, 1, Deed::Rename, 12_788_218_425_546_989_167),
+        person(1_013_578, 1, Deed::Unlink, 2_064_190_595_913_163_059),
+    ];
+    holds(31_285, 4, 0, did);
+}
+
+/// Seed 9070: a full pull took a file away that a queued rename was to bring back.
+#[test]
+fn a_file_with_a_queued_rename_stays_in_sight_over_a_full_pull() {
+    let did = vec![
+        person(7_018, 3, Deed::Symlink, 5_900_657_641_852_229_666),
+        person(11_996, 2, Deed::Replace, 14_609_230_122_596_911_761),
+        person(18_836, 2, Deed::MakeDir, 7_928_133_729_257_097_727),
+        person(19_040, 2, Deed::MakeDir, 3_921_611_802_464_626_904),
+        person(19_230, 1, Deed::Create, 9_735_375_802_199_490_378),
+        person(19_599, 1, Deed::Rename, 9_649_107_463_817_710_467),
+        person(20_116, 0, Deed::BackupSave, 14_154_374_172_648_665_640),
+        person(22_566, 1, Deed::Replace, 4_462_383_691_074_508_321),
+    ];
+    holds(9070, 4, 120, did);
+}
+
+/// Seed 32215: an answer told of a folder's end before a pull told of that of what was in it.
+#[test]
+fn a_folder_that_is_gone_keeps_what_is_in_it_until_that_is_gone() {
+    let did = vec![
+        person(12_848, 2, Deed::Create, 15_887_776_988_825_999_313),
+        person(19_291, 3, Deed::Create, 1_801_336_909_166_894_218),
+        person(115_608, 0, Deed::Create, 5_805_906_861_124_539_846),
+        person(457_163, 0, Deed::MakeDir, 1_955_877_669_135_151_109),
+        person(467_062, 3, Deed::Rename, 3_733_145_831_457_835_570),
+        person(498_151, 1, Deed::MakeDir, 10_653_746_790_516_368_302),
+        person(500_912, 1, Deed::MakeDir, 9_762_996_684_984_890_658),
+        person(574_877, 2, Deed::Rename, 15_973_395_264_434_529_050),
+        person(575_416, 2, Deed::MakeDir, 17_945_942_584_480_964_955),
+        person(593_647, 2, Deed::Rename, 17_722_219_634_473_984_181),
+        (752_904, 3, Act::Cut(false)),
+        person(861_542, 2, Deed::RemoveTree, 4_934_017_327_425_164_541),
+        person(965_713, 1, Deed::Rename, 11_585_683_489_473_078_717),
+        person(1_017_153, 3, Deed::Link, 6_755_959_658_956_421_586),
+    ];
+    holds(32_215, 4, 0, did);
+}
+
+/// Seed 32426: a device that was put back to a copy of itself sent a write again that was a conflict already.
+#[test]
+fn a_conflict_that_comes_again_from_a_copied_device_is_one_sibling() {
+    let did = vec![
+        person(82_328, 1, Deed::Create, 17_287_664_946_122_517_827),
+        person(108_178, 0, Deed::Create, 16_627_829_004_470_154_938),
+        (126_860, 3, Act::Cut(true)),
+        person(140_402, 3, Deed::SafeSave, 4_771_983_298_466_005_439),
+        (468_709, 3, Act::Backup),
+        person(499_624, 4, Deed::Overwrite, 12_079_284_243_004_399_571),
+        (839_039, 3, Act::Heal),
+        (907_379, 3, Act::RollBack),
+    ];
+    holds(32_426, 5, 0, did);
+}
