@@ -265,8 +265,13 @@ impl Session<'_> {
             None => {
                 let row = self.inode(ino)?.row();
                 all.set_inode(ino, InodeRow { node: Some(target), local: None, ..row });
-                // All that is in the other's folder appears in this one.
+                // All that is in the other's folder appears in this one, what this answer tells of included.
                 all.names.extend(self.remote_children(target)?.into_keys().map(|name| (ino, name)));
+                let told = all.work.changes.iter().filter_map(|change| match &change.row {
+                    Row::Entry { parent, name, .. } if *parent == target => Some((ino, name.clone())),
+                    _ => None,
+                });
+                all.names.extend(told);
             }
             Some(existing) if existing != ino => self.move_children(ino, existing, all)?,
             Some(_) => {}

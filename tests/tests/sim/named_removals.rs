@@ -101,3 +101,18 @@ fn a_conflict_that_comes_again_from_a_copied_device_is_one_sibling() {
     ];
     holds(32_426, 5, 0, did);
 }
+
+/// Seed 40205: a folder that was made here turned out to be one of others', with a file of which the same answer told.
+#[test]
+fn what_an_answer_tells_of_in_a_folder_that_is_another_appears_in_it() {
+    let did = vec![
+        person(4_946, 3, Deed::MakeDir, 16_363_787_081_768_592_128),
+        person(5_286, 3, Deed::Create, 18_080_390_632_182_995_521),
+        person(11_684, 2, Deed::BackupSave, 14_861_945_472_277_106_229),
+        person(11_939, 2, Deed::MakeDir, 12_471_591_992_458_099_526),
+        person(12_716, 0, Deed::MakeDir, 9_131_818_055_644_979_038),
+        person(20_402, 0, Deed::Rename, 14_240_130_637_784_010_861),
+        person(163_106, 2, Deed::Read, 2_740_386_431_745_303_599),
+    ];
+    holds(40_205, 4, 120, did);
+}
