@@ -37,7 +37,9 @@ def contents(_, args):
 
 def survive(house, args):
     """Programs that use a mount while its daemon is killed again and again see pauses and nothing else."""
-    return check(house, args, "programs_see_a_pause_and_nothing_else", TARN_SURVIVE_KILLS=args.kills)
+    ways = ("with_passthrough", "without_passthrough")
+    return "; ".join(f"{way}: " + check(house, args, f"programs_see_a_pause_and_nothing_else_when_daemons_are_killed_{way}",
+                                        TARN_SURVIVE_KILLS=args.kills) for way in ways)
 
 
 def check(house, args, test, **given):

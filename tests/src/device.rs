@@ -134,10 +134,9 @@ impl Device {
 
     /// Its mounts survive their daemons. Without this, a killed daemon's mount is dead.
     #[must_use]
-    pub fn surviving(self) -> Self {
-        let mut device = self.with_mount_args(&["--no-passthrough"]);
-        device.survives = true;
-        device
+    pub fn surviving(mut self) -> Self {
+        self.survives = true;
+        self
     }
 
     /// Its name.

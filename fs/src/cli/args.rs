@@ -149,8 +149,7 @@ pub(super) struct Mount {
     /// What the daemon writes to its log: error, warn, info, debug, trace
     #[arg(long, value_name = "L", env = "TARN_LOG", value_parser = parse_log_level, default_value = "info")]
     pub log_level: String,
-    /// Lets the mount end should its daemon crash: else a supervisor starts the next daemon, and programs see a pause. Mounts
-    /// by root with passthrough have none
+    /// Lets the mount end should its daemon crash: else a supervisor starts the next daemon, and programs see a pause
     #[arg(long)]
     pub no_supervisor: bool,
     /// Starts a daemon, and the next one when it crashes

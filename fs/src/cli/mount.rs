@@ -39,11 +39,6 @@ fn one_line(error: &anyhow::Error) -> String {
     format!("{error:#}").replace('\n', " ")
 }
 
-/// Whether a supervisor is to outlive the daemon. The next daemon would not know which files the kernel reads by itself.
-fn wants_supervisor(args: &Mount, is_root: bool) -> bool {
-    !args.no_supervisor && (args.no_passthrough || !is_root)
-}
-
 /// Is the supervisor.
 fn supervise(context: &Context, args: &Mount) -> Result<()> {
     open_log(context, args)?;
@@ -134,7 +129,7 @@ fn let_go() -> io::Result<()> {
 /// Starts a daemon and waits for what it says.
 fn start(context: &Context, args: &Mount) -> Result<()> {
     let dir = std::path::absolute(&args.dir)?;
-    let supervise = wants_supervisor(args, rustix::process::geteuid().is_root()).then_some("--supervise");
+    let supervise = (!args.no_supervisor).then_some("--supervise");
     let mut command = Command::new(own_program()?);
     command.args(arguments(&Mount { dir, ..args.clone() }, supervise)).stdin(Stdio::null()).stdout(Stdio::piped());
     if std::env::var_os("TARN_HOME").is_some_and(|home| !home.is_empty()) {

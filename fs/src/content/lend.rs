@@ -9,7 +9,7 @@ use super::EXTENT_BYTES;
 use super::local::{Hold, LocalContent};
 use super::seams::ContentError;
 use super::state::{Body, State};
-use crate::env::{ChangedAt, is_open_elsewhere, last_change, settled_change};
+use crate::env::{ChangedAt, FileId, file_id, is_open_elsewhere, last_change, settled_change};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -52,6 +52,41 @@ impl LocalContent {
         }
         let lent = Lent { hold, fd, bytes };
         lent.touch();
+        Ok(Some(lent))
+    }
+
+    /// Takes up what an earlier daemon has lent: the kernel has had this very file all the while, so it was complete when it was
+    /// lent and nobody emptied any of it. `None` if it is another file. Where programs may write it through maps, all of it
+    /// counts as written here. To be called before anything else is done with this content.
+    ///
+    /// # Errors
+    /// The system's or the log's.
+    pub fn lend_again(self: &Arc<Self>, which: FileId, is_exposed: bool) -> io::Result<Option<Lent>> {
+        let hold = self.hold();
+        let mut state = self.state.write();
+        let Body::File(file) = &state.body else { return Ok(None) };
+        let Some(fd) = file.as_fd().map(|fd| fd.try_clone_to_owned()).transpose()? else { return Ok(None) };
+        if state.is_removed || file_id(fd.as_fd())? != which {
+            return Ok(None);
+        }
+        let before = state.charge();
+        // Rows name what was fetched when it is durable, a moment later.
+        for gap in state.present.gaps(0..state.size_bytes) {
+            state.present.insert(gap.clone());
+            state.unsynced.insert(gap.clone());
+            if state.open_for_writing {
+                state.dirty.insert(gap);
+            }
+        }
+        self.shared.budget.recount(before, state.charge());
+        self.shared.enlist(self.no, &state);
+        let bytes = state.size_bytes;
+        drop(state);
+        self.shared.lent_bytes.fetch_add(bytes, Ordering::AcqRel);
+        let lent = Lent { hold, fd, bytes };
+        if is_exposed {
+            lent.expose_since(|_| Ok(None)).map_err(io::Error::other)?;
+        }
         Ok(Some(lent))
     }
 
@@ -100,6 +135,15 @@ impl Lent {
     /// # Errors
     /// The log's; nothing was changed then.
     pub fn expose(&self) -> Result<(), ContentError> {
+        // What is marked as here is not logged when it is written beside: replay would write it over what maps wrote.
+        self.hold.content().settle()?;
+        self.expose_since(settled_change)
+    }
+
+    fn expose_since(
+        &self,
+        changed_at: impl FnOnce(BorrowedFd<'_>) -> io::Result<Option<ChangedAt>>,
+    ) -> Result<(), ContentError> {
         let content = self.hold.content();
         content.shared.log()?.admit()?;
         let mut state = content.state.write();
@@ -107,7 +151,7 @@ impl Lent {
             exposed.count += 1;
             return Ok(());
         }
-        let changed_at = settled_change(self.fd())?;
+        let changed_at = changed_at(self.fd())?;
         // What was said before may not be durable.
         let was_open = std::mem::replace(&mut state.open_for_writing, false);
         content.mark_open(&mut state, true).inspect_err(|_| state.open_for_writing = was_open)?;

@@ -15,7 +15,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 const MESSAGE_BYTES_MAX: usize = 4096;
-const FDS_MAX: usize = 2;
+const FDS_MAX: usize = 3;
 
 /// What a mount needs to go on without the daemon that serves it.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub struct Heritage {
     pub device: OwnedFd,
     /// The lock of the state: it must not be free between two daemons.
     pub lock: OwnedFd,
+    /// The record of what is open; `None` if the daemon that mounted was of a version that had none.
+    pub table: Option<OwnedFd>,
     /// What was agreed with the kernel.
     pub agreed: Agreed,
 }
@@ -34,7 +36,8 @@ impl Heritage {
     /// # Errors
     /// What the system says.
     pub fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self { device: self.device.try_clone()?, lock: self.lock.try_clone()?, agreed: self.agreed })
+        let table = self.table.as_ref().map(OwnedFd::try_clone).transpose()?;
+        Ok(Self { device: self.device.try_clone()?, lock: self.lock.try_clone()?, table, agreed: self.agreed })
     }
 }
 
@@ -90,8 +93,9 @@ pub(super) fn send(socket: BorrowedFd<'_>, message: &Message) -> io::Result<()> 
     let heritage = message.heritage.as_ref();
     let head = Head { life: message.life, agreed: heritage.map(|heritage| heritage.agreed) };
     let text = serde_json::to_vec(&head)?;
-    let fds: Vec<BorrowedFd<'_>> =
+    let mut fds: Vec<BorrowedFd<'_>> =
         heritage.map_or_else(Vec::new, |heritage| vec![heritage.device.as_fd(), heritage.lock.as_fd()]);
+    fds.extend(heritage.and_then(|heritage| heritage.table.as_ref()).map(OwnedFd::as_fd));
     let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(FDS_MAX))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(&fds)) {
@@ -121,7 +125,7 @@ pub(super) fn receive(socket: BorrowedFd<'_>) -> io::Result<Message> {
     let Head { life, agreed } = serde_json::from_slice(&text[..count])?;
     let heritage = match (agreed, fds.next(), fds.next()) {
         (None, ..) => None,
-        (Some(agreed), Some(device), Some(lock)) => Some(Heritage { device, lock, agreed }),
+        (Some(agreed), Some(device), Some(lock)) => Some(Heritage { device, lock, table: fds.next(), agreed }),
         _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "descriptors are missing")),
     };
     Ok(Message { life, heritage })
@@ -143,11 +147,14 @@ mod tests {
     fn descriptors_arrive_as_the_same_open_files() {
         let (ours, theirs) = message_pair().unwrap();
         let (mut device, lock) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
-        let heritage = Heritage { device: device.try_clone().unwrap().into(), lock: lock.into(), agreed: agreed() };
+        let table = tempfile::tempfile().unwrap();
+        let table = Some(table.into());
+        let heritage =
+            Heritage { device: device.try_clone().unwrap().into(), lock: lock.into(), table, agreed: agreed() };
         send(ours.as_fd(), &Message { life: 3, heritage: Some(heritage) }).unwrap();
         let message = receive(theirs.as_fd()).unwrap();
         let heritage = message.heritage.unwrap();
-        assert_eq!((message.life, heritage.agreed), (3, agreed()));
+        assert_eq!((message.life, heritage.agreed, heritage.table.is_some()), (3, agreed(), true));
         device.write_all(b"here").unwrap();
         device.rewind().unwrap();
         let mut text = String::new();

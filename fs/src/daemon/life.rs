@@ -10,6 +10,7 @@ use crate::env::Env;
 use crate::env::mounts::{self, Pulse};
 use crate::fuse::Agreed;
 use crate::journal::{LockError, StateLock};
+use crate::vfs::OpenTable;
 use anyhow::{Context, Result, bail};
 use std::future::Future;
 use std::io;
@@ -65,6 +66,8 @@ pub struct Standing {
     pub ending: Arc<Ending>,
     /// The connection to the kernel, if the next daemon can go on with it.
     pub connection: Option<(OwnedFd, Agreed)>,
+    /// The record of what is open, for the next daemon.
+    pub table: Option<Arc<OpenTable>>,
     /// Ends all parts in order, once the mount is gone.
     pub stop: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
@@ -219,7 +222,8 @@ async fn open(
 fn heritage(lock: &StateLock, standing: &Standing) -> io::Result<Option<Heritage>> {
     let (Some((device, agreed)), Some(lock)) = (&standing.connection, lock.fd()) else { return Ok(None) };
     let (device, lock) = (device.try_clone()?, lock.try_clone_to_owned()?);
-    Ok(Some(Heritage { device, lock, agreed: *agreed }))
+    let table = standing.table.as_ref().map(|table| table.fd().try_clone_to_owned()).transpose()?;
+    Ok(Some(Heritage { device, lock, table, agreed: *agreed }))
 }
 
 /// Listens at the home's socket, or inside the home if the runtime directory will not do.

@@ -11,13 +11,14 @@ use super::service::MountService;
 use super::verify::{self, Verifier};
 
 use crate::content;
-use crate::fuse::{self, KernelNotifier};
+use crate::fuse::{self, KernelBackings, KernelNotifier};
 use crate::hydrate::{HydrateOptions, Hydrator};
 use crate::journal::JournalOptions;
 use crate::remote::{HttpRemote, Remote, ServerAddress};
 use crate::sync::{self, SyncHandle, TreeBridge};
 use crate::tree::{Identity, Notifier, OpenError, Opened, Tree};
-use crate::vfs::{LiveTree, Options, Ports, Vfs};
+use crate::vfs::ports::Backings;
+use crate::vfs::{Lending, LiveTree, OpenTable, Options, Ports, TakenUp, Vfs};
 use anyhow::{Context, Result};
 use async_trait::async_trait;
 use parking_lot::RwLock;
@@ -45,6 +46,8 @@ pub async fn build(ground: &Ground) -> Result<Standing> {
     let limits = Arc::new(KeptLimits::load(&ground.env, &ground.home, remote.rates()));
     let opened = open_state(ground).await?;
     let hydrator = hydrator(ground, &remote);
+    // Before anything changes: what programs have open keeps its version.
+    let below = Below::over(ground, &opened, &hydrator)?;
     let identity = Arc::new(OwnIdentity {
         env: ground.env.clone(),
         file: ground.home.credentials_file(),
@@ -55,8 +58,9 @@ pub async fn build(ground: &Ground) -> Result<Standing> {
     // Also when this program is replaced by another version meanwhile.
     let notifier = Arc::new(KernelNotifier::with_player("/proc/self/exe".into()));
     opened.tree.set_notifier(Arc::clone(&notifier) as Arc<dyn Notifier>);
-    let vfs = Arc::new(file_system(ground, &opened, &hydrator, &sync, &notifier));
-    let session = mount(ground, &vfs, &notifier, source, opened.recovered.marks.ino).await?;
+    let (table, backings) = (below.lending.table.clone(), Arc::clone(&below.backings));
+    let vfs = Arc::new(file_system(ground, &opened, below, &sync, &notifier));
+    let session = mount(ground, &vfs, &notifier, (source, backings), opened.recovered.marks.ino).await?;
     let connection =
         session.heritage().map(|(device, agreed)| Ok::<_, io::Error>((device.try_clone_to_owned()?, agreed)));
     let connection = connection.transpose()?;
@@ -72,7 +76,7 @@ pub async fn build(ground: &Ground) -> Result<Standing> {
     let verifier = Arc::new(Verifier::new(&ground.env, &parts, &identity, &mount, ground.home.verified_file()));
     verify::start(&verifier);
     let service = Arc::new(MountService { parts: Arc::clone(&parts), identity, mount, verifier, limits });
-    Ok(Standing { service, ending, connection, stop: Box::pin(stop(parts)) })
+    Ok(Standing { service, ending, connection, table, stop: Box::pin(stop(parts)) })
 }
 
 async fn open_state(ground: &Ground) -> Result<Opened> {
@@ -128,17 +132,37 @@ fn start_sync(ground: &Ground, opened: &Opened, identity: &Arc<OwnIdentity>, hyd
     })
 }
 
-fn file_system(
-    ground: &Ground,
-    opened: &Opened,
-    hydrator: &Hydrator,
-    sync: &SyncHandle,
-    notifier: &KernelNotifier,
-) -> Vfs {
-    let (tree, place) = (Arc::clone(&opened.tree), (ground.home.state_dir(), ground.options.cache_bytes));
-    let tree = LiveTree::new(tree, hydrator.clone(), Handle::current(), place);
+/// What the file system stands on: the tree, and what an earlier daemon left open in it.
+struct Below {
+    tree: Arc<LiveTree>,
+    backings: Arc<KernelBackings>,
+    lending: Lending,
+    taken: TakenUp,
+}
+
+impl Below {
+    fn over(ground: &Ground, opened: &Opened, hydrator: &Hydrator) -> Result<Self> {
+        let (tree, place) = (Arc::clone(&opened.tree), (ground.home.state_dir(), ground.options.cache_bytes));
+        let tree = Arc::new(LiveTree::new(tree, hydrator.clone(), Handle::current(), place));
+        let backings = Arc::new(KernelBackings::default());
+        let kernel = Arc::clone(&backings) as Arc<dyn Backings>;
+        let Some(heritage) = ground.heritage() else {
+            let table = ground.bond.is_some().then(OpenTable::new).transpose()?.map(Arc::new);
+            return Ok(Self { tree, backings, lending: Lending { kernel, table }, taken: TakenUp::default() });
+        };
+        backings.attach(heritage.device.try_clone()?);
+        let left = heritage.table.as_ref().map(|table| OpenTable::take_over(table.try_clone()?)).transpose()?;
+        let (table, left) = left.map_or((None, None), |(table, left)| (Some(Arc::new(table)), Some(left)));
+        let lending = Lending { kernel, table };
+        let taken = left.map(|left| TakenUp::of(tree.as_ref(), &lending, left)).unwrap_or_default();
+        Ok(Self { tree, backings, lending, taken })
+    }
+}
+
+fn file_system(ground: &Ground, opened: &Opened, below: Below, sync: &SyncHandle, notifier: &KernelNotifier) -> Vfs {
+    let Below { tree, lending, taken, .. } = below;
     let ports = Ports {
-        tree: Arc::new(tree),
+        tree,
         lister: Arc::new(MountLister(sync.lister())),
         clock: Arc::clone(&ground.env.clock),
         stale: Arc::clone(notifier.stale()),
@@ -156,7 +180,7 @@ fn file_system(
         cache_bytes: ground.options.cache_bytes,
     };
     let inode_max = if ground.heritage().is_some() { opened.recovered.marks.ino } else { 0 };
-    let vfs = Vfs::new(ports, options).in_life(ground.life(), inode_max);
+    let vfs = Vfs::new(ports, options).in_life(ground.life(), inode_max).lending(lending, taken);
     let why_not = no_passthrough(ground).unwrap_or("the file system of the state folder has no leases");
     vfs.agree_passthrough(Err(why_not.to_owned()));
     vfs
@@ -167,8 +191,10 @@ fn no_passthrough(ground: &Ground) -> Option<&'static str> {
     match () {
         () if !ground.options.passthrough => Some("--no-passthrough"),
         () if !rustix::process::geteuid().is_root() => Some("only a mount by root can"),
-        // The next daemon would not know which files the kernel has.
-        () if ground.bond.is_some() => Some("a mount that survives its daemon cannot"),
+        // It would not know which files the kernel has.
+        () if ground.heritage().is_some_and(|heritage| heritage.table.is_none()) => {
+            Some("the version of tarn that mounted leaves no record of open files; mount again")
+        }
         () => None,
     }
 }
@@ -190,7 +216,7 @@ async fn mount(
     ground: &Ground,
     vfs: &Arc<Vfs>,
     notifier: &Arc<KernelNotifier>,
-    source: String,
+    (source, backings): (String, Arc<KernelBackings>),
     inode_max: u64,
 ) -> Result<fuse::Session> {
     let options = fuse::MountOptions {
@@ -198,6 +224,7 @@ async fn mount(
         source,
         allow_other: ground.options.allow_other,
         read_timeout: ground.options.read_timeout,
+        backings,
     };
     let (vfs, notifier, runtime) = (Arc::clone(vfs), Arc::clone(notifier), Handle::current());
     let dir = ground.options.dir.display().to_string();

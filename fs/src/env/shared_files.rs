@@ -15,6 +15,18 @@ const F_SETSIG: i32 = 10;
 /// A moment of change, as the file system writes it: seconds and nanoseconds.
 pub type ChangedAt = (i64, u64);
 
+/// Which file it is: its device and its number there.
+pub type FileId = (u64, u64);
+
+/// Which file is open.
+///
+/// # Errors
+/// What the file system says.
+pub fn file_id(fd: BorrowedFd<'_>) -> io::Result<FileId> {
+    let stat = rustix::fs::fstat(fd)?;
+    Ok((stat.st_dev, stat.st_ino))
+}
+
 /// Whether anybody but the holder of this open file has the file open or mapped. `fd` is open for reading and writing, by this
 /// process once. The kernel knows it by whether it would grant a lease, which is given back at once.
 ///

@@ -8,6 +8,7 @@
 
 mod attr;
 mod attr_flags;
+mod backings;
 mod crew;
 mod errno;
 mod filesystem;
@@ -24,6 +25,7 @@ mod takeover;
 #[cfg(test)]
 mod tests;
 
+pub use backings::KernelBackings;
 pub use notifier::KernelNotifier;
 pub use replay::serve_replay;
 pub use session::{MountOptions, Session, mount};

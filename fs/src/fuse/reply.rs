@@ -5,14 +5,12 @@ use crate::limits::NAME_BYTES_MAX;
 use crate::meta::rows::Ino;
 use crate::tree::Stat;
 use crate::vfs::ports::Space;
-use crate::vfs::{Opened, OpenedDir, Passage, Serve, Shown, Token};
+use crate::vfs::{Opened, OpenedDir, Passage, Serve, Shown};
 use bytes::Bytes;
 use fuser::{
     BackingId, Errno, FileAttr, FileHandle, FopenFlags, Generation, INodeNo, ReplyAttr, ReplyCreate, ReplyData,
     ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
 };
-use std::io;
-use std::os::fd::BorrowedFd;
 use std::time::Duration;
 use tarn_proto::node::{Attrs, NodeKind, Timestamp};
 
@@ -60,9 +58,13 @@ respond!(ReplyWrite, u32, |reply, count| reply.written(count));
 respond!(ReplyLseek, i64, |reply, offset| reply.offset(offset));
 respond!(ReplyOpen, Opened, |reply, opened| {
     let handle = FileHandle(opened.handle);
-    let give = |fd: BorrowedFd<'_>| Ok(Box::new(reply.open_backing(fd)?) as Token);
-    match opened.passage.as_ref().and_then(|passage| past(passage, give)) {
-        Some((flags, backing)) => reply.opened_passthrough(handle, flags, backing),
+    match opened.passage {
+        Some(passage) => {
+            // SAFETY: the kernel gave the number, and it is not closed before it was sent.
+            let backing = unsafe { reply.wrap_backing(passage.number) };
+            reply.opened_passthrough(handle, past_flags(passage), &backing);
+            still_open(backing);
+        }
         None => reply.opened(handle, open_flags(opened.serve)),
     }
 });
@@ -72,9 +74,13 @@ respond!(ReplyOpen, OpenedDir, |reply, opened| {
 });
 respond!(ReplyCreate, (Shown, Opened), |reply, (shown, opened)| {
     let (handle, attr) = (FileHandle(opened.handle), file_attr(&shown));
-    let give = |fd: BorrowedFd<'_>| Ok(Box::new(reply.open_backing(fd)?) as Token);
-    match opened.passage.as_ref().and_then(|passage| past(passage, give)) {
-        Some((flags, backing)) => reply.created_passthrough(&KEPT_FOR, &attr, GENERATION, handle, flags, backing),
+    match opened.passage {
+        Some(passage) => {
+            // SAFETY: as above.
+            let backing = unsafe { reply.wrap_backing(passage.number) };
+            reply.created_passthrough(&KEPT_FOR, &attr, GENERATION, handle, past_flags(passage), &backing);
+            still_open(backing);
+        }
         None => reply.created(&KEPT_FOR, &attr, GENERATION, handle, open_flags(opened.serve)),
     }
 });
@@ -104,12 +110,15 @@ impl Sized {
     }
 }
 
-/// What the kernel is told of a handle that passes this process by; `None` if the kernel did not take the file.
-fn past(passage: &Passage, give: impl FnOnce(BorrowedFd<'_>) -> io::Result<Token>) -> Option<(FopenFlags, &BackingId)> {
-    let backing = passage.lend.token(give)?.downcast_ref()?;
-    // Together with passthrough: reads and writes come here, maps are the backing file's.
-    let flags = if passage.maps_only { FopenFlags::FOPEN_DIRECT_IO } else { FopenFlags::empty() };
-    Some((flags, backing))
+/// What the kernel is told of a handle that passes this process by. Together with passthrough: reads and writes come here,
+/// maps are the backing file's.
+fn past_flags(passage: Passage) -> FopenFlags {
+    if passage.maps_only { FopenFlags::FOPEN_DIRECT_IO } else { FopenFlags::empty() }
+}
+
+/// Keeps fuser from taking back what is the file system's to take back.
+fn still_open(backing: BackingId) {
+    backing.into_raw();
 }
 
 fn open_flags(serve: Serve) -> FopenFlags {

@@ -6,7 +6,8 @@ use super::errno::errno;
 use super::init::agree_passthrough;
 use super::reply::Respond;
 use super::signals::told_to_end;
-use super::takeover::is_again;
+use super::takeover::number;
+use crate::meta::rows::Ino;
 use crate::vfs::ports::BringError;
 use crate::vfs::{Answer, Caller, Stop, Through, Vfs, VfsError, WaitFor};
 use fuser::{Errno, KernelConfig, ReplyData, ReplyWrite, Request};
@@ -66,19 +67,26 @@ impl Runner {
     /// Ends a handle, and looks now and then at what maps of the file live on.
     pub fn release(&self, handle: u64) {
         // A panic has been logged; there is nobody to tell.
-        let Ok(Some(ino)) = self.at_once(|vfs| Ok(vfs.release(handle))) else { return };
-        let runner = self.clone();
-        self.runtime.spawn(async move {
-            let waits = LOOK_AFTER.into_iter().chain(std::iter::repeat(LOOK_EVERY));
-            for wait in waits {
-                tokio::time::sleep(wait).await;
-                let looker = runner.clone();
-                let look = spawn_blocking(move || looker.at_once(|vfs| Ok(vfs.look_at_maps(ino))));
-                if !matches!(look.await, Ok(Ok(false))) {
-                    return;
-                }
-            }
+        let left = self.at_once(|vfs| Ok(vfs.release(handle)));
+        self.look_at(left.into_iter().flatten());
+    }
+
+    /// Looks now and then at what maps of files live on.
+    pub fn look_at(&self, inodes: impl IntoIterator<Item = Ino>) {
+        inodes.into_iter().for_each(|ino| {
+            self.runtime.spawn(self.clone().until_unmapped(ino));
         });
+    }
+
+    async fn until_unmapped(self, ino: Ino) {
+        for wait in LOOK_AFTER.into_iter().chain(std::iter::repeat(LOOK_EVERY)) {
+            tokio::time::sleep(wait).await;
+            let looker = self.clone();
+            let look = spawn_blocking(move || looker.at_once(|vfs| Ok(vfs.look_at_maps(ino))));
+            if !matches!(look.await, Ok(Ok(false))) {
+                return;
+            }
+        }
     }
 
     /// Reads and replies.
@@ -229,6 +237,6 @@ fn span(name: &'static str, caller: Caller) -> Span {
 }
 
 fn caller(request: &Request) -> Caller {
-    let is_again = is_again(request.unique().0);
-    Caller { uid: request.uid(), gid: request.gid(), tid: request.pid(), is_again }
+    let (is_again, unique) = number(request.unique().0);
+    Caller { uid: request.uid(), gid: request.gid(), tid: request.pid(), is_again, unique }
 }

@@ -1,5 +1,6 @@
 //! Owns a standing mount: how it is made, ended, and how its end is noticed.
 
+use super::backings::KernelBackings;
 use super::filesystem::Mounted;
 use super::mounts::gone;
 use super::notifier::KernelNotifier;
@@ -37,6 +38,8 @@ pub struct MountOptions {
     pub allow_other: bool,
     /// How long a call may wait for the network.
     pub read_timeout: Duration,
+    /// What gives files to the kernel.
+    pub backings: Arc<KernelBackings>,
 }
 
 /// A standing mount.
@@ -68,6 +71,7 @@ pub fn mount(
         patience: options.read_timeout,
         crew: Arc::default(),
     };
+    let watcher = runner.clone();
     let mounted = Mounted::new(runner);
     let agreed = mounted.agreed();
     let (session, mountpoint) = match inherited {
@@ -83,6 +87,8 @@ pub fn mount(
         }
     };
     let device = session.as_fd().try_clone_to_owned()?;
+    options.backings.attach(device.try_clone()?);
+    watcher.look_at(vfs.left_lent());
     let sender = notifier.attach(session.notifier())?;
     if let Some(inherited) = inherited {
         renew(session.notifier(), inherited.inode_max)?;

@@ -83,9 +83,9 @@ impl Agreed {
     }
 }
 
-/// Whether a request with this number was sent before, to a daemon that ended without answering it.
-pub(super) fn is_again(unique: u64) -> bool {
-    unique & UNIQUE_RESEND != 0
+/// Whether a request was sent before, to a daemon that ended without answering it; and its number then.
+pub(super) fn number(unique: u64) -> (bool, u64) {
+    (unique & UNIQUE_RESEND != 0, unique & !UNIQUE_RESEND)
 }
 
 /// Begins a session on a mount that stands.
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn requests_that_were_sent_before_are_known_by_their_number() {
-        assert!(is_again(8 | 1 << 63));
-        assert!(!is_again(8));
+        assert_eq!(number(8 | 1 << 63), (true, 8));
+        assert_eq!(number(8), (false, 8));
     }
 }

@@ -65,6 +65,7 @@ impl Mount {
             source: "tarn:anna@example.org".into(),
             allow_other: false,
             read_timeout: PATIENCE,
+            backings: Arc::default(),
         };
         let runtime = Runtime::new().unwrap();
         let session = mount(Arc::new(vfs), &notifier, &options, runtime.handle(), None).unwrap();

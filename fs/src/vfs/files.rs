@@ -1,5 +1,6 @@
 //! Owns the calls on open files: open, create, release, fsync.
 
+use super::open_table::{OpenRecord, Slot};
 use super::passthrough::{Left, Lend, Passage};
 use super::ports::FileContent;
 use super::{Answer, Caller, NewMode, Shown, Stop, Vfs, VfsError};
@@ -46,6 +47,40 @@ impl From<i32> for OpenFlags {
     }
 }
 
+impl OpenFlags {
+    /// As a number, for the record of what is open.
+    pub(super) fn bits(self) -> u64 {
+        let Self { read, write, append, sync, direct, truncate, exclusive } = self;
+        let all = [read, write, append, sync, direct, truncate, exclusive];
+        all.into_iter().rev().fold(0, |bits, is| bits << 1 | u64::from(is))
+    }
+
+    /// The same back; `None` for what means nothing.
+    pub(super) fn of_bits(bits: u64) -> Option<Self> {
+        let has = |bit: u32| bits >> bit & 1 == 1;
+        let (read, write, append, sync) = (has(0), has(1), has(2), has(3));
+        (bits >> 7 == 0).then(|| Self {
+            read,
+            write,
+            append,
+            sync,
+            direct: has(4),
+            truncate: has(5),
+            exclusive: has(6),
+        })
+    }
+
+    /// Whether the tree counts it as writing.
+    pub(super) fn writes(self) -> bool {
+        self.write || self.truncate
+    }
+
+    /// Whether only its maps are the backing file's, where the file is lent.
+    pub(super) fn maps_only(self) -> bool {
+        self.writes() || self.direct
+    }
+}
+
 /// An open file.
 #[derive(Debug)]
 pub struct OpenFile {
@@ -57,6 +92,8 @@ pub struct OpenFile {
     content: OnceLock<Arc<dyn FileContent>>,
     /// As of which count of attribute changes a write has nothing to take away, plus one; 0: not known.
     pub(super) unprivileged_at: AtomicU64,
+    /// Where it stands in the record of what is open.
+    slot: Option<Slot>,
     /// What the kernel serves it from by itself.
     lend: Option<Arc<Lend>>,
     /// How it has been read so far.
@@ -88,16 +125,27 @@ pub struct Opened {
 }
 
 impl OpenFile {
-    /// One that nothing was read from yet.
-    pub(super) fn new(ino: Ino, flags: OpenFlags, lend: Option<Arc<Lend>>, cache_bytes: u64) -> Self {
+    /// One that nothing was read from yet; `slot`: where it stands in the record of what is open.
+    pub(super) fn new(
+        ino: Ino,
+        flags: OpenFlags,
+        (lend, slot): (Option<Arc<Lend>>, Option<Slot>),
+        cache_bytes: u64,
+    ) -> Self {
         let reading = Mutex::new(ReadAhead::for_budget(cache_bytes));
         let (content, unprivileged_at) = (OnceLock::new(), AtomicU64::new(0));
-        Self { ino, flags, content, unprivileged_at, lend, reading }
+        Self { ino, flags, content, unprivileged_at, lend, slot, reading }
     }
 
     /// Whether the kernel serves it, or maps of it, from its backing file.
     pub(super) fn is_passed_through(&self) -> bool {
         self.lend.as_ref().is_some_and(|lend| lend.is_given())
+    }
+
+    /// How it passes this process by, if it does.
+    pub(super) fn passage(&self) -> Option<Passage> {
+        let number = self.lend.as_ref()?.number()?;
+        Some(Passage { number, maps_only: self.flags.maps_only() })
     }
 }
 
@@ -110,7 +158,7 @@ impl Vfs {
         if let Some(answer) = self.replayed_open(caller, ino, flags.truncate) {
             return answer;
         }
-        let writes = flags.write || flags.truncate;
+        let writes = flags.writes();
         let mut flags = flags;
         if writes {
             self.writable()?;
@@ -123,35 +171,56 @@ impl Vfs {
             self.tree.closed(ino, writes);
             return Err(stop);
         }
-        self.handle_of(ino, flags)
+        self.handle_of(caller, ino, flags)
     }
 
     /// A handle of a file that the tree counts as opened.
     ///
     /// # Errors
     /// The tree's; then it counts as opened no more.
-    fn handle_of(&self, ino: Ino, flags: OpenFlags) -> Answer<Opened> {
-        let passage = self.passage(ino, flags)?;
-        let lend = passage.as_ref().map(|passage| Arc::clone(&passage.lend));
-        let file = OpenFile::new(ino, flags, lend, self.options().cache_bytes);
-        Ok(Opened { handle: self.files.insert(file), serve: self.serve(ino, flags), passage })
+    fn handle_of(&self, caller: Caller, ino: Ino, flags: OpenFlags) -> Answer<Opened> {
+        let (handle, passage) = match self.given_before(caller, ino) {
+            Some((handle, file)) => {
+                // Counted twice: when it was taken up, and now.
+                self.tree.closed(ino, flags.writes());
+                (handle, file.passage())
+            }
+            None => self.new_handle(caller, ino, flags)?,
+        };
+        Ok(Opened { handle, serve: self.serve(ino, flags), passage })
     }
 
-    /// How a handle passes this process by, if it can.
-    fn passage(&self, ino: Ino, flags: OpenFlags) -> Answer<Option<Passage>> {
-        let maps_only = flags.write || flags.truncate || flags.direct;
+    fn new_handle(&self, caller: Caller, ino: Ino, flags: OpenFlags) -> Answer<(u64, Option<Passage>)> {
+        let lend = self.lend(ino, flags)?;
+        let (handle, backing) = (self.files.next(), lend.as_ref().and_then(|lend| lend.number()));
+        let record = OpenRecord { handle, ino, flags, unique: caller.unique, backing };
+        let slot = self.table.as_ref().map(|table| table.enter(&record)).transpose();
+        let slot = slot.map_err(|error| self.not_opened(ino, flags, error))?;
+        let file = OpenFile::new(ino, flags, (lend.filter(|_| backing.is_some()), slot), self.options().cache_bytes);
+        let passage = file.passage();
+        self.files.put(handle, file);
+        Ok((handle, passage))
+    }
+
+    /// What a handle is lent, so that it passes this process by.
+    fn lend(&self, ino: Ino, flags: OpenFlags) -> Answer<Option<Arc<Lend>>> {
         // What is opened to be written is not worth it: it will soon be another version.
-        let lend = || if maps_only { None } else { self.tree.lend(ino) };
+        let lend = || if flags.maps_only() { None } else { self.tree.lend(ino) };
         let Some(lend) = self.passthrough.join(ino, lend) else { return Ok(None) };
         if flags.read
             && flags.write
             && let Err(error) = lend.expose()
         {
             drop(lend);
-            self.close(ino, true);
-            return Err(error.into());
+            return Err(self.not_opened(ino, flags, error));
         }
-        Ok(Some(Passage { lend, maps_only }))
+        Ok(Some(lend))
+    }
+
+    fn not_opened(&self, ino: Ino, flags: OpenFlags, error: impl Into<TreeError>) -> Stop {
+        // If it is lent still, it is taken back when somebody wants to drop it.
+        self.close(ino, flags.writes());
+        error.into().into()
     }
 
     /// Makes and opens a file, or opens the one that another made first.
@@ -174,7 +243,7 @@ impl Vfs {
             }
             made => made?,
         };
-        let opened = self.handle_of(stat.ino, fresh)?;
+        let opened = self.handle_of(caller, stat.ino, fresh)?;
         Ok((self.entered(stat), opened))
     }
 
@@ -191,7 +260,10 @@ impl Vfs {
     /// returns the inode for which [`Self::look_at_maps`] is to be called, now and then, until it says true.
     pub fn release(&self, handle: u64) -> Option<Ino> {
         let file = self.files.remove(handle)?;
-        let is_lent = self.close(file.ino, file.flags.write || file.flags.truncate);
+        if let (Some(table), Some(slot)) = (&self.table, file.slot) {
+            table.clear(slot);
+        }
+        let is_lent = self.close(file.ino, file.flags.writes());
         is_lent.then_some(file.ino)
     }
 

@@ -36,15 +36,20 @@ impl<T> Handles<T> {
         number >> LIFE_SHIFT == self.life
     }
 
-    /// Enters a handle that has its number from another life; what had that number here.
+    /// Enters a handle that has its number already; what had that number here.
     pub fn put(&self, number: u64, value: T) -> Option<Arc<T>> {
         self.shard(number).write().insert(number, Arc::new(value))
     }
 
+    /// A number for a handle that is to be entered.
+    pub fn next(&self) -> u64 {
+        self.last.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
     /// Enters a handle and numbers it.
     pub fn insert(&self, value: T) -> u64 {
-        let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
-        self.shard(number).write().insert(number, Arc::new(value));
+        let number = self.next();
+        self.put(number, value);
         number
     }
 

@@ -1,14 +1,20 @@
-//! Owns handles that an earlier daemon of the same mount gave out. Programs go on using them, and the kernel names the inode
-//! with each call: such a handle is opened here when it is first used. Each life of the daemon numbers its handles apart.
+//! Owns handles that an earlier daemon of the same mount gave out. Programs go on using them. What that daemon entered in its
+//! record (`open_table`) is open here from the start, and what it lent to the kernel is held. Folders, and files
+//! of a mount without a record, are opened when they are first used: the kernel names the inode with each call. Each life of
+//! the daemon numbers its handles apart.
 //!
 //! What the kernel checked when the file was opened holds; what is remembered of a handle beside its flags begins anew.
 
 use super::dirs::OpenDir;
 use super::files::OpenFile;
-use super::{Answer, OpenFlags, Vfs};
+use super::open_table::{Left, LentRecord, OpenRecord, Slot};
+use super::passthrough::{Lend, Lending, Serving};
+use super::ports::TreePort;
+use super::{Answer, Caller, OpenFlags, Vfs};
 use crate::meta::rows::Ino;
 use parking_lot::Mutex;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// Inodes of which the kernel may have pages that an earlier daemon would have told it to drop.
 #[derive(Debug, Default)]
@@ -47,7 +53,96 @@ impl Through {
     }
 }
 
+/// What an earlier daemon left open, taken up.
+#[derive(Debug, Default)]
+pub struct TakenUp {
+    open: Vec<(Slot, OpenRecord)>,
+    inodes: HashMap<Ino, Serving>,
+}
+
+impl TakenUp {
+    /// Opens once more what is open, and holds what is lent. To be called before anything else is done with the tree: what is
+    /// open keeps its version.
+    pub fn of(tree: &dyn TreePort, lending: &Lending, left: Left) -> Self {
+        lending.kernel.close(left.stray);
+        let mut all = Self::default();
+        for (slot, record) in left.open {
+            match tree.opened(record.ino, record.flags.writes()) {
+                Ok(()) => {
+                    all.inodes.entry(record.ino).or_default().handles += 1;
+                    all.open.push((slot, record));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, ino = record.ino.0, "an open file is known no more");
+                    lending.table.iter().for_each(|table| table.clear(slot));
+                }
+            }
+        }
+        left.lent.into_iter().for_each(|(slot, record)| all.lend(tree, lending, slot, &record));
+        all
+    }
+
+    fn lend(&mut self, tree: &dyn TreePort, lending: &Lending, slot: Slot, record: &LentRecord) {
+        let LentRecord { backing, ino, file, is_exposed } = *record;
+        let is_served =
+            self.open.iter().any(|(_, open)| open.ino == ino && open.backing.is_some() && open.backing == backing);
+        let serving = self.inodes.entry(ino).or_default();
+        // One that is not served from it any more may have maps, which keep the version.
+        let is_alone = serving.handles == 0 && serving.lend.is_none();
+        let is_wanted = is_served || is_alone && tree.opened(ino, is_exposed).is_ok();
+        let lent = if is_wanted { tree.lend_again(ino, file, is_exposed) } else { None };
+        if is_wanted && !is_served {
+            serving.owed.push(is_exposed);
+        }
+        match lent {
+            Some(file) => serving.lend = Some(Arc::new(Lend::inherited(file, lending.clone(), slot, record))),
+            None => {
+                if is_served {
+                    tracing::warn!(
+                        ino = ino.0,
+                        "a file that the kernel reads by itself cannot be opened anew until it is closed"
+                    );
+                }
+                backing.iter().for_each(|number| lending.kernel.close(*number));
+                lending.table.iter().for_each(|table| table.clear(slot));
+            }
+        }
+    }
+}
+
 impl Vfs {
+    /// The same file system, which lends files, and goes on with what was taken up.
+    #[must_use]
+    pub fn lending(mut self, lending: Lending, taken: TakenUp) -> Self {
+        self.table = lending.table.clone();
+        let cache_bytes = self.options.cache_bytes;
+        for (slot, OpenRecord { handle, ino, flags, unique, backing }) in taken.open {
+            let lend = backing.and_then(|_| taken.inodes.get(&ino)?.lend.clone());
+            self.files.put(handle, OpenFile::new(ino, flags, (lend, Some(slot)), cache_bytes));
+            self.given.get_mut().insert(unique, handle);
+        }
+        self.passthrough.begin(lending, taken.inodes);
+        self
+    }
+
+    /// The handle that was given to this very call, by a daemon that ended before it had said so.
+    pub(super) fn given_before(&self, caller: Caller, ino: Ino) -> Option<(u64, Arc<OpenFile>)> {
+        let handle = if caller.is_again { self.given.lock().remove(&caller.unique)? } else { return None };
+        let file = self.files.get(handle)?;
+        if file.ino == ino {
+            return Some((handle, file));
+        }
+        // The name is another file's by now.
+        self.release(handle);
+        None
+    }
+
+    /// Files that an earlier daemon left lent and nobody has open: [`Self::look_at_maps`] is to be called for each, now and
+    /// then, until it says true.
+    pub fn left_lent(&self) -> Vec<Ino> {
+        self.passthrough.unwatched()
+    }
+
     /// The same file system, served by the daemon that is the `life`-th after the one that mounted; inodes up to `inode_max`
     /// are known to the kernel.
     #[must_use]
@@ -73,7 +168,7 @@ impl Vfs {
         }
         self.tree.opened(ino, flags.write)?;
         let flags = OpenFlags { truncate: false, exclusive: false, ..flags };
-        let file = OpenFile::new(ino, flags, None, self.options.cache_bytes);
+        let file = OpenFile::new(ino, flags, (None, None), self.options.cache_bytes);
         if let Some(before) = self.files.put(handle, file) {
             self.tree.closed(before.ino, before.flags.write);
         }

@@ -3,6 +3,7 @@
 use super::ports::{BringError, FileContent, LentFile, Listing, Space, TreePort};
 use super::walks::{Means, Walks};
 use crate::content::{Lent, LocalContent, Read};
+use crate::env::FileId;
 use crate::hydrate::{HydrateError, Hydrator, Priority};
 use crate::meta::rows::Ino;
 use crate::tree::{DirEntry, DirHandle, NewNode, RenameRequest, Stat, SyncState, Tree, TreeError};
@@ -121,6 +122,12 @@ impl TreePort for LiveTree {
         let lent = content.lend().inspect_err(|error| tracing::debug!(%error, ino = ino.0, "a file is not lent"));
         let lent = lent.ok().flatten()?;
         Some(Box::new(LiveLent { tree: self.tree.clone(), ino, lent }))
+    }
+
+    fn lend_again(&self, ino: Ino, file: FileId, is_exposed: bool) -> Option<Box<dyn LentFile>> {
+        let lent = self.tree.content(ino).and_then(|content| Ok(content.lend_again(file, is_exposed)?));
+        let lent = lent.inspect_err(|error| tracing::warn!(%error, ino = ino.0, "a file is not lent again"));
+        Some(Box::new(LiveLent { tree: self.tree.clone(), ino, lent: lent.ok().flatten()? }))
     }
 
     fn write(&self, ino: Ino, offset: u64, data: &[u8]) -> Result<()> {

@@ -18,6 +18,7 @@ mod inherit;
 mod live;
 mod make;
 pub mod names;
+mod open_table;
 mod passthrough;
 pub mod ports;
 mod programs;
@@ -34,11 +35,12 @@ mod xattrs;
 pub use attrs::{NewTime, SetAttr};
 pub use dirs::{DirItem, OpenedDir};
 pub use files::{OpenFlags, Opened, Serve};
-pub use inherit::Through;
+pub use inherit::{TakenUp, Through};
 pub use live::LiveTree;
 pub use make::NewMode;
 pub use names::RenameFlags;
-pub use passthrough::{Lend, Passage, Token};
+pub use open_table::{Left, LentRecord, OpenRecord, OpenTable};
+pub use passthrough::{Lending, Passage};
 pub use programs::{Caused, SCANNED_BYTES, SCANNERS_DEFAULT};
 pub use replay::{Act, Ghost, Part, Place, Replay};
 pub use stale::Stale;
@@ -57,6 +59,7 @@ use parking_lot::Mutex;
 use passthrough::Passthrough;
 use ports::{Lister, Space, TreePort};
 use programs::Programs;
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -95,6 +98,10 @@ pub struct Vfs {
     files: Handles<OpenFile>,
     dirs: Handles<OpenDir>,
     inheriting: Mutex<()>,
+    /// Handles that an earlier daemon gave, by the numbers of the calls.
+    given: Mutex<HashMap<u64, u64>>,
+    /// The record of what is open, for the next daemon.
+    table: Option<Arc<OpenTable>>,
     doubtful: Doubtful,
     atimes: Mutex<LruCache<Ino, Timestamp>>,
     space: Mutex<Option<(Duration, Space)>>,
@@ -118,6 +125,8 @@ impl Vfs {
             files: Handles::default(),
             dirs: Handles::default(),
             inheriting: Mutex::default(),
+            given: Mutex::default(),
+            table: None,
             doubtful: Doubtful::default(),
             atimes: Mutex::new(LruCache::new(ATIMES_MAX)),
             space: Mutex::default(),

@@ -7,74 +7,161 @@
 //! the handle that it was made with, and nobody tells of its end: the file is asked, now and then. Giving a file to
 //! the kernel and taking it back costs more than an open and a close: so it is lent for a moment longer than it is open.
 
-use super::ports::LentFile;
+use super::open_table::{LentRecord, OpenTable, Slot};
+use super::ports::{Backings, LentFile};
+use crate::env::file_id;
 use crate::meta::rows::Ino;
 use crate::tree::TreeError;
 use parking_lot::{Mutex, RwLock};
-use std::any::Any;
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-/// What the kernel calls a backing file by.
-pub type Token = Box<dyn Any + Send + Sync>;
+/// How files are lent: to whom, and where it is written down for the next daemon, if there may be one.
+#[derive(Debug, Clone)]
+pub struct Lending {
+    /// The kernel.
+    pub kernel: Arc<dyn Backings>,
+    /// The record.
+    pub table: Option<Arc<OpenTable>>,
+}
 
 /// A file that is lent to the kernel, for one inode.
 #[derive(Debug)]
 pub struct Lend {
+    ino: Ino,
     file: Box<dyn LentFile>,
-    /// `None`: the kernel did not take it.
-    token: OnceLock<Option<Token>>,
-    is_exposed: Mutex<bool>,
+    lending: Lending,
+    terms: Mutex<Terms>,
+    /// The kernel has or had it: maps may live on.
+    was_given: AtomicBool,
     switch: Arc<Switch>,
 }
 
+/// What was agreed on a lent file.
+#[derive(Debug, Default)]
+struct Terms {
+    /// What the kernel calls it by.
+    number: Option<u32>,
+    /// Where it stands in the record.
+    slot: Option<Slot>,
+    /// The kernel did not take it: the inode is served as any other then, by all its handles.
+    is_refused: bool,
+    /// Programs may write it through maps.
+    is_exposed: bool,
+    /// An earlier daemon gave it.
+    is_inherited: bool,
+}
+
 impl Lend {
-    /// What the kernel calls it by; `give` gives it to the kernel at first. `None` if that was refused: the inode is served as
-    /// any other then, by all its handles, and nothing is lent any more.
-    pub fn token(&self, give: impl FnOnce(BorrowedFd<'_>) -> io::Result<Token>) -> Option<&Token> {
-        let token = self.token.get_or_init(|| match give(self.file.fd()) {
-            Ok(token) => Some(token),
-            Err(error) => {
-                self.switch.turn_off(format!("the kernel refuses it ({error})"));
-                None
+    fn new(ino: Ino, file: Box<dyn LentFile>, lending: Lending, switch: Arc<Switch>) -> Self {
+        Self { ino, file, lending, terms: Mutex::default(), was_given: AtomicBool::new(false), switch }
+    }
+
+    /// One that an earlier daemon gave to the kernel.
+    pub(super) fn inherited(file: Box<dyn LentFile>, lending: Lending, slot: Slot, record: &LentRecord) -> Self {
+        let (number, is_exposed, switch) = (record.backing, record.is_exposed, Switch(RwLock::new(Ok(()))));
+        let terms = Terms { number, slot: Some(slot), is_inherited: true, is_exposed, is_refused: false };
+        let was_given = AtomicBool::new(true);
+        Self { ino: record.ino, file, lending, terms: Mutex::new(terms), was_given, switch: Arc::new(switch) }
+    }
+
+    /// What the kernel calls it by; it is given to it at first. `None` if that was refused: then nothing is lent any more.
+    pub(super) fn number(&self) -> Option<u32> {
+        let mut terms = self.terms.lock();
+        if terms.number.is_some() || terms.is_refused {
+            return terms.number;
+        }
+        match self.give(&terms) {
+            Ok((slot, number)) => {
+                (terms.slot, terms.number) = (slot, Some(number));
+                self.was_given.store(true, Ordering::Release);
             }
-        });
-        token.as_ref()
+            Err(error) => {
+                terms.is_refused = true;
+                self.switch.turn_off(format!("the kernel refuses it ({error})"));
+            }
+        }
+        terms.number
+    }
+
+    fn give(&self, terms: &Terms) -> io::Result<(Option<Slot>, u32)> {
+        let Lending { kernel, table } = &self.lending;
+        let Some(table) = table else { return Ok((None, kernel.open(self.file.fd())?)) };
+        let (slot, number) = table.give(kernel.as_ref(), self.file.fd(), self.record(terms)?, terms.slot)?;
+        Ok((Some(slot), number))
+    }
+
+    fn record(&self, terms: &Terms) -> io::Result<LentRecord> {
+        let (file, is_exposed) = (file_id(self.file.fd())?, terms.is_exposed);
+        Ok(LentRecord { backing: terms.number, ino: self.ino, file, is_exposed })
+    }
+
+    /// Writes down what changed.
+    fn note(&self, terms: &Terms) -> io::Result<()> {
+        match (&self.lending.table, terms.slot) {
+            (Some(table), Some(slot)) => table.change(slot, &self.record(terms)?),
+            _ => Ok(()),
+        }
     }
 
     /// Before a program that may write through maps has it open.
     pub(super) fn expose(&self) -> Result<(), TreeError> {
-        let mut is_exposed = self.is_exposed.lock();
-        if !*is_exposed {
-            self.file.expose()?;
-            *is_exposed = true;
+        let mut terms = self.terms.lock();
+        if terms.is_exposed {
+            return Ok(());
         }
-        Ok(())
+        self.file.expose()?;
+        terms.is_exposed = true;
+        Ok(self.note(&terms)?)
     }
 
     fn conceal(&self) {
-        if std::mem::replace(&mut *self.is_exposed.lock(), false) {
+        if std::mem::replace(&mut self.terms.lock().is_exposed, false) {
             self.file.conceal();
         }
     }
 
-    /// Whether the kernel has it.
+    /// Whether the kernel has it, or had it and maps may live on.
     pub(super) fn is_given(&self) -> bool {
-        matches!(self.token.get(), Some(Some(_)))
+        self.was_given.load(Ordering::Acquire)
     }
 
     fn is_in_use(&self) -> bool {
         self.is_given() && self.file.is_in_use()
     }
+
+    /// Takes back what an earlier daemon gave, when no handle is open: that one's file would count as in use for ever. What is
+    /// opened next is given anew.
+    fn renew(&self) {
+        let mut terms = self.terms.lock();
+        if std::mem::replace(&mut terms.is_inherited, false)
+            && let Some(number) = terms.number.take()
+        {
+            self.lending.kernel.close(number);
+            if let Err(error) = self.note(&terms) {
+                tracing::warn!(%error, "the record has a number that the kernel has no more");
+            }
+        }
+    }
+}
+
+impl Drop for Lend {
+    fn drop(&mut self) {
+        let Terms { number, slot, .. } = *self.terms.get_mut();
+        number.iter().for_each(|number| self.lending.kernel.close(*number));
+        if let (Some(table), Some(slot)) = (&self.lending.table, slot) {
+            table.clear(slot);
+        }
+    }
 }
 
 /// How one handle passes this process by.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Passage {
-    /// The file.
-    pub lend: Arc<Lend>,
+    /// What the kernel calls the file by.
+    pub number: u32,
     /// Only maps do; reads and writes come here.
     pub maps_only: bool,
 }
@@ -95,11 +182,11 @@ impl Switch {
 
 /// An inode that is open.
 #[derive(Debug, Default)]
-struct Serving {
-    handles: u32,
-    lend: Option<Arc<Lend>>,
+pub(super) struct Serving {
+    pub handles: u32,
+    pub lend: Option<Arc<Lend>>,
     /// Closed handles that the tree is not told of yet, for maps may live on; and whether they wrote.
-    owed: Vec<bool>,
+    pub owed: Vec<bool>,
     /// Somebody is going to look whether it is still in use.
     is_watched: bool,
 }
@@ -122,22 +209,33 @@ pub(super) enum Left {
 pub(super) struct Passthrough {
     switch: Arc<Switch>,
     is_agreed: OnceLock<()>,
+    lending: Option<Lending>,
+    /// What an earlier daemon lent, until the kernel agrees.
+    inherited: Mutex<HashMap<Ino, Serving>>,
     inodes: Mutex<HashMap<Ino, Serving>>,
 }
 
 impl Default for Passthrough {
     fn default() -> Self {
         let switch = Arc::new(Switch(RwLock::new(Err("only a mount by root can".to_owned()))));
-        Self { switch, is_agreed: OnceLock::new(), inodes: Mutex::default() }
+        let (is_agreed, lending) = (OnceLock::new(), None);
+        Self { switch, is_agreed, lending, inherited: Mutex::default(), inodes: Mutex::default() }
     }
 }
 
 impl Passthrough {
+    /// How files are lent, and what an earlier daemon left open and lent.
+    pub fn begin(&mut self, lending: Lending, inherited: HashMap<Ino, Serving>) {
+        self.lending = Some(lending);
+        *self.inherited.get_mut() = inherited;
+    }
+
     /// What was agreed with the kernel, before anything was opened.
     pub fn agree(&self, agreed: Result<(), String>) {
-        if agreed.is_ok() {
+        if agreed.is_ok() && self.lending.is_some() {
             // A mount is agreed on once.
             let _ = self.is_agreed.set(());
+            *self.inodes.lock() = std::mem::take(&mut self.inherited.lock());
         }
         *self.switch.0.write() = agreed;
     }
@@ -160,14 +258,27 @@ impl Passthrough {
         // Another may have been first: then that one decided.
         let serving = inodes
             .entry(ino)
-            .or_insert_with(|| Serving { lend: lent.map(|file| self.lend(file)), ..Serving::default() });
+            .or_insert_with(|| Serving { lend: lent.and_then(|file| self.lend(ino, file)), ..Serving::default() });
         serving.handles += 1;
         serving.lend.clone()
     }
 
-    fn lend(&self, file: Box<dyn LentFile>) -> Arc<Lend> {
-        let (token, is_exposed, switch) = (OnceLock::new(), Mutex::new(false), Arc::clone(&self.switch));
-        Arc::new(Lend { file, token, is_exposed, switch })
+    fn lend(&self, ino: Ino, file: Box<dyn LentFile>) -> Option<Arc<Lend>> {
+        let lending = self.lending.clone()?;
+        Some(Arc::new(Lend::new(ino, file, lending, Arc::clone(&self.switch))))
+    }
+
+    /// Inodes that an earlier daemon left lent, and nobody has open: somebody must look when they are in use no more.
+    pub fn unwatched(&self) -> Vec<Ino> {
+        let mut inodes = self.inodes.lock();
+        let closed = inodes.iter_mut().filter(|(_, serving)| serving.handles == 0 && !serving.is_watched);
+        let watch = |(ino, serving): (&Ino, &mut Serving)| {
+            serving.is_watched = true;
+            // No handle is open, so nothing is served from it.
+            serving.lend.iter().for_each(|lend| lend.renew());
+            *ino
+        };
+        closed.map(watch).collect()
     }
 
     /// Takes a handle back.
@@ -179,6 +290,9 @@ impl Passthrough {
             return Left::Closed;
         }
         serving.owed.push(wrote);
+        if let Some(lend) = &serving.lend {
+            lend.renew();
+        }
         if !serving.lend.as_ref().is_some_and(|lend| lend.is_given()) {
             return self.end_if_unused(inodes, ino);
         }

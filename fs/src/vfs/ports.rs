@@ -2,10 +2,12 @@
 //! The tests stand fakes behind them.
 
 use crate::content::Read;
+use crate::env::FileId;
 use crate::meta::rows::Ino;
 use crate::tree::{DirEntry, NewNode, RenameRequest, Stat, SyncState, TreeError};
 use async_trait::async_trait;
 use std::fmt::Debug;
+use std::io;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -54,6 +56,8 @@ pub trait TreePort: Send + Sync + Debug {
     fn content(&self, ino: Ino) -> Result<Arc<dyn FileContent>, TreeError>;
     /// A file that the kernel may serve by itself: complete, clean, and with a backing file of its own.
     fn lend(&self, ino: Ino) -> Option<Box<dyn LentFile>>;
+    /// The same file once more, which an earlier daemon lent; whether programs may have maps of it that write.
+    fn lend_again(&self, ino: Ino, file: FileId, is_exposed: bool) -> Option<Box<dyn LentFile>>;
     /// Writes; survives kill -9 when it returns.
     fn write(&self, ino: Ino, offset: u64, data: &[u8]) -> Result<(), TreeError>;
     /// Writes at the end, wherever that is by then.
@@ -127,6 +131,17 @@ pub trait LentFile: Send + Sync + Debug {
     fn conceal(&self);
 }
 
+/// Gives backing files to the kernel, which calls them by numbers.
+pub trait Backings: Send + Sync + Debug {
+    /// Gives one; its number.
+    ///
+    /// # Errors
+    /// The kernel does not take it.
+    fn open(&self, fd: BorrowedFd<'_>) -> io::Result<u32>;
+    /// Takes a number back. Handles and maps go on with the file.
+    fn close(&self, number: u32);
+}
+
 /// What `statfs` tells.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Space {
@@ -159,5 +174,5 @@ pub enum BringError {
     Unreadable(String),
     /// The local disk has no room for it or failed.
     #[error(transparent)]
-    Local(#[from] std::io::Error),
+    Local(#[from] io::Error),
 }

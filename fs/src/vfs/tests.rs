@@ -14,8 +14,8 @@ use crate::meta::rows::ROOT;
 use crate::tree::{Stat, TreeError};
 use tarn_proto::limits::FILE_BYTES_MAX;
 
-const ROOT_USER: Caller = Caller { uid: 0, gid: 0, tid: 0, is_again: false };
-const ANNA: Caller = Caller { uid: 1000, gid: 1000, tid: 0, is_again: false };
+const ROOT_USER: Caller = Caller { uid: 0, gid: 0, tid: 0, is_again: false, unique: 0 };
+const ANNA: Caller = Caller { uid: 1000, gid: 1000, tid: 0, is_again: false, unique: 0 };
 const RDWR: OpenFlags =
     OpenFlags { read: true, write: true, append: false, sync: false, direct: false, truncate: false, exclusive: false };
 const RDONLY: OpenFlags = OpenFlags { write: false, ..RDWR };

@@ -37,6 +37,8 @@ pub struct Caller {
     pub tid: u32,
     /// The same call was made before, of a daemon that ended without answering: it may have been done.
     pub is_again: bool,
+    /// The call's number; a second call has that of the first.
+    pub unique: u64,
 }
 
 impl Caller {

@@ -18,7 +18,7 @@ const MIB: usize = 1 << 20;
 const SOON: Duration = Duration::from_secs(30);
 
 /// Whether mounts of this test can pass files through; says so if not.
-fn is_privileged(device: &Device) -> bool {
+pub fn is_privileged(device: &Device) -> bool {
     let status = device.status().unwrap()["passthrough"].clone();
     if is_root() && status["active"] == true {
         return true;
@@ -28,32 +28,37 @@ fn is_privileged(device: &Device) -> bool {
     false
 }
 
-fn read_requests(device: &Device) -> u64 {
+pub fn read_requests(device: &Device) -> u64 {
     device.status().unwrap()["passthrough"]["read_requests"].as_u64().unwrap()
 }
 
 /// A device that has a file of 4 MiB, clean and complete, and its bytes; `None` where nothing is passed through.
 fn with_file(server: &Server) -> Option<(Device, Vec<u8>)> {
-    let a = Device::mounted(server, "a").unwrap();
+    with_file_of(Device::new(server, "a").unwrap())
+}
+
+/// The same on a device that is not mounted yet.
+pub fn with_file_of(a: Device) -> Option<(Device, Vec<u8>)> {
+    a.mount().unwrap();
     let content = Seed::new(77).bytes(4 * MIB);
     fs::write(a.join("file"), &content).unwrap();
     a.wait().unwrap();
     is_privileged(&a).then_some((a, content))
 }
 
-fn state(device: &Device, name: &str) -> String {
+pub fn state(device: &Device, name: &str) -> String {
     let path = device.join(name);
     let finished = device.tarn(&["status", path.to_str().unwrap(), "--json"]).unwrap().ok().unwrap();
     let status: serde_json::Value = serde_json::from_str(&finished.stdout).unwrap();
     status["state"].as_str().unwrap().to_owned()
 }
 
-fn evict(device: &Device, name: &str) {
+pub fn evict(device: &Device, name: &str) {
     device.tarn(&["evict", device.join(name).to_str().unwrap()]).unwrap().ok().unwrap();
 }
 
 /// Opens a file to read; the kernel reads it by itself.
-fn pass_through(device: &Device, path: &Path) -> File {
+pub fn pass_through(device: &Device, path: &Path) -> File {
     let before = read_requests(device);
     let file = File::open(path).unwrap();
     file.read_exact_at(&mut [0; 4096], 8192).unwrap();
@@ -61,7 +66,7 @@ fn pass_through(device: &Device, path: &Path) -> File {
     file
 }
 
-fn to_write(path: &Path) -> File {
+pub fn to_write(path: &Path) -> File {
     OpenOptions::new().read(true).write(true).open(path).unwrap()
 }
 

@@ -1,5 +1,7 @@
 //! A mount outlives its daemon: programs that use it while daemon after daemon is killed see pauses and nothing else.
 
+mod lent;
+
 use crate::converge;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -95,7 +97,7 @@ fn plant(root: &Path) -> io::Result<Vec<u8>> {
     Ok(large)
 }
 
-/// Looks at what stays: names, inode numbers, and the large file through one handle.
+/// Looks at what stays: names, inode numbers, and the large file through one handle, which the kernel may read by itself.
 fn look(root: &Path, large: &[u8], ends: &AtomicBool) -> io::Result<u64> {
     let (expected, file, mut seed) = (numbers(root)?, File::open(root.join("large"))?, Seed::new(2));
     let (mut turns, mut read) = (0, vec![0; 100_000]);
@@ -171,13 +173,24 @@ fn kill_again_and_again(device: &Device, kills: u64, mut seed: Seed, goes_on: im
 }
 
 #[test]
-fn programs_see_a_pause_and_nothing_else_when_daemons_are_killed_under_load() {
+fn programs_see_a_pause_and_nothing_else_when_daemons_are_killed_with_passthrough() {
+    see_a_pause_and_nothing_else(&[]);
+}
+
+#[test]
+fn programs_see_a_pause_and_nothing_else_when_daemons_are_killed_without_passthrough() {
+    see_a_pause_and_nothing_else(&["--no-passthrough"]);
+}
+
+fn see_a_pause_and_nothing_else(mount_args: &[&str]) {
     let (kills, seed) = (given("TARN_SURVIVE_KILLS", KILLS), given("TARN_CRASH_SEED", 11));
     let server = crate::server();
-    let a = Device::new(&server, "a").unwrap().surviving();
+    let a = Device::new(&server, "a").unwrap().surviving().with_mount_args(mount_args);
     a.mount().unwrap();
     let ends = AtomicBool::new(false);
     let large = plant(&a.join("still")).unwrap();
+    let lent = lent::plant(&a.join("lent")).unwrap();
+    a.wait().unwrap();
     let works: [(&str, Work); 3] = [("names", make_and_remove), ("replaced", replace), ("unlinked", use_unlinked)];
     let (longest, turns) = thread::scope(|scope| {
         let (a, ends, large) = (&a, &ends, &large);
@@ -187,6 +200,7 @@ fn programs_see_a_pause_and_nothing_else_when_daemons_are_killed_under_load() {
         }
         programs.push(("still", scope.spawn(move || look(&a.join("still"), large, ends))));
         programs.push(("held", scope.spawn(move || hold(&a.join("log"), ends))));
+        programs.push(("lent", scope.spawn(move || lent::use_lent(&a.join("lent"), lent, ends))));
         let goes_on = || programs.iter().all(|(_, program)| !program.is_finished());
         let killer = std::panic::AssertUnwindSafe(|| kill_again_and_again(a, kills, Seed::new(seed), goes_on));
         let longest = std::panic::catch_unwind(killer);

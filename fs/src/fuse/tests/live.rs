@@ -63,6 +63,7 @@ impl Live {
             source: "tarn:anna@example.org".into(),
             allow_other: rustix::process::getuid().is_root(),
             read_timeout: Duration::from_secs(2),
+            backings: Arc::default(),
         };
         let session = mount(Arc::new(vfs), &notifier, &options, runtime.handle(), None).unwrap();
         Self { session: Some(session), folder, _runtime: runtime, _opened: opened, _lock: lock, _state: state }

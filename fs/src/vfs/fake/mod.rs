@@ -5,8 +5,8 @@ mod content;
 mod lent;
 
 use super::ports::{BringError, FileContent, LentFile, Lister, Listing, Space, TreePort};
-use super::{Options, Ports, Vfs};
-use crate::env::{Clock, RealClock};
+use super::{Lending, OpenTable, Options, Ports, TakenUp, Vfs};
+use crate::env::{Clock, FileId, RealClock};
 use crate::meta::rows::{Ino, ROOT};
 use crate::tree::{DirEntry, NewNode, NodeType, RenameRequest, Stat, SyncState, TreeError};
 use async_trait::async_trait;
@@ -21,7 +21,7 @@ use tarn_proto::node::{AttrChange, Attrs, NodeKind};
 use tarn_proto::op::RenameMode;
 
 pub(crate) use content::{FakeContent, FakeNetwork, Network};
-pub(crate) use lent::FakeLent;
+pub(crate) use lent::{FakeKernel, FakeLent};
 
 type Result<T> = std::result::Result<T, TreeError>;
 
@@ -50,7 +50,7 @@ struct State {
 
 /// The tree.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct FakeTree(Arc<Mutex<State>>, pub Arc<FakeNetwork>, Arc<Mutex<()>>);
+pub(crate) struct FakeTree(Arc<Mutex<State>>, pub Arc<FakeNetwork>, Arc<Mutex<()>>, pub Arc<FakeKernel>);
 
 fn node_of(ino: Ino) -> NodeId {
     let mut id = [0; 16];
@@ -76,7 +76,12 @@ impl FakeTree {
         let (tree, lister) = (Arc::new(self.clone()), Arc::new(self.clone()));
         let ports =
             Ports { tree, lister, clock: Arc::new(RealClock::new()), stale: Arc::default(), replay: Arc::default() };
-        Vfs::new(ports, options)
+        Vfs::new(ports, options).lending(self.lending(None), TakenUp::default())
+    }
+
+    /// How its files are lent.
+    pub fn lending(&self, table: Option<Arc<OpenTable>>) -> Lending {
+        Lending { kernel: self.3.clone(), table }
     }
 
     /// Forgets bytes of a file.
@@ -101,6 +106,11 @@ impl FakeTree {
 
     pub fn refs(&self, ino: Ino) -> u64 {
         self.0.lock().refs.get(&ino).copied().unwrap_or(0)
+    }
+
+    /// Forgets who has what open, as a crash does.
+    pub fn forget_opens(&self) {
+        self.0.lock().opens.clear();
     }
 
     /// Open handles and those that write.
@@ -338,6 +348,10 @@ impl TreePort for FakeTree {
 
     fn lend(&self, ino: Ino) -> Option<Box<dyn LentFile>> {
         self.0.lock().lent.get(&ino).map(|file| Box::new(file.clone()) as Box<dyn LentFile>)
+    }
+
+    fn lend_again(&self, ino: Ino, _: FileId, _: bool) -> Option<Box<dyn LentFile>> {
+        self.lend(ino)
     }
 
     fn write(&self, ino: Ino, offset: u64, data: &[u8]) -> Result<()> {

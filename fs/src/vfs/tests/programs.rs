@@ -9,7 +9,7 @@ const HEAD: u64 = SCANNED_BYTES;
 
 /// This test, which counts as a scanner or not.
 fn reader() -> Caller {
-    Caller { uid: 0, gid: 0, tid: std::process::id(), is_again: false }
+    Caller { uid: 0, gid: 0, tid: std::process::id(), is_again: false, unique: 0 }
 }
 
 fn absent_file(scanners: Vec<String>) -> (Vfs, FakeTree, u64) {
