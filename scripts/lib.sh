@@ -45,6 +45,21 @@ need_rust() {
     command -v cargo >/dev/null || die "no cargo here: install Rust first, https://rustup.rs"
 }
 
+PJDFSTEST_VERSION=0.2.2 FSX_VERSION=0.3.2
+
+# need_suites FOLDER: puts pjdfstest and fsx of the pinned versions on PATH, built once in FOLDER unless the machine has them.
+need_suites() {
+    PATH=$1/bin:$PATH
+    [ "$(pjdfstest --version 2>/dev/null)" = "pjdfstest $PJDFSTEST_VERSION" ] && [ "$(fsx --version 2>/dev/null)" = "fsx $FSX_VERSION" ] && return
+    say "building pjdfstest $PJDFSTEST_VERSION and fsx $FSX_VERSION (once)"
+    # Without optimisation, which takes twice as long, but for what fsx itself does all the time.
+    local crate fast=()
+    for crate in fsx rand rand_core rand_xorshift; do fast+=(--config "profile.dev.package.$crate.opt-level=2"); done
+    CARGO_PROFILE_DEV_DEBUG=0 cargo install --quiet --debug --locked --root "$1" --target-dir "$1/build" --force "${fast[@]}" \
+        "pjdfstest@$PJDFSTEST_VERSION" "fsx@$FSX_VERSION" </dev/null 2>"$1/log" || { cat "$1/log" >&2; return 1; }
+    rm -rf "$1/build" "$1/log"
+}
+
 # need_fuse_device: /dev/fuse exists and this user may open it.
 need_fuse_device() {
     [ -e /dev/fuse ] || as_root modprobe fuse 2>/dev/null || as_root mknod /dev/fuse c 10 229 || true

@@ -4,6 +4,7 @@ use crate::mounts::{is_mounted, unmount_by_force, unmount_lazily};
 use crate::process::Process;
 use crate::programs::{self, Finished, program};
 use crate::server::{PASSWORD, Server, USER};
+use crate::user::User;
 use crate::wait::eventually;
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -25,6 +26,8 @@ pub struct Device {
     mount: PathBuf,
     mount_args: Vec<String>,
     survives: bool,
+    /// Whose it is, if not the testing user's.
+    owner: Option<User>,
     /// None only while dropping, when a mount could not be taken away and its folder must stay.
     folder: Option<TempDir>,
 }
@@ -85,7 +88,28 @@ impl Device {
         let (home, mount) = (folder.path().join("home"), folder.path().join("mount"));
         fs::create_dir(&home)?;
         fs::create_dir(&mount)?;
-        Ok(Self { name: name.into(), home, mount, mount_args: Vec::new(), survives: false, folder: Some(folder) })
+        Ok(Self {
+            name: name.into(),
+            home,
+            mount,
+            mount_args: Vec::new(),
+            survives: false,
+            owner: None,
+            folder: Some(folder),
+        })
+    }
+
+    /// Signs in a fresh device that is another user's: all its commands and its daemon run as that user.
+    ///
+    /// # Errors
+    /// What `tarn login` said; only root may.
+    pub fn of_user(server: &Server, name: &str, owner: User) -> Result<Self> {
+        let mut device = Self::unsigned(name)?;
+        for folder in [&device.home, &device.mount, device.folder()] {
+            owner.own(folder)?;
+        }
+        device.owner = Some(owner);
+        device.signed_in(&server.url())
     }
 
     /// Signs in a fresh device and mounts it.
@@ -256,9 +280,27 @@ impl Device {
     /// # Errors
     /// If it cannot be started.
     pub fn tarn_with_input(&self, args: &[&str], input: &str) -> Result<Finished> {
-        let mut command = Command::new("timeout");
-        command.args(["--kill-after=5", COMMAND_SECONDS]).arg(program("tarn")).args(args);
+        let mut command = self.command("timeout");
+        command.args(["--kill-after=5", COMMAND_SECONDS]).arg(self.reach(program("tarn"))?).args(args);
         programs::run(command.env("TARN_HOME", &self.home), input)
+    }
+
+    /// A command that runs as the user whose device this is.
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        self.owner.map_or_else(|| Command::new(program.as_ref()), |owner| owner.command(program.as_ref()))
+    }
+
+    /// A program where the user whose device this is can start it.
+    ///
+    /// # Errors
+    /// If it must be copied and cannot be.
+    pub fn reach(&self, program: PathBuf) -> Result<PathBuf> {
+        self.owner.map_or(Ok(program.clone()), |owner| owner.reach(program, self.folder()))
+    }
+
+    /// The folder of everything that is this device's.
+    fn folder(&self) -> &Path {
+        self.folder.as_ref().map_or(&self.home, TempDir::path)
     }
 
     fn mount_path(&self) -> String {

@@ -20,6 +20,8 @@ pub mod programs;
 pub mod relay;
 pub mod seed;
 pub mod server;
+pub mod suites;
 pub mod tree;
+pub mod user;
 pub mod wait;
 pub mod watch;

@@ -53,6 +53,13 @@ impl Process {
         crate::wait::within(Duration::from_secs(10), || self.is_still());
     }
 
+    /// How many calls it has made that write, as the kernel counts them; 0 once it is gone.
+    pub fn writes(self) -> u64 {
+        let counts = fs::read_to_string(format!("/proc/{}/io", self.pid)).unwrap_or_default();
+        let count = counts.lines().find_map(|line| line.strip_prefix("syscw: ")?.parse().ok());
+        if self.lives() { count.unwrap_or(0) } else { 0 }
+    }
+
     /// Whether no thread of it does anything: each is stopped, or in a call of the kernel at whose end it will be.
     fn is_still(self) -> bool {
         let Ok(threads) = fs::read_dir(format!("/proc/{}/task", self.pid)) else { return true };
