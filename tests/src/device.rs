@@ -25,6 +25,7 @@ pub struct Device {
     home: PathBuf,
     mount: PathBuf,
     mount_args: Vec<String>,
+    environment: Vec<(String, String)>,
     survives: bool,
     /// Whose it is, if not the testing user's.
     owner: Option<User>,
@@ -93,6 +94,7 @@ impl Device {
             home,
             mount,
             mount_args: Vec::new(),
+            environment: Vec::new(),
             survives: false,
             owner: None,
             folder: Some(folder),
@@ -153,6 +155,13 @@ impl Device {
     #[must_use]
     pub fn with_mount_args(mut self, args: &[&str]) -> Self {
         self.mount_args = args.iter().map(ToString::to_string).collect();
+        self
+    }
+
+    /// With this in the environment of its commands, and so of its daemon.
+    #[must_use]
+    pub fn with_env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.into(), value.into()));
         self
     }
 
@@ -282,6 +291,7 @@ impl Device {
     pub fn tarn_with_input(&self, args: &[&str], input: &str) -> Result<Finished> {
         let mut command = self.command("timeout");
         command.args(["--kill-after=5", COMMAND_SECONDS]).arg(self.reach(program("tarn"))?).args(args);
+        command.envs(self.environment.iter().cloned());
         programs::run(command.env("TARN_HOME", &self.home), input)
     }
 

@@ -11,6 +11,7 @@ pub mod blocks;
 pub mod crash;
 pub mod device;
 pub mod diff;
+pub mod freezer;
 pub mod maps;
 pub mod marks;
 pub mod mounts;

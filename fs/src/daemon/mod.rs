@@ -22,6 +22,7 @@ mod pins;
 mod place;
 mod rate_limits;
 mod service;
+mod slumber;
 mod supervisor;
 mod text_merge;
 mod verify;

@@ -8,10 +8,11 @@ use super::merging;
 use super::parts::{MountLister, Parts};
 use super::rate_limits::KeptLimits;
 use super::service::MountService;
+use super::slumber::{self, Sleepers};
 use super::verify::{self, Verifier};
 
 use crate::content;
-use crate::fuse::{self, KernelBackings, KernelNotifier};
+use crate::fuse::{self, KernelBackings, KernelNotifier, Waits};
 use crate::hydrate::{HydrateOptions, Hydrator};
 use crate::journal::JournalOptions;
 use crate::remote::{HttpRemote, Remote, ServerAddress};
@@ -60,7 +61,8 @@ pub async fn build(ground: &Ground) -> Result<Standing> {
     opened.tree.set_notifier(Arc::clone(&notifier) as Arc<dyn Notifier>);
     let (table, backings) = (below.lending.table.clone(), Arc::clone(&below.backings));
     let vfs = Arc::new(file_system(ground, &opened, below, &sync, &notifier));
-    let session = mount(ground, &vfs, &notifier, (source, backings), opened.recovered.marks.ino).await?;
+    let waits = Arc::default();
+    let session = mount(ground, &vfs, &notifier, &waits, (source, backings), opened.recovered.marks.ino).await?;
     let connection =
         session.heritage().map(|(device, agreed)| Ok::<_, io::Error>((device.try_clone_to_owned()?, agreed)));
     let connection = connection.transpose()?;
@@ -69,6 +71,8 @@ pub async fn build(ground: &Ground) -> Result<Standing> {
     let Opened { tree, contents, journal, .. } = opened;
     let parts = Arc::new(Parts { sync, vfs, hydrator, notifier, ending: Arc::clone(&ending), tree, contents, journal });
     housekeeping::start(&ground.env, &parts, &ground.home.state_dir());
+    let (env, rests) = (ground.env.clone(), Arc::downgrade(&parts));
+    slumber::start(Sleepers { env, parts: rests, waits, remote });
     let mount = ground.options.dir.clone();
     if ground.options.merges_texts && !ground.options.read_only {
         merging::start(&ground.env, &parts, &identity);
@@ -216,6 +220,7 @@ async fn mount(
     ground: &Ground,
     vfs: &Arc<Vfs>,
     notifier: &Arc<KernelNotifier>,
+    waits: &Arc<Waits>,
     (source, backings): (String, Arc<KernelBackings>),
     inode_max: u64,
 ) -> Result<fuse::Session> {
@@ -224,6 +229,7 @@ async fn mount(
         source,
         allow_other: ground.options.allow_other,
         read_timeout: ground.options.read_timeout,
+        waits: Arc::clone(waits),
         backings,
     };
     let (vfs, notifier, runtime) = (Arc::clone(vfs), Arc::clone(notifier), Handle::current());

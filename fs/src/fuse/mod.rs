@@ -24,9 +24,11 @@ mod signals;
 mod takeover;
 #[cfg(test)]
 mod tests;
+mod waits;
 
 pub use backings::KernelBackings;
 pub use notifier::KernelNotifier;
 pub use replay::serve_replay;
 pub use session::{MountOptions, Session, mount};
 pub use takeover::{Agreed, Inherited};
+pub use waits::Waits;

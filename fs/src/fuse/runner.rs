@@ -7,6 +7,7 @@ use super::init::agree_passthrough;
 use super::reply::Respond;
 use super::signals::told_to_end;
 use super::takeover::number;
+use super::waits::Waits;
 use crate::meta::rows::Ino;
 use crate::vfs::ports::BringError;
 use crate::vfs::{Answer, Caller, Stop, Through, Vfs, VfsError, WaitFor};
@@ -25,6 +26,8 @@ pub(super) struct Runner {
     pub runtime: Handle,
     /// How long a call may wait.
     pub patience: Duration,
+    /// The calls that do.
+    pub waits: Arc<Waits>,
     /// The workers.
     pub crew: Arc<Crew>,
 }
@@ -149,21 +152,24 @@ impl Runner {
         }
     }
 
-    /// Moves a call to the runtime until it can answer.
+    /// Moves a call to the runtime until it can answer. While the machine sleeps, it is as if there were no network.
     fn later<T, R, F>(&self, span: Span, caller: Caller, what: WaitFor, reply: R, op: F)
     where
         T: Send + 'static,
         R: Respond<T>,
         F: FnMut(&Vfs, Caller) -> Answer<T> + Send + 'static,
     {
+        let Some(mut waiting) = self.waits.enter() else { return respond(reply, Err(VfsError::Unreachable.into())) };
         let (vfs, patience) = (Arc::clone(&self.vfs), self.patience);
         let waits = async move {
             let answer = tokio::select! {
                 answer = repeat(&vfs, caller, what, op) => answer,
                 () = tokio::time::sleep(patience) => Err(VfsError::TimedOut.into()),
                 () = told_to_end(caller.tid) => Err(VfsError::Interrupted.into()),
+                () = waiting.turned_out() => Err(VfsError::Unreachable.into()),
             };
             respond(reply, answer);
+            drop(waiting);
         };
         self.runtime.spawn(waits.instrument(span));
     }

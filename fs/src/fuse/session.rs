@@ -7,6 +7,7 @@ use super::notifier::KernelNotifier;
 use super::replay::Replays;
 use super::runner::Runner;
 use super::takeover::{Agreed, Inherited, renew, take_over};
+use super::waits::Waits;
 use crate::env::end_players_of;
 use crate::env::mounts::{FS_TYPE, clear_dead, mounted_at, unmount};
 use crate::vfs::Vfs;
@@ -38,6 +39,8 @@ pub struct MountOptions {
     pub allow_other: bool,
     /// How long a call may wait for the network.
     pub read_timeout: Duration,
+    /// The calls that wait for it.
+    pub waits: Arc<Waits>,
     /// What gives files to the kernel.
     pub backings: Arc<KernelBackings>,
 }
@@ -69,6 +72,7 @@ pub fn mount(
         vfs: Arc::clone(&vfs),
         runtime: runtime.clone(),
         patience: options.read_timeout,
+        waits: Arc::clone(&options.waits),
         crew: Arc::default(),
     };
     let watcher = runner.clone();

@@ -61,6 +61,7 @@ impl Mount {
         };
         let vfs = Vfs::new(ports, shown());
         let options = MountOptions {
+            waits: Arc::default(),
             mountpoint: folder.path().into(),
             source: "tarn:anna@example.org".into(),
             allow_other: false,

@@ -3,6 +3,7 @@
 //! No exchange is unbounded in time (silence ends it) or memory (a body that outgrows its bound ends it).
 
 use super::answer::{Head, error_of, message, no_answer, silent, too_long, unpack};
+use super::line::{Lease, Line};
 use super::{Rates, RemoteError, ServerAddress, TransferCounters};
 use crate::limits;
 use bytes::Bytes;
@@ -34,7 +35,9 @@ const COMPRESS_LEVEL: i32 = 1;
 /// A client of one server, with or without a token.
 #[derive(Debug, Clone)]
 pub(super) struct HttpClient {
-    client: Client,
+    /// Its connections end with it.
+    client: Arc<RwLock<Client>>,
+    pub line: Arc<Line>,
     pub address: ServerAddress,
     /// Shared by all clones: a device may go on as another one.
     token: Arc<RwLock<Option<Arc<str>>>>,
@@ -48,26 +51,32 @@ pub(super) fn install_crypto() {
     drop(rustls::crypto::ring::default_provider().install_default());
 }
 
+/// Connections to a server, none of them open yet.
+fn connections(address: &ServerAddress) -> Result<Client, RemoteError> {
+    install_crypto();
+    let mut builder = Client::builder()
+        .user_agent(concat!("tarn/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(limits::CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .tcp_keepalive(limits::NOTIFY_PING)
+        .tcp_user_timeout(limits::IDLE_TIMEOUT)
+        .pool_idle_timeout(Duration::from_secs(60))
+        .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX);
+    if !address.is_encrypted() {
+        // Spares reading the system's certificates, and works where there are none.
+        builder = builder.tls_certs_only([]);
+    }
+    builder.build().map_err(|e| no_answer(&e))
+}
+
 impl HttpClient {
     /// A client; `token` is the device's.
     pub fn new(address: ServerAddress, token: Option<&str>) -> Result<Self, RemoteError> {
-        install_crypto();
-        let mut builder = Client::builder()
-            .user_agent(concat!("tarn/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(limits::CONNECT_TIMEOUT)
-            .tcp_nodelay(true)
-            .tcp_keepalive(limits::NOTIFY_PING)
-            .tcp_user_timeout(limits::IDLE_TIMEOUT)
-            .pool_idle_timeout(Duration::from_secs(60))
-            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX);
-        if !address.is_encrypted() {
-            // Spares reading the system's certificates, and works where there are none.
-            builder = builder.tls_certs_only([]);
-        }
-        let client = builder.build().map_err(|e| no_answer(&e))?;
+        let client = connections(&address)?;
         Ok(Self {
-            client,
+            client: Arc::new(RwLock::new(client)),
+            line: Arc::default(),
             address,
             token: Arc::new(RwLock::new(token.map(Arc::from))),
             counters: Arc::default(),
@@ -85,6 +94,24 @@ impl HttpClient {
         *self.token.write() = Some(Arc::from(token));
     }
 
+    /// Ends every exchange at once, until [`Self::mend`].
+    pub fn cut(&self) {
+        self.line.cut();
+    }
+
+    /// Goes on, over new connections: nobody knows what became of the old ones.
+    pub fn mend(&self) {
+        match connections(&self.address) {
+            Ok(client) => *self.client.write() = client,
+            Err(error) => tracing::warn!(%error, "old connections are used again"),
+        }
+        self.line.mend();
+    }
+
+    fn client(&self) -> Client {
+        self.client.read().clone()
+    }
+
     /// A call without a body.
     pub async fn get<A: DeserializeOwned>(
         &self,
@@ -96,7 +123,7 @@ impl HttpClient {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        let request = self.client.get(url).header(ACCEPT, MEDIA_BINARY).header(ACCEPT_ENCODING, "zstd");
+        let request = self.client().get(url).header(ACCEPT, MEDIA_BINARY).header(ACCEPT_ENCODING, "zstd");
         message(&self.exchange(request, limits::IDLE_TIMEOUT, bytes_max).await?)
     }
 
@@ -109,9 +136,8 @@ impl HttpClient {
     ) -> Result<Vec<u8>, RemoteError> {
         let mut url = self.address.call(path);
         url.query_pairs_mut().extend_pairs(query);
-        let request = self.client.get(url).header(ACCEPT_ENCODING, "identity");
-        let (head, response) = self.start(request, limits::IDLE_TIMEOUT).await?;
-        let mut stream = BodyStream { response, counters: Arc::clone(&self.counters) };
+        let request = self.client().get(url).header(ACCEPT_ENCODING, "identity");
+        let (head, mut stream) = self.start(request, limits::IDLE_TIMEOUT).await?;
         if head.is_success() && head.media == MEDIA_BYTES {
             return stream.read(bytes_max).await;
         }
@@ -136,7 +162,7 @@ impl HttpClient {
         body: Option<Vec<u8>>,
         bytes_max: usize,
     ) -> Result<Vec<u8>, RemoteError> {
-        let request = self.client.request(method, self.address.call(path));
+        let request = self.client().request(method, self.address.call(path));
         let request = request.header(ACCEPT, MEDIA_BINARY).header(ACCEPT_ENCODING, "zstd");
         let (request, patience) = match body {
             Some(body) => self.with_message(request, body),
@@ -162,7 +188,7 @@ impl HttpClient {
                 Ok::<_, Infallible>(piece)
             }
         });
-        let request = self.client.post(self.address.call(path));
+        let request = self.client().post(self.address.call(path));
         let request = request.header(ACCEPT, MEDIA_BINARY).header(CONTENT_TYPE, MEDIA_CHUNKS);
         let request = request.header(CONTENT_LENGTH, total).body(Body::wrap_stream(pieces));
         let whole = self.exchange(request, Duration::MAX, limits::ANSWER_BYTES_MAX);
@@ -172,10 +198,9 @@ impl HttpClient {
 
     /// Sends a message and returns the answer's body as it comes.
     pub async fn post_for_stream(&self, path: &str, body: &impl Serialize) -> Result<BodyStream, RemoteError> {
-        let request = self.client.post(self.address.call(path)).header(ACCEPT, MEDIA_CHUNKS);
+        let request = self.client().post(self.address.call(path)).header(ACCEPT, MEDIA_CHUNKS);
         let (request, patience) = self.with_message(request, to_binary(body));
-        let (head, response) = self.start(request, patience).await?;
-        let mut stream = BodyStream { response, counters: Arc::clone(&self.counters) };
+        let (head, mut stream) = self.start(request, patience).await?;
         if head.is_success() && head.media == MEDIA_CHUNKS {
             return Ok(stream);
         }
@@ -205,22 +230,23 @@ impl HttpClient {
         patience: Duration,
         bytes_max: usize,
     ) -> Result<Vec<u8>, RemoteError> {
-        let (head, response) = self.start(request, patience).await?;
-        let mut stream = BodyStream { response, counters: Arc::clone(&self.counters) };
+        let (head, mut stream) = self.start(request, patience).await?;
         let bytes_max = if head.is_success() { bytes_max } else { limits::PROBLEM_BYTES_MAX };
         let body = unpack(stream.read(bytes_max).await?, head.is_zstd, bytes_max)?;
         let is_ours = head.media == MEDIA_BINARY || (head.status == 204 && body.is_empty());
         if head.is_success() && is_ours { Ok(body) } else { Err(refusal(&head, &body)) }
     }
 
-    async fn start(&self, request: RequestBuilder, patience: Duration) -> Result<(Head, Response), RemoteError> {
+    async fn start(&self, request: RequestBuilder, patience: Duration) -> Result<(Head, BodyStream), RemoteError> {
         let request = match self.token() {
             Some(token) => request.bearer_auth(token),
             None => request,
         };
         self.counters.add_request();
-        let response = timeout(patience, request.send()).await.map_err(|_| silent())?.map_err(|e| no_answer(&e))?;
-        Ok((head_of(response.status().as_u16(), response.headers()), response))
+        let mut lease = self.line.lease()?;
+        let response = lease.within(patience, silent, request.send()).await?.map_err(|e| no_answer(&e))?;
+        let head = head_of(response.status().as_u16(), response.headers());
+        Ok((head, BodyStream { response, lease, counters: Arc::clone(&self.counters) }))
     }
 }
 
@@ -259,13 +285,14 @@ async fn while_progressing<T>(idle: Duration, progress: &AtomicU64, work: impl F
 /// A body as it comes.
 pub(super) struct BodyStream {
     response: Response,
+    lease: Lease,
     counters: Arc<TransferCounters>,
 }
 
 impl BodyStream {
     /// The next piece; `None` at the end.
     pub async fn next(&mut self) -> Result<Option<Bytes>, RemoteError> {
-        let piece = timeout(limits::IDLE_TIMEOUT, self.response.chunk()).await.map_err(|_| silent())?;
+        let piece = self.lease.within(limits::IDLE_TIMEOUT, silent, self.response.chunk()).await?;
         let piece = piece.map_err(|e| no_answer(&e))?;
         self.counters.add_received(piece.as_ref().map_or(0, Bytes::len));
         Ok(piece)

@@ -77,6 +77,16 @@ impl HttpRemote {
         self.client.get_bytes(&format!("files/{node}/content"), &[("version", &version)], bytes_max).await
     }
 
+    /// Ends everything that is on its way and begins nothing new until [`Self::go_on`].
+    pub fn rest(&self) {
+        self.client.cut();
+    }
+
+    /// Calls may be made again; over new connections.
+    pub fn go_on(&self) {
+        self.client.mend();
+    }
+
     /// The limits of how fast content goes up and comes down.
     pub fn rates(&self) -> Arc<Rates> {
         Arc::clone(&self.client.rates)

@@ -7,6 +7,7 @@ pub mod conformance;
 mod counters;
 pub mod faulty;
 mod http;
+mod line;
 mod login;
 pub mod memory;
 mod notify;

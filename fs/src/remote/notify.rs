@@ -2,6 +2,7 @@
 
 use super::client::HttpClient;
 use super::http::socket_error;
+use super::line::Lease;
 use super::{NoticeEvent, ReceiptSender, RemoteError, TransferCounters};
 use crate::limits;
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -29,28 +30,21 @@ pub(super) async fn open(client: &HttpClient, events: mpsc::Sender<NoticeEvent>)
     let size = Some(limits::NOTICE_BYTES_MAX);
     let config = WebSocketConfig::default().max_message_size(size).max_frame_size(size);
     let connecting = connect_async_with_config(request, Some(config), true);
-    let (socket, _) = timeout(limits::CONNECT_TIMEOUT, connecting)
-        .await
-        .map_err(|_| RemoteError::Unreachable("the notice socket does not open".into()))?
-        .map_err(socket_error)?;
+    let mut lease = client.line.lease()?;
+    let late = || RemoteError::Unreachable("the notice socket does not open".into());
+    let (socket, _) = lease.within(limits::CONNECT_TIMEOUT, late, connecting).await?.map_err(socket_error)?;
     let (sender, receipts) = mpsc::unbounded_channel();
     let counters = Arc::clone(&client.counters);
-    tokio::spawn(serve(socket, events, receipts, counters));
+    let mut pings = interval(limits::NOTIFY_PING);
+    pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    tokio::spawn(serve(Session { socket, lease, events, receipts, counters, pings, pings_unanswered: 0 }));
     Ok(sender)
 }
 
-async fn serve(
-    socket: Socket,
-    events: mpsc::Sender<NoticeEvent>,
-    receipts: mpsc::UnboundedReceiver<Receipt>,
-    counters: Arc<TransferCounters>,
-) {
-    if events.send(NoticeEvent::Connected).await.is_err() {
+async fn serve(mut session: Session) {
+    if session.events.send(NoticeEvent::Connected).await.is_err() {
         return;
     }
-    let mut pings = interval(limits::NOTIFY_PING);
-    pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut session = Session { socket, events, receipts, counters, pings, pings_unanswered: 0 };
     let reason = loop {
         match session.step().await {
             Ok(()) => {}
@@ -63,6 +57,7 @@ async fn serve(
 
 struct Session {
     socket: Socket,
+    lease: Lease,
     events: mpsc::Sender<NoticeEvent>,
     receipts: mpsc::UnboundedReceiver<Receipt>,
     counters: Arc<TransferCounters>,
@@ -80,6 +75,7 @@ impl Session {
                 None => Err("closed".into()),
             },
             _ = self.pings.tick() => self.ping().await,
+            () = self.lease.ended() => Err("this machine goes to sleep".into()),
         }
     }
 

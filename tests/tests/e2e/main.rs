@@ -47,6 +47,7 @@ mod scanners;
 mod server_crash;
 mod suites;
 mod survive;
+mod suspend;
 mod two_devices;
 mod undo;
 mod verify;

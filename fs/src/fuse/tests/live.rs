@@ -59,6 +59,7 @@ impl Live {
         let ports = Ports { tree, lister, clock, stale: notifier.stale().clone(), replay: notifier.replay().clone() };
         let vfs = Vfs::new(ports, shown());
         let options = MountOptions {
+            waits: Arc::default(),
             mountpoint: folder.path().into(),
             source: "tarn:anna@example.org".into(),
             allow_other: rustix::process::getuid().is_root(),

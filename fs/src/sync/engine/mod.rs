@@ -163,7 +163,7 @@ impl Engine {
                 self.reading.is_stale = true;
                 self.wake();
             }
-            Event::NetworkChanged => self.wake(),
+            Event::NetworkChanged => self.network_changed(),
             Event::Shutdown => self.stop(actions),
         }
         self.close_link_if_held(actions);
@@ -254,6 +254,12 @@ impl Engine {
     fn wake(&mut self) {
         self.gate.wake();
         self.link_retry.wake();
+    }
+
+    /// What failed before says nothing of the network that there is now.
+    fn network_changed(&mut self) {
+        self.gate.succeed();
+        self.link_retry.succeed();
     }
 
     fn pump_link(&mut self, now: Duration, actions: &mut Vec<Action>) -> Option<Duration> {

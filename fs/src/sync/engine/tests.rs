@@ -264,6 +264,23 @@ fn a_new_epoch_means_a_full_pull_before_the_next_push() {
 }
 
 #[test]
+fn on_another_network_all_is_tried_at_once_and_failures_count_anew() {
+    let (mut engine, _) = online(Vec::new());
+    let mut now = MS;
+    for _ in 0..12 {
+        engine.handle(Event::LinkLost { error: unreachable() }, now);
+        now += crate::limits::LINK_BACKOFF_MAX;
+        engine.handle(Event::Tick, now);
+    }
+    engine.handle(Event::LinkLost { error: unreachable() }, now);
+    let actions = engine.handle(Event::NetworkChanged, now);
+    assert!(actions.contains(&Action::OpenLink), "{actions:?}");
+    let actions = engine.handle(Event::LinkLost { error: unreachable() }, now);
+    let soon = |action: &Action| matches!(action, Action::SetTimer { at } if *at <= now + crate::limits::BACKOFF_MIN);
+    assert!(actions.iter().any(soon), "{actions:?}");
+}
+
+#[test]
 fn a_burst_of_notices_leads_to_one_pull_and_one_more() {
     let (mut engine, _) = online(Vec::new());
     let pulls = |actions: Vec<Action>| actions.iter().filter(|a| matches!(a, Action::Pull { .. })).count();

@@ -1,0 +1,150 @@
+//! The machine sleeps: programs that wait for the network get their answer or an error first, so that they can be frozen after
+//! the daemon, and what happened meanwhile is there when it wakes.
+
+mod logind;
+
+use crate::converge;
+use logind::Logind;
+use std::fs;
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
+use tarn_tests::device::Device;
+use tarn_tests::freezer::Freezer;
+use tarn_tests::seed::Seed;
+use tarn_tests::wait::eventually;
+
+/// How long the system waits for whoever asked it to: logind, unless told otherwise, and one that is told.
+const DELAY_MAX: Duration = Duration::from_secs(5);
+const LONG_DELAY_MAX: Duration = Duration::from_secs(60);
+const COLD_BYTES: usize = 100_000;
+/// The kernel gives up falling asleep when it could not freeze all processes in this time.
+const FREEZE_MAX: Duration = Duration::from_secs(20);
+
+/// A shell that reads a file with `cat` when told to, tells what became of it, and stays.
+struct Program {
+    shell: Child,
+    output: Lines<BufReader<ChildStdout>>,
+}
+
+impl Program {
+    fn start() -> Self {
+        let script = "while read file; do cat \"$file\" 2>&1 >/dev/null; echo \"ended with $?\"; done";
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script]).env("LC_ALL", "C").stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut shell = shell.spawn().unwrap();
+        let output = BufReader::new(shell.stdout.take().unwrap()).lines();
+        Self { shell, output }
+    }
+
+    fn read(&mut self, file: &Path) {
+        writeln!(self.shell.stdin.as_mut().unwrap(), "{}", file.display()).unwrap();
+    }
+
+    /// Whether its `cat` is in a call that does not return.
+    fn waits(&self) -> bool {
+        let pid = self.shell.id();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        let stat = |pid: &str| fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        children.split_whitespace().any(|pid| stat(pid).contains("(cat) D "))
+    }
+
+    /// What it says until its `cat` has ended.
+    fn outcome(&mut self) -> String {
+        let mut said = String::new();
+        while !said.contains("ended with") {
+            said.push_str(&self.output.next().unwrap().unwrap());
+        }
+        said
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may be gone by now.
+        let _ = self.shell.kill();
+        let _ = self.shell.wait();
+    }
+}
+
+/// Freezes the daemon first, then the program, as the kernel may do it; then lets both go on.
+fn freeze_both(device: &Device, program: &Program) {
+    let groups = (Freezer::new("daemon"), Freezer::new("programs"));
+    let (Some(daemon), Some(programs)) = groups else {
+        return eprintln!("not frozen: this process may not make control groups");
+    };
+    daemon.add(device.daemon().unwrap().pid()).unwrap();
+    programs.add(program.shell.id()).unwrap();
+    daemon.freeze().unwrap();
+    eventually(FREEZE_MAX, "the daemon is frozen", || daemon.is_frozen());
+    programs.freeze().unwrap();
+    eventually(FREEZE_MAX, "programs are frozen after the daemon", || programs.is_frozen());
+}
+
+#[test]
+fn the_machine_falls_asleep_with_blocked_readers_and_goes_on_at_once_when_it_wakes() {
+    let logind = Logind::start(DELAY_MAX);
+    let server = crate::server();
+    let a = Device::mounted(&server, "a").unwrap();
+    let bytes = Seed::new(20).bytes(COLD_BYTES);
+    fs::write(a.join("cold"), &bytes).unwrap();
+    a.wait().unwrap();
+    let b = Device::new(&server, "b").unwrap().with_mount_args(&["--read-timeout", "300s"]);
+    let b = b.with_env("DBUS_SYSTEM_BUS_ADDRESS", &logind.address());
+    b.mount().unwrap();
+    eventually(Duration::from_secs(30), "the machine waits for the mount", || logind.is_delayed());
+    b.await_online(true);
+    assert_eq!(fs::metadata(b.join("cold")).unwrap().len(), COLD_BYTES as u64);
+    let mut program = Program::start();
+
+    server.freeze();
+    program.read(&b.join("cold"));
+    eventually(Duration::from_secs(30), "a reader waits", || program.waits());
+    logind.says(true);
+    eventually(DELAY_MAX, "the machine may sleep", || !logind.is_delayed());
+    let outcome = program.outcome();
+    assert!(outcome.contains("Network is unreachable") && outcome.ends_with("ended with 1"), "{outcome}");
+    let refused = fs::read(b.join("cold")).unwrap_err();
+    assert_eq!(refused.raw_os_error(), Some(libc::ENETUNREACH), "nobody waits any more");
+    freeze_both(&b, &program);
+    server.thaw();
+    fs::write(a.join("news"), "while you slept").unwrap();
+    a.wait().unwrap();
+    assert!(!b.join("news").exists(), "it is not awake yet");
+
+    logind.says(false);
+    let news = || fs::read(b.join("news")).is_ok_and(|text| text == b"while you slept");
+    eventually(Duration::from_secs(10), "what happened meanwhile is there", news);
+    program.read(&b.join("cold"));
+    assert_eq!(program.outcome(), "ended with 0");
+    assert_eq!(fs::read(b.join("cold")).unwrap(), bytes);
+    eventually(Duration::from_secs(10), "the machine waits for the mount again", || logind.is_delayed());
+    converge(&a, &b);
+}
+
+#[test]
+fn what_is_on_its_way_when_the_machine_falls_asleep_may_finish() {
+    let logind = Logind::start(LONG_DELAY_MAX);
+    let server = crate::server();
+    let a = Device::mounted(&server, "a").unwrap();
+    // One call of `cat` reads it.
+    fs::write(a.join("cold"), Seed::new(21).bytes(COLD_BYTES)).unwrap();
+    a.wait().unwrap();
+    let b = Device::new(&server, "b").unwrap().with_env("DBUS_SYSTEM_BUS_ADDRESS", &logind.address());
+    b.mount().unwrap();
+    eventually(Duration::from_secs(30), "the machine waits for the mount", || logind.is_delayed());
+    assert_eq!(fs::metadata(b.join("cold")).unwrap().len(), COLD_BYTES as u64);
+    let mut program = Program::start();
+    server.freeze();
+    program.read(&b.join("cold"));
+    eventually(Duration::from_secs(30), "a reader waits", || program.waits());
+    logind.says(true);
+    server.thaw();
+    assert_eq!(program.outcome(), "ended with 0", "who waited already got its bytes");
+    eventually(LONG_DELAY_MAX, "the machine may sleep", || !logind.is_delayed());
+    // What was written while it fell asleep goes up when it is awake.
+    fs::write(b.join("late"), "late").unwrap();
+    logind.says(false);
+    converge(&a, &b);
+}
