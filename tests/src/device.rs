@@ -318,7 +318,7 @@ impl Device {
     }
 
     /// All processes that were started with this device's `TARN_HOME`, whatever became of them since.
-    fn processes(&self) -> Vec<Process> {
+    pub fn processes(&self) -> Vec<Process> {
         let mark = [b"TARN_HOME=", self.home.as_os_str().as_bytes()].concat();
         let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
         let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());

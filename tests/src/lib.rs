@@ -22,6 +22,7 @@ pub mod relay;
 pub mod seed;
 pub mod server;
 pub mod suites;
+pub mod threads;
 pub mod tree;
 pub mod user;
 pub mod wait;

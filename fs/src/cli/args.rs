@@ -71,6 +71,9 @@ pub(super) enum Command {
     /// Tells programs that watch of changes from elsewhere; started by the daemon of a mount, which gives the orders
     #[command(hide = true, name = crate::env::PLAYER)]
     ReplayChanges(ReplayChanges),
+    /// Gives notices to the kernel; started by the daemon of a mount
+    #[command(hide = true, name = crate::env::MESSENGER)]
+    TellKernel,
 }
 
 #[derive(Debug, Args)]

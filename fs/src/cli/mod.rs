@@ -30,7 +30,7 @@ mod wait;
 
 use crate::daemon::Home;
 use crate::env::Env;
-use crate::fuse::serve_replay;
+use crate::fuse::{serve_notices, serve_replay};
 use anyhow::Result;
 use args::{Cli, Command};
 use clap::Parser;
@@ -61,6 +61,7 @@ fn run(command: Command) -> Result<()> {
         Command::ReplayChanges(args) => {
             return Ok(serve_replay(&args.mount, args.device, stdin().lock(), stdout().lock())?);
         }
+        Command::TellKernel => return Ok(serve_notices()?),
         _ => {}
     }
     let context = Context { env: Env::real(), home: Home::find()? };
@@ -89,7 +90,11 @@ async fn run_in(context: &Context, command: Command) -> Result<()> {
         Command::Limit(args) => limit::run(context, &args).await,
         Command::Verify(args) => verify::run(context, &args).await,
         Command::Doctor(args) => doctor::run(context, &args).await,
-        Command::Mount(_) | Command::Completions(_) | Command::Man | Command::ReplayChanges(_) => Ok(()),
+        Command::Mount(_)
+        | Command::Completions(_)
+        | Command::Man
+        | Command::ReplayChanges(_)
+        | Command::TellKernel => Ok(()),
     }
 }
 

@@ -19,12 +19,12 @@ pub use callers::{groups_of, program_of};
 pub use crash::{CrashDisk, Fault};
 pub use files::{copy_file, is_there, remove_if_there};
 pub use kept_memory::KeptMemory;
-pub use players::{PLAYER, end_players_of, is_player};
+pub use players::{MESSENGER, PLAYER, end_players_of, is_player};
 pub use real::{RealClock, RealDisk, RealRng};
 pub use shared_files::{ChangedAt, FileId, file_id, is_open_elsewhere, last_change, settled_change};
 pub use sleep::{Logind, SleepDelay, SleepSign, SleepTeller};
 pub use sockets::message_pair;
-pub use spawn::close_on_exec;
+pub use spawn::{close_on_exec, end_with_parent};
 pub use tasks::{BrokenOff, Elapsed, RealTasks, Tasks};
 pub use watchers::{Watched, watched};
 

@@ -9,6 +9,9 @@ use std::path::Path;
 /// The command that makes this program such a process; the mount comes next.
 pub const PLAYER: &str = "replay-changes";
 
+/// The command that makes this program the process that gives notices to the kernel.
+pub const MESSENGER: &str = "tell-kernel";
+
 /// The mount that a process is the player of.
 fn mount_of(pid: u32) -> Option<Vec<u8>> {
     let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;

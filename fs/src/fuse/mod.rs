@@ -14,6 +14,7 @@ mod errno;
 mod filesystem;
 mod init;
 mod mounts;
+mod notices;
 mod notifier;
 mod readdir;
 mod replay;
@@ -27,6 +28,7 @@ mod tests;
 mod waits;
 
 pub use backings::KernelBackings;
+pub use notices::serve_notices;
 pub use notifier::KernelNotifier;
 pub use replay::serve_replay;
 pub use session::{MountOptions, Session, mount};

@@ -1,23 +1,22 @@
-//! Owns the way of invalidations to the kernel: a queue and a thread of its own. A worker thread, or anybody under a
-//! lock that a call takes, must not send them: the kernel may need an answer for the same inode first.
+//! Owns the way of invalidations to the kernel: a queue and a thread of its own, which has a process of its own tell it
+//! (`notices`). A worker thread, or anybody under a lock that a call takes, must not send them: the kernel may need an answer
+//! for the same inode first.
 
+use super::notices::{Messenger, Notice};
 use super::replay::{Replays, Stage};
 use crate::env::mounts::mounted_at;
 use crate::meta::rows::Ino;
 use crate::tree::{Happening, Invalidation, Notifier};
 use crate::vfs::{Replay, Stale, Vfs};
-use fuser::INodeNo;
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
-use tarn_proto::name::Name;
 
 /// When the kernel is told again of inodes that it did not know at first.
 const AGAIN_AFTER: [Duration; 3] = [Duration::from_millis(20), Duration::from_millis(200), Duration::from_secs(2)];
@@ -46,7 +45,7 @@ impl Default for KernelNotifier {
 }
 
 impl KernelNotifier {
-    /// One that has this program tell those that watch of changes from elsewhere.
+    /// One that has this program give notices to the kernel, and tell those that watch of changes from elsewhere.
     pub fn with_player(program: PathBuf) -> Self {
         Self { player: Some(program), ..Self::default() }
     }
@@ -61,10 +60,11 @@ impl KernelNotifier {
     }
 
     /// Begins to tell programs that watch, on a mount that stands.
-    pub(super) fn begin_replays(&self, kernel: fuser::Notifier, vfs: Arc<Vfs>, mountpoint: &Path) -> io::Result<()> {
+    pub(super) fn begin_replays(&self, device: OwnedFd, vfs: Arc<Vfs>, mountpoint: &Path) -> io::Result<()> {
         // Nobody can make a call that changes anything on a read-only mount, whatever it is answered.
         let Some(program) = self.player.clone().filter(|_| !vfs.options().read_only) else { return Ok(()) };
         let Some(entry) = mounted_at(mountpoint)? else { return Ok(()) };
+        let kernel = Messenger::new(device, Some(program.clone()));
         self.replays.start(Stage { kernel, vfs, entry, program })
     }
 
@@ -74,10 +74,11 @@ impl KernelNotifier {
     }
 
     /// Starts the thread that sends. Only the first mount gets one.
-    pub(super) fn attach(&self, kernel: fuser::Notifier) -> io::Result<Option<JoinHandle<()>>> {
+    pub(super) fn attach(&self, device: OwnedFd) -> io::Result<Option<JoinHandle<()>>> {
         let Some(waiting) = self.waiting.lock().take() else { return Ok(None) };
         let (stale, replays) = (Arc::clone(&self.stale), Arc::clone(&self.replays));
-        let run = move || run(&waiting, &kernel, &stale, &replays);
+        let kernel = Messenger::new(device, self.player.clone());
+        let run = move || run(&waiting, kernel, &stale, &replays);
         let thread = Builder::new().name("fuse-notify".into()).spawn(run)?;
         Ok(Some(thread))
     }
@@ -134,8 +135,14 @@ impl Unknown {
         }
     }
 
-    fn tell_again(&mut self, kernel: &fuser::Notifier) {
-        self.inodes.retain(|ino| send(kernel, &Invalidation::Attributes(*ino)).is_err());
+    fn tell_again(&mut self, kernel: &mut Messenger) {
+        let inodes: Vec<Ino> = self.inodes.iter().copied().collect();
+        let notices: Vec<Notice<'_>> = inodes.iter().map(|ino| Notice::Attributes(*ino)).collect();
+        for (ino, told) in inodes.iter().zip(kernel.tell(&notices)) {
+            if told.is_ok() {
+                self.inodes.remove(ino);
+            }
+        }
         self.turn += 1;
         if self.turn == AGAIN_AFTER.len() {
             *self = Self::default();
@@ -143,12 +150,12 @@ impl Unknown {
     }
 }
 
-fn run(waiting: &Receiver<Message>, kernel: &fuser::Notifier, stale: &Stale, replays: &Replays) {
+fn run(waiting: &Receiver<Message>, mut kernel: Messenger, stale: &Stale, replays: &Replays) {
     let mut unknown = Unknown::default();
     while let Ok(message) = unknown.receive(waiting) {
         let batch = match message {
             None => {
-                unknown.tell_again(kernel);
+                unknown.tell_again(&mut kernel);
                 continue;
             }
             Some(Message::Batch(batch)) => batch,
@@ -158,34 +165,27 @@ fn run(waiting: &Receiver<Message>, kernel: &fuser::Notifier, stale: &Stale, rep
             }
             Some(Message::Stop) => return,
         };
-        for invalidation in &batch {
-            let sent = send(kernel, invalidation);
-            unknown.note(invalidation, &sent);
-            report(sent);
-        }
-        // Last, what the kernel has of the listings: the entries are gone from it by now.
-        for folder in folders(&batch) {
-            report(kernel.inval_inode(INodeNo(folder.0), 0, 0));
-        }
+        // Last, what the kernel has of the listings: the entries are gone from it by then.
+        let folders = folders(&batch);
+        let notices: Vec<Notice<'_>> =
+            batch.iter().map(notice).chain(folders.iter().map(|folder| Notice::Content(*folder))).collect();
+        let told = kernel.tell(&notices);
+        batch.iter().zip(&told).for_each(|(invalidation, told)| unknown.note(invalidation, told));
+        told.iter().for_each(report);
         touched(&batch).iter().for_each(|ino| stale.leave(*ino));
     }
 }
 
-fn send(kernel: &fuser::Notifier, invalidation: &Invalidation) -> io::Result<()> {
+fn notice(invalidation: &Invalidation) -> Notice<'_> {
     match invalidation {
-        // A negative offset leaves the pages alone; length 0 is up to the end.
-        Invalidation::Attributes(ino) => kernel.inval_inode(INodeNo(ino.0), -1, 0),
-        Invalidation::Content(ino) => kernel.inval_inode(INodeNo(ino.0), 0, 0),
-        Invalidation::Entry { parent, name } | Invalidation::Gone { parent, name, .. } => entry(kernel, *parent, name),
+        Invalidation::Attributes(ino) => Notice::Attributes(*ino),
+        Invalidation::Content(ino) => Notice::Content(*ino),
+        Invalidation::Entry { parent, name } | Invalidation::Gone { parent, name, .. } => Notice::Entry(*parent, name),
     }
 }
 
-fn entry(kernel: &fuser::Notifier, parent: Ino, name: &Name) -> io::Result<()> {
-    kernel.inval_entry(INodeNo(parent.0), OsStr::from_bytes(name.as_bytes()))
-}
-
 /// A mount that is ending refuses everything; that is its good right.
-fn report(sent: io::Result<()>) {
+fn report(sent: &io::Result<()>) {
     if let Err(error) = sent {
         tracing::debug!(%error, "the kernel did not take an invalidation");
     }

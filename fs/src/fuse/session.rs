@@ -93,14 +93,14 @@ pub fn mount(
     let device = session.as_fd().try_clone_to_owned()?;
     options.backings.attach(device.try_clone()?);
     watcher.look_at(vfs.left_lent());
-    let sender = notifier.attach(session.notifier())?;
+    let sender = notifier.attach(device.try_clone()?)?;
     if let Some(inherited) = inherited {
         renew(session.notifier(), inherited.inode_max)?;
     }
     let (ends, ended) = watch::channel(false);
     watch_table(&mountpoint, ends.clone(), runtime);
     let (notifier, place, replays) = (Arc::clone(notifier), mountpoint.clone(), Arc::clone(notifier.replays()));
-    let teller = session.notifier();
+    let teller = device.try_clone()?;
     let session = ManuallyDrop::new(session.spawn()?);
     if let Err(error) = notifier.begin_replays(teller, vfs, &place) {
         tracing::warn!(%error, "programs that watch are not told of changes from elsewhere");

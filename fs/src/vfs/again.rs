@@ -6,7 +6,7 @@
 //! itself, unless a change from elsewhere did the very same in that moment.
 
 use super::names::checked;
-use super::{Answer, Caller, RenameFlags, Shown, Stop, Vfs, VfsError};
+use super::{Answer, Caller, ExchangeRecord, RenameFlags, Shown, Stop, Vfs, VfsError};
 use crate::meta::rows::Ino;
 use crate::tree::{Stat, TreeError};
 use tarn_proto::name::Name;
@@ -64,13 +64,14 @@ impl Vfs {
     /// Moves a name, for a caller who may have asked before.
     ///
     /// # Errors
-    /// As [`Self::rename`]; `Interrupted` for a second call to exchange, of which nothing tells whether it was done.
+    /// As [`Self::rename`]; `Interrupted` for a second call to exchange if nothing tells whether it was done: there is no record, or
+    /// another device has changed the names since.
     pub fn rename_for(&self, caller: Caller, from: (Ino, &[u8]), to: (Ino, &[u8]), flags: RenameFlags) -> Answer<()> {
         if let Some(answer) = self.replayed_rename(caller, from, to, flags) {
             return answer;
         }
-        if caller.is_again && flags.exchange {
-            return Err(VfsError::Interrupted.into());
+        if flags.exchange {
+            return self.exchange(caller, from, to, flags);
         }
         match self.rename(from, to, flags) {
             Err(Stop::Fail(VfsError::Tree(error @ (TreeError::NotFound | TreeError::Exists)))) if caller.is_again => {
@@ -83,6 +84,24 @@ impl Vfs {
             }
             answer => answer,
         }
+    }
+
+    /// Exchanges two names, once.
+    fn exchange(&self, caller: Caller, from: (Ino, &[u8]), to: (Ino, &[u8]), flags: RenameFlags) -> Answer<()> {
+        let named = |(parent, name): (Ino, &[u8])| Ok::<_, Stop>(self.tree.lookup(parent, &checked(name)?)?.ino);
+        let Some(table) = &self.table else {
+            return if caller.is_again { Err(VfsError::Interrupted.into()) } else { self.rename(from, to, flags) };
+        };
+        let now = ExchangeRecord { unique: caller.unique, from: named(from)?, to: named(to)? };
+        // What was not entered was not begun.
+        let before = if caller.is_again { self.exchanges.get(&caller.unique) } else { None };
+        match before {
+            Some(before) if (before.from, before.to) == (now.to, now.from) => return Ok(()),
+            Some(before) if *before != now => return Err(VfsError::Interrupted.into()),
+            Some(_) => {}
+            None => table.note_exchange(&now).map_err(TreeError::from)?,
+        }
+        self.rename(from, to, flags)
     }
 
     /// What a second call to make something finds: the same, or something else.

@@ -7,7 +7,7 @@
 
 use super::dirs::OpenDir;
 use super::files::OpenFile;
-use super::open_table::{Left, LentRecord, OpenRecord, Slot};
+use super::open_table::{ExchangeRecord, Left, LentRecord, OpenRecord, Slot};
 use super::passthrough::{Lend, Lending, Serving};
 use super::ports::TreePort;
 use super::{Answer, Caller, OpenFlags, Vfs};
@@ -58,6 +58,7 @@ impl Through {
 pub struct TakenUp {
     open: Vec<(Slot, OpenRecord)>,
     inodes: HashMap<Ino, Serving>,
+    exchanges: Vec<ExchangeRecord>,
 }
 
 impl TakenUp {
@@ -65,7 +66,7 @@ impl TakenUp {
     /// open keeps its version.
     pub fn of(tree: &dyn TreePort, lending: &Lending, left: Left) -> Self {
         lending.kernel.close(left.stray);
-        let mut all = Self::default();
+        let mut all = Self { exchanges: left.exchanges, ..Self::default() };
         for (slot, record) in left.open {
             match tree.opened(record.ino, record.flags.writes()) {
                 Ok(()) => {
@@ -121,6 +122,7 @@ impl Vfs {
             self.files.put(handle, OpenFile::new(ino, flags, (lend, Some(slot)), cache_bytes));
             self.given.get_mut().insert(unique, handle);
         }
+        self.exchanges = taken.exchanges.into_iter().map(|record| (record.unique, record)).collect();
         self.passthrough.begin(lending, taken.inodes);
         self
     }

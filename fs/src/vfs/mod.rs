@@ -39,7 +39,7 @@ pub use inherit::{TakenUp, Through};
 pub use live::LiveTree;
 pub use make::NewMode;
 pub use names::RenameFlags;
-pub use open_table::{Left, LentRecord, OpenRecord, OpenTable};
+pub use open_table::{ExchangeRecord, Left, LentRecord, OpenRecord, OpenTable};
 pub use passthrough::{Lending, Passage};
 pub use programs::{Caused, SCANNED_BYTES, SCANNERS_DEFAULT};
 pub use replay::{Act, Ghost, Part, Place, Replay};
@@ -100,6 +100,8 @@ pub struct Vfs {
     inheriting: Mutex<()>,
     /// Handles that an earlier daemon gave, by the numbers of the calls.
     given: Mutex<HashMap<u64, u64>>,
+    /// Exchanges that an earlier daemon began, by the numbers of the calls.
+    exchanges: HashMap<u64, ExchangeRecord>,
     /// The record of what is open, for the next daemon.
     table: Option<Arc<OpenTable>>,
     doubtful: Doubtful,
@@ -126,6 +128,7 @@ impl Vfs {
             dirs: Handles::default(),
             inheriting: Mutex::default(),
             given: Mutex::default(),
+            exchanges: HashMap::new(),
             table: None,
             doubtful: Doubtful::default(),
             atimes: Mutex::new(LruCache::new(ATIMES_MAX)),

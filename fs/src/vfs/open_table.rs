@@ -11,6 +11,7 @@ use super::ports::Backings;
 use crate::env::{FileId, KeptMemory};
 use crate::meta::rows::Ino;
 use parking_lot::Mutex;
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -21,6 +22,9 @@ const RECORD_BYTES: usize = 64;
 const FREE: u64 = 0;
 const OPEN: u64 = 1;
 const LENT: u64 = 2;
+const EXCHANGE: u64 = 3;
+/// Exchanges that are remembered: of more than are under way at once.
+const EXCHANGES_MAX: usize = 64;
 
 /// Where a record stands.
 pub type Slot = u32;
@@ -53,6 +57,17 @@ pub struct LentRecord {
     pub is_exposed: bool,
 }
 
+/// Two names that are exchanged: what they name before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExchangeRecord {
+    /// The number of the call.
+    pub unique: u64,
+    /// What the first name names.
+    pub from: Ino,
+    /// What the second does.
+    pub to: Ino,
+}
+
 /// What stood in the record when a daemon took it over.
 #[derive(Debug, Default)]
 pub struct Left {
@@ -60,6 +75,8 @@ pub struct Left {
     pub open: Vec<(Slot, OpenRecord)>,
     /// Files that are lent.
     pub lent: Vec<(Slot, LentRecord)>,
+    /// The last exchanges.
+    pub exchanges: Vec<ExchangeRecord>,
     /// A number that the kernel may have given without anybody entering it: to be taken back.
     pub stray: u32,
 }
@@ -71,6 +88,8 @@ pub struct OpenTable {
     slots: Mutex<Slots>,
     /// The highest number that the kernel gave; held while it gives one.
     highest: Mutex<u32>,
+    /// Where the last exchanges stand, oldest first.
+    exchanges: Mutex<VecDeque<Slot>>,
 }
 
 #[derive(Debug)]
@@ -90,6 +109,7 @@ impl OpenTable {
             memory: KeptMemory::new("tarn-open")?,
             slots: Mutex::new(Slots { free: Vec::new(), end: 1 }),
             highest: Mutex::new(0),
+            exchanges: Mutex::default(),
         };
         table.write_head(0)?;
         Ok(table)
@@ -105,18 +125,23 @@ impl OpenTable {
         let mut records = bytes.chunks_exact(RECORD_BYTES).map(Fields::of);
         let head = records.next().filter(|head| head.0[0] == u64::from_le_bytes(MAGIC));
         let highest = head.and_then(|head| u32::try_from(head.0[1]).ok()).ok_or_else(invalid)?;
-        let (mut left, mut free) = (Left::default(), Vec::new());
+        let (mut left, mut free, mut exchanges) = (Left::default(), Vec::new(), VecDeque::new());
         for (slot, record) in (1..).zip(records) {
             match record.0[0] {
                 FREE => free.push(slot),
                 OPEN => left.open.push((slot, record.open()?)),
                 LENT => left.lent.push((slot, record.lent()?)),
+                EXCHANGE => {
+                    exchanges.push_back(slot);
+                    left.exchanges.push(record.exchange());
+                }
                 _ => return Err(invalid()),
             }
         }
         let end = Slot::try_from(bytes.len() / RECORD_BYTES).map_err(|_| invalid())?;
         left.stray = highest.wrapping_add(1);
-        Ok((Self { memory, slots: Mutex::new(Slots { free, end }), highest: Mutex::new(highest) }, left))
+        let (slots, highest) = (Mutex::new(Slots { free, end }), Mutex::new(highest));
+        Ok((Self { memory, slots, highest, exchanges: Mutex::new(exchanges) }, left))
     }
 
     /// What another process keeps of it.
@@ -160,6 +185,22 @@ impl OpenTable {
     /// There is no memory.
     pub fn change(&self, slot: Slot, record: &LentRecord) -> io::Result<()> {
         self.write(slot, Fields::of_lent(record))
+    }
+
+    /// Enters an exchange that is about to be made, in place of the oldest one if there are many.
+    ///
+    /// # Errors
+    /// There is no memory.
+    pub fn note_exchange(&self, record: &ExchangeRecord) -> io::Result<()> {
+        let fields = Fields([EXCHANGE, record.unique, record.from.0, record.to.0, 0, 0, 0, 0]);
+        let mut exchanges = self.exchanges.lock();
+        let oldest = (exchanges.len() >= EXCHANGES_MAX).then(|| exchanges.pop_front()).flatten();
+        let slot = match oldest {
+            Some(slot) => self.write(slot, fields).map(|()| slot)?,
+            None => self.put(fields)?,
+        };
+        exchanges.push_back(slot);
+        Ok(())
     }
 
     /// Clears a record.
@@ -221,6 +262,11 @@ impl Fields {
         let [_, handle, ino, flags, unique, backing, ..] = self.0;
         let flags = OpenFlags::of_bits(flags).ok_or_else(invalid)?;
         Ok(OpenRecord { handle, ino: Ino(ino), flags, unique, backing: number(backing)? })
+    }
+
+    fn exchange(self) -> ExchangeRecord {
+        let [_, unique, from, to, ..] = self.0;
+        ExchangeRecord { unique, from: Ino(from), to: Ino(to) }
     }
 
     fn lent(self) -> io::Result<LentRecord> {

@@ -1,6 +1,7 @@
 //! A mount outlives its daemon: programs that use it while daemon after daemon is killed see pauses and nothing else.
 
 mod lent;
+mod notices;
 
 use crate::converge;
 use std::collections::BTreeMap;
@@ -255,6 +256,26 @@ fn what_changes_elsewhere_is_seen_after_a_daemon_was_killed() {
     assert_eq!(fs::read(a.join("d/changes")).unwrap(), b"after, and longer");
     assert_eq!(fs::read(a.join("d/comes")).unwrap(), b"new");
     assert!(fs::metadata(a.join("d/goes")).is_err());
+    drop(held);
+    a.unmount().unwrap();
+}
+
+#[test]
+fn an_open_file_keeps_its_version_when_it_was_not_used_since_the_kill() {
+    let (server, a) = surviving("a");
+    let b = Device::mounted(&server, "b").unwrap();
+    fs::write(a.join("f"), "before").unwrap();
+    converge(&a, &b);
+    let held = File::open(a.join("f")).unwrap();
+    let daemon = a.daemon().unwrap();
+    daemon.kill();
+    next_daemon(&a, Some(daemon));
+    fs::write(b.join("f"), "after, and longer").unwrap();
+    converge(&a, &b);
+    assert_eq!(fs::read(a.join("f")).unwrap(), b"after, and longer");
+    let mut read = [0; 6];
+    held.read_exact_at(&mut read, 0).unwrap();
+    assert_eq!(&read, b"before");
     drop(held);
     a.unmount().unwrap();
 }

@@ -13,18 +13,16 @@ mod process;
 
 pub use player::serve_replay;
 
+use super::notices::{Messenger, Notice};
 use crate::env::mounts::MountEntry;
 use crate::env::{Clock, RealClock, Watched, watched};
 use crate::tree::Happening;
 use crate::vfs::{Place, Replay, Vfs};
-use fuser::INodeNo;
 use orders::Said;
 use parking_lot::Mutex;
 use plan::{Plan, Step, is_watched};
 use process::Player;
-use std::ffi::OsStr;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -44,7 +42,7 @@ const TRIES: usize = 4;
 
 /// What a mount needs to tell of changes from elsewhere.
 pub(super) struct Stage {
-    pub kernel: fuser::Notifier,
+    pub kernel: Messenger,
     pub vfs: Arc<Vfs>,
     pub entry: MountEntry,
     pub program: PathBuf,
@@ -126,7 +124,7 @@ impl Replays {
 }
 
 struct Teller {
-    kernel: fuser::Notifier,
+    kernel: Messenger,
     vfs: Arc<Vfs>,
     entry: MountEntry,
     granted: Arc<Replay>,
@@ -172,7 +170,7 @@ impl Teller {
         let shared = Arc::clone(&self.shared);
         let _turn = shared.turn.lock();
         for _ in 0..TRIES {
-            step.unknown.iter().for_each(|place| self.forget(place));
+            self.forget(&step.unknown);
             self.granted.begin(step.part.clone());
             let said = self.player.ask(&step.order);
             self.granted.finish();
@@ -190,10 +188,11 @@ impl Teller {
         Ok(())
     }
 
-    /// Has the kernel look a name up anew.
-    fn forget(&self, (parent, name): &Place) {
-        // It may not know the name, or not the folder.
-        let _ = self.kernel.inval_entry(INodeNo(parent.0), OsStr::from_bytes(name.as_bytes()));
+    /// Has the kernel look names up anew.
+    fn forget(&mut self, places: &[Place]) {
+        let notices: Vec<Notice<'_>> = places.iter().map(|(parent, name)| Notice::Entry(*parent, name)).collect();
+        // It may not know a name, or not the folder.
+        let _ = self.kernel.tell(&notices);
     }
 
     fn is_over(&self) -> bool {

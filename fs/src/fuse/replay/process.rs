@@ -3,7 +3,7 @@
 //! as it lives it is known, everything it asks for is refused, and there is no other.
 
 use super::orders::{Order, Said};
-use crate::env::{PLAYER, close_on_exec};
+use crate::env::{PLAYER, close_on_exec, end_with_parent};
 use crate::vfs::Replay;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
@@ -121,11 +121,4 @@ fn exchange(pipes: &mut (ChildStdin, BufReader<ChildStdout>), order: &Order) -> 
     // It writes whole lines.
     output.read_line(&mut said)?;
     Ok(serde_json::from_str(&said)?)
-}
-
-/// A player ends with the daemon's thread that started it.
-fn end_with_parent() -> io::Result<()> {
-    // SAFETY: changes one setting of the calling process.
-    let set = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-    if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

@@ -298,7 +298,7 @@ impl TreePort for FakeTree {
         match (state.find(to_parent, &to_name)?, mode) {
             (Some(_), RenameMode::NoReplace) => return Err(TreeError::Exists),
             (None, RenameMode::Exchange) => return Err(TreeError::NotFound),
-            (Some(target), RenameMode::Exchange) => return state.enter(parent, &name, target),
+            (Some(target), RenameMode::Exchange) => state.enter(parent, &name, target)?,
             (Some(target), _) if target == moved => return Ok(()),
             (Some(target), RenameMode::Replace) => {
                 state.check_replace(moved, target)?;
@@ -306,7 +306,9 @@ impl TreePort for FakeTree {
             }
             (None, _) => {}
         }
-        state.dir(parent)?.entries.remove(&name);
+        if mode != RenameMode::Exchange {
+            state.dir(parent)?.entries.remove(&name);
+        }
         state.enter(to_parent, &to_name, moved)
     }
 

@@ -64,10 +64,44 @@ fn a_name_is_moved_once() {
         refusal(vfs.rename_for(AGAIN, (ROOT, b"x"), (ROOT, b"y"), RenameFlags::default())),
         TreeError::NotFound
     ));
+}
+
+#[test]
+fn names_are_exchanged_once() {
+    let tree = FakeTree::new();
+    let (from, to) = ((ROOT, &b"f"[..]), (ROOT, &b"g"[..]));
+    let exchange = RenameFlags { exchange: true, ..RenameFlags::default() };
+    let (call, again) = (Caller { unique: 8, ..ANNA }, Caller { unique: 8, ..AGAIN });
+    let (vfs, table) = super::passthrough::recorded(&tree, None);
+    let (f, g) = (made(&vfs, ANNA, "f", 0o644).0.ino, made(&vfs, ANNA, "g", 0o644).0.ino);
+    let named = |vfs: &Vfs, name: &[u8]| vfs.lookup(ROOT, name).unwrap().unwrap().stat.ino;
+    vfs.rename_for(call, from, to, exchange).unwrap();
+    let (next, table) = super::passthrough::recorded(&tree, Some(&table));
+    next.rename_for(again, from, to, exchange).unwrap();
+    assert_eq!((named(&next, b"f"), named(&next, b"g")), (g, f), "it was done");
+    // Entered, and not done.
+    next.rename(from, to, exchange).unwrap();
+    let (third, table) = super::passthrough::recorded(&tree, Some(&table));
+    third.rename_for(again, from, to, exchange).unwrap();
+    third.rename_for(Caller { unique: 10, ..AGAIN }, from, to, exchange).unwrap();
+    assert_eq!((named(&third, b"f"), named(&third, b"g")), (f, g), "what was not entered was not done");
+    // Another device has changed one of the names since.
+    let (last, _) = super::passthrough::recorded(&tree, Some(&table));
+    last.unlink(ROOT, b"g").unwrap();
+    made(&last, ANNA, "g", 0o644);
+    assert!(matches!(last.rename_for(again, from, to, exchange), Err(Stop::Fail(VfsError::Interrupted))));
+    assert_eq!(named(&last, b"f"), f, "nobody knows, so it is left");
+}
+
+#[test]
+fn without_a_record_nobody_knows_whether_names_were_exchanged() {
+    let (vfs, _) = fresh(posix());
+    let (file, _) = made(&vfs, ANNA, "f", 0o644);
     made(&vfs, ANNA, "g", 0o644);
     let exchange = RenameFlags { exchange: true, ..RenameFlags::default() };
-    assert!(matches!(vfs.rename_for(AGAIN, from, to, exchange), Err(Stop::Fail(VfsError::Interrupted))));
-    assert_eq!(vfs.lookup(ROOT, b"f").unwrap().unwrap().stat.ino, file.ino, "nobody knows, so it is left");
+    let answer = vfs.rename_for(AGAIN, (ROOT, b"f"), (ROOT, b"g"), exchange);
+    assert!(matches!(answer, Err(Stop::Fail(VfsError::Interrupted))));
+    assert_eq!(vfs.lookup(ROOT, b"f").unwrap().unwrap().stat.ino, file.ino);
 }
 
 #[test]

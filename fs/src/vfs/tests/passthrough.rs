@@ -135,7 +135,7 @@ fn without_the_kernels_word_nothing_is_lent() {
 }
 
 /// A daemon over `tree` that keeps a record, the first or the next one.
-fn recorded(tree: &FakeTree, before: Option<&OpenTable>) -> (Vfs, Arc<OpenTable>) {
+pub fn recorded(tree: &FakeTree, before: Option<&OpenTable>) -> (Vfs, Arc<OpenTable>) {
     let (table, left) = match before {
         None => (OpenTable::new().unwrap(), None),
         Some(before) => {
