@@ -38,6 +38,8 @@ pub(super) enum Command {
     Mount(Mount),
     /// Takes the mount away once everything is on the server
     Unmount(Unmount),
+    /// Has a mount go on under the version of tarn that is installed now; programs see a pause
+    Restart(WholeMount),
     /// Says what goes on in a mount, or with one file
     Status(Status),
     /// Shows which programs have what fetched, again and again
@@ -158,6 +160,9 @@ pub(super) struct Mount {
     /// Starts a daemon, and the next one when it crashes
     #[arg(long, hide = true, requires = "report")]
     pub supervise: bool,
+    /// Goes on as the supervisor of a mount that stands
+    #[arg(long, hide = true, requires = "supervise", value_name = "WHAT")]
+    pub resume: Option<String>,
     /// Is a daemon that a supervisor started
     #[arg(long, hide = true, requires = "report", conflicts_with = "supervise")]
     pub supervised: bool,

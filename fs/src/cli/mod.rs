@@ -19,6 +19,7 @@ mod mass_delete;
 mod mount;
 mod programs;
 mod progress;
+mod restart;
 mod shell;
 mod status;
 mod target;
@@ -77,6 +78,7 @@ async fn run_in(context: &Context, command: Command) -> Result<()> {
         Command::Logout => logout::run(context).await,
         Command::Devices(args) => devices::run(context, args).await,
         Command::Unmount(args) => unmount::run(context, &args).await,
+        Command::Restart(args) => restart::run(context, &args).await,
         Command::Status(args) => status::run(context, &args).await,
         Command::Top(args) => programs::top(context, &args).await,
         Command::Wait(args) => wait::run(context, &args).await,

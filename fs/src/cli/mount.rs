@@ -9,10 +9,11 @@ use crate::daemon::{self, Bond, MountOptions};
 use crate::env::close_on_exec;
 use crate::telemetry::init_logging;
 use anyhow::{Context as _, Result, bail};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write, stdout};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -43,15 +44,22 @@ fn one_line(error: &anyhow::Error) -> String {
 fn supervise(context: &Context, args: &Mount) -> Result<()> {
     open_log(context, args)?;
     let program = own_program()?;
-    let outcome = daemon::supervise(&context.env, &program, &arguments(args, Some("--supervised")), &args.dir, let_go);
+    let (daemon, supervisor) = (arguments(args, Some("--supervised")), arguments(args, Some("--supervise")));
+    let programs = daemon::Programs { program, daemon, supervisor, resume: args.resume.clone() };
+    let outcome = daemon::supervise(&context.env, programs, &args.dir, let_go);
     if let Err(error) = &outcome {
         tracing::error!(error = one_line(error), "not mounted");
     }
     outcome
 }
 
+/// Where this program is installed: another file may lie there by now.
 fn own_program() -> Result<PathBuf> {
-    std::env::current_exe().context("this program's own file cannot be found")
+    let path = std::env::current_exe().context("this program's own file cannot be found")?;
+    match path.as_os_str().as_bytes().strip_suffix(b" (deleted)") {
+        Some(before) if !path.exists() => Ok(PathBuf::from(OsStr::from_bytes(before))),
+        _ => Ok(path),
+    }
 }
 
 fn open_log(context: &Context, args: &Mount) -> Result<()> {

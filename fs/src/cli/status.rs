@@ -43,8 +43,9 @@ pub(super) fn print_json(value: &impl Serialize) -> Result<()> {
 }
 
 fn describe_mount(mount: &Path, reply: &StatusReply) -> String {
-    let MountStatus { pid, server, online, queue, cache, counters, held, last_error, verified, passthrough, inodes: _ } =
+    let MountStatus { pid, version, life, server, online, queue, cache, counters, held, last_error, .. } =
         &reply.status;
+    let MountStatus { verified, passthrough, .. } = &reply.status;
     let reach = if *online { "online" } else { "offline" };
     let queued = match queue.operations {
         0 => "nothing: the server has everything".to_owned(),
@@ -72,7 +73,9 @@ fn describe_mount(mount: &Path, reply: &StatusReply) -> String {
     }
     rows.extend(last_error.clone().map(|error| ("last error", error)));
     rows.extend(verified.as_ref().map(|verified| ("verified", describe_verified(verified))));
-    rows.push(("daemon", format!("pid {pid}")));
+    let lives =
+        if *life == 0 { String::new() } else { format!(", after {}", format::count(u64::from(*life), "other")) };
+    rows.push(("daemon", format!("version {version}, pid {pid}{lives}")));
     let mut text = format!("{}\n", mount.display());
     for (name, value) in rows {
         // Writing to a String cannot fail.
@@ -127,6 +130,8 @@ mod tests {
     fn reply() -> StatusReply {
         let status = MountStatus {
             pid: 42,
+            version: "0.1.0".into(),
+            life: 2,
             server: "http://127.0.0.1:7420".into(),
             online: true,
             queue: QueueStatus { operations: 2, bytes: 2048 },
@@ -149,6 +154,8 @@ mod tests {
         let json = serde_json::to_value(reply().status).unwrap();
         let expected = serde_json::json!({
             "pid": 42,
+            "version": "0.1.0",
+            "life": 2,
             "server": "http://127.0.0.1:7420",
             "online": true,
             "queue": {"operations": 2, "bytes": 2048},
@@ -169,6 +176,7 @@ mod tests {
     #[test]
     fn people_read_what_needs_them() {
         let quiet = describe_mount(Path::new("/m"), &reply());
+        assert!(quiet.contains("version 0.1.0, pid 42, after 2 others"), "{quiet}");
         assert!(quiet.contains("2 operations, 2.0 KiB") && !quiet.contains("held"), "{quiet}");
         assert!(quiet.contains("768.0 KiB of 10.0 GiB, and 256.0 KiB for log and database"), "{quiet}");
         assert!(quiet.contains("no passthrough: only a mount by root can"), "{quiet}");

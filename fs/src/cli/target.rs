@@ -14,6 +14,8 @@ use std::time::Duration;
 
 /// More symlinks on the way are a loop.
 const SYMLINKS_MAX: usize = 40;
+/// How often is looked whether the next daemon listens.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// The daemon of this home, connected, and where it is mounted.
 pub(super) struct Mounted {
@@ -33,8 +35,12 @@ impl Mounted {
             return Self::connect_unmarked(context).await;
         };
         let last = &marker.mount;
-        let client = Client::connect_within(&marker.socket.to_path(), timeout.unwrap_or(GREETING_TIMEOUT)).await;
+        let client = connect_to_next(context, &marker, timeout.unwrap_or(GREETING_TIMEOUT)).await;
         let client = client.map_err(|error| match (error, timeout) {
+            (ClientError::NoDaemon, _) if marker.has_supervisor() => anyhow!(
+                "the daemon of {last} has ended, and its supervisor is having the next one go on with the mount: try again in a \
+                 moment (the log says more)"
+            ),
             (ClientError::NoDaemon, _) => anyhow!(
                 "the daemon of {last} is gone; `tarn mount {last}` brings it back with everything that is not uploaded yet"
             ),
@@ -77,6 +83,22 @@ impl Mounted {
     /// All of these paths.
     pub fn all_below(&self, paths: &[PathBuf]) -> Result<Vec<MountPath>> {
         paths.iter().map(|path| self.below(Some(path))).collect()
+    }
+}
+
+/// Connects to the daemon of a mount; waits for the next one if there will be one.
+async fn connect_to_next(context: &Context, marker: &Marker, patience: Duration) -> Result<Client, ClientError> {
+    let (clock, socket) = (&context.env.clock, marker.socket.to_path());
+    let deadline = clock.monotonic() + patience;
+    loop {
+        match Client::connect_within(&socket, patience).await {
+            Err(ClientError::NoDaemon | ClientError::Ended)
+                if marker.has_supervisor() && clock.monotonic() < deadline =>
+            {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+            connected => return connected,
+        }
     }
 }
 

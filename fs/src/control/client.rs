@@ -90,6 +90,15 @@ impl Client {
         Ok(Self { stream, hello })
     }
 
+    /// The process that listens at `path`, whatever version it is of.
+    ///
+    /// # Errors
+    /// Nobody does.
+    pub async fn listener(path: &Path) -> Result<u32, ClientError> {
+        let pid = socket::connect(path).await?.peer_cred()?.pid();
+        pid.and_then(|pid| u32::try_from(pid).ok()).ok_or(ClientError::NoDaemon)
+    }
+
     /// Who answers.
     pub fn hello(&self) -> &Hello {
         &self.hello

@@ -58,6 +58,12 @@ pub struct Hello {
     pub pid: u32,
     /// Where it is mounted (absolute, without symlinks).
     pub mount: MountPath,
+    /// How many daemons the mount had before.
+    #[serde(default)]
+    pub life: u32,
+    /// The program that is installed could not go on with the mount: this one is of the one before.
+    #[serde(default)]
+    pub fell_back: bool,
 }
 
 /// What the command line asks. Paths are relative to the mount.

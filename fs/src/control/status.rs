@@ -53,6 +53,12 @@ pub struct CacheStatus {
 pub struct MountStatus {
     /// The process that serves FUSE.
     pub pid: u32,
+    /// Its version.
+    #[serde(default)]
+    pub version: String,
+    /// How many daemons the mount had before it.
+    #[serde(default)]
+    pub life: u32,
     /// The server's address.
     pub server: String,
     /// Whether the server answers.

@@ -9,6 +9,7 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
     recvmsg, sendmsg,
 };
+use rustix::process::{Pid, getppid};
 use serde::{Deserialize, Serialize};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -48,11 +49,15 @@ pub(super) struct Message {
     pub life: u32,
     /// What there is to hand on, if anything.
     pub heritage: Option<Heritage>,
+    /// The program that is installed could not go on with the mount: the daemon is of the one before.
+    pub fell_back: bool,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Head {
     life: u32,
+    #[serde(default)]
+    fell_back: bool,
     agreed: Option<Agreed>,
 }
 
@@ -64,6 +69,9 @@ pub struct Bond {
     pub life: u32,
     /// What the last daemon left.
     pub heritage: Option<Heritage>,
+    /// The program that is installed could not go on with the mount.
+    pub fell_back: bool,
+    supervisor: Option<Pid>,
 }
 
 impl Bond {
@@ -75,14 +83,21 @@ impl Bond {
         let socket = io::stdin().as_fd().try_clone_to_owned()?;
         let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
         rustix::stdio::dup2_stdin(&null)?;
-        let Message { life, heritage } = receive(socket.as_fd())?;
-        Ok(Self { socket, life, heritage })
+        let Message { life, heritage, fell_back } = receive(socket.as_fd())?;
+        Ok(Self { socket, life, heritage, fell_back, supervisor: getppid() })
+    }
+
+    /// The supervisor's process, as long as it lives.
+    pub fn supervisor(&self) -> Option<u32> {
+        let pid = self.supervisor.filter(|pid| getppid() == Some(*pid))?;
+        Some(pid.as_raw_nonzero().get().unsigned_abs())
     }
 
     /// Says that the mount answers, and gives what the next daemon needs. A supervisor that is gone is no reason to end: the
     /// mount lives as long as this daemon then.
     pub fn mounted(&self, heritage: Option<Heritage>) {
-        if let Err(error) = send(self.socket.as_fd(), &Message { life: self.life, heritage }) {
+        if let Err(error) = send(self.socket.as_fd(), &Message { life: self.life, heritage, fell_back: self.fell_back })
+        {
             tracing::warn!(%error, "the supervisor is gone: the mount will not survive a crash");
         }
     }
@@ -91,7 +106,8 @@ impl Bond {
 /// Sends a message with its descriptors.
 pub(super) fn send(socket: BorrowedFd<'_>, message: &Message) -> io::Result<()> {
     let heritage = message.heritage.as_ref();
-    let head = Head { life: message.life, agreed: heritage.map(|heritage| heritage.agreed) };
+    let (life, fell_back) = (message.life, message.fell_back);
+    let head = Head { life, fell_back, agreed: heritage.map(|heritage| heritage.agreed) };
     let text = serde_json::to_vec(&head)?;
     let mut fds: Vec<BorrowedFd<'_>> =
         heritage.map_or_else(Vec::new, |heritage| vec![heritage.device.as_fd(), heritage.lock.as_fd()]);
@@ -122,13 +138,13 @@ pub(super) fn receive(socket: BorrowedFd<'_>) -> io::Result<Message> {
         _ => None,
     });
     let mut fds = fds.next().into_iter().flatten();
-    let Head { life, agreed } = serde_json::from_slice(&text[..count])?;
+    let Head { life, fell_back, agreed } = serde_json::from_slice(&text[..count])?;
     let heritage = match (agreed, fds.next(), fds.next()) {
         (None, ..) => None,
         (Some(agreed), Some(device), Some(lock)) => Some(Heritage { device, lock, table: fds.next(), agreed }),
         _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "descriptors are missing")),
     };
-    Ok(Message { life, heritage })
+    Ok(Message { life, heritage, fell_back })
 }
 
 #[cfg(test)]
@@ -151,8 +167,9 @@ mod tests {
         let table = Some(table.into());
         let heritage =
             Heritage { device: device.try_clone().unwrap().into(), lock: lock.into(), table, agreed: agreed() };
-        send(ours.as_fd(), &Message { life: 3, heritage: Some(heritage) }).unwrap();
+        send(ours.as_fd(), &Message { life: 3, heritage: Some(heritage), fell_back: true }).unwrap();
         let message = receive(theirs.as_fd()).unwrap();
+        assert!(message.fell_back);
         let heritage = message.heritage.unwrap();
         assert_eq!((message.life, heritage.agreed, heritage.table.is_some()), (3, agreed(), true));
         device.write_all(b"here").unwrap();
@@ -165,7 +182,7 @@ mod tests {
     #[test]
     fn a_message_without_descriptors_and_the_end_are_told_apart() {
         let (ours, theirs) = message_pair().unwrap();
-        send(ours.as_fd(), &Message { life: 0, heritage: None }).unwrap();
+        send(ours.as_fd(), &Message { life: 0, heritage: None, fell_back: false }).unwrap();
         assert!(receive(theirs.as_fd()).unwrap().heritage.is_none());
         drop(ours);
         assert_eq!(receive(theirs.as_fd()).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);

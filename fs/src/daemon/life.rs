@@ -20,12 +20,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::UnixListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Answers to the command line get this long once the mount is gone.
 const ANSWERS_WAIT: Duration = Duration::from_millis(500);
 /// The parts of the house get this long to end in order.
 const PARTS_WAIT: Duration = Duration::from_millis(1000);
+/// What is logged gets this long to come into the database before the next daemon begins.
+const REST_WAIT: Duration = Duration::from_secs(10);
+/// The exit status of a daemon that has made room for the next one.
+pub(super) const ROOM_STATUS: i32 = 75;
 /// Threads that still hang get this long.
 const THREADS_WAIT: Duration = Duration::from_millis(100);
 /// One try for the lock, between looks at who holds it.
@@ -68,6 +72,8 @@ pub struct Standing {
     pub connection: Option<(OwnedFd, Agreed)>,
     /// The record of what is open, for the next daemon.
     pub table: Option<Arc<OpenTable>>,
+    /// Brings what is only logged into the database, so that the next daemon begins at once.
+    pub rest: Arc<dyn Fn() + Send + Sync>,
     /// Ends all parts in order, once the mount is gone.
     pub stop: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
@@ -86,6 +92,8 @@ where
     Place::find(&options.dir)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("tarn").build()?;
     let outcome = runtime.block_on(async {
+        // From the start, or the signal would end this process.
+        let mut asked = signal(SignalKind::user_defined1())?;
         let handed_on = bond.as_ref().and_then(|bond| bond.heritage.as_ref());
         let lock = match handed_on {
             Some(heritage) => StateLock::inherited(heritage.lock.try_clone()?),
@@ -93,7 +101,7 @@ where
         };
         let ground = ground(env, home, credentials, options, bond)?;
         let standing = build(&ground).await?;
-        serve(&ground, &lock, standing, ready).await
+        serve(&ground, &lock, standing, ready, &mut asked).await
     });
     runtime.shutdown_timeout(THREADS_WAIT);
     outcome
@@ -181,11 +189,15 @@ async fn serve(
     lock: &StateLock,
     standing: Standing,
     ready: impl FnOnce(&Path) -> io::Result<()>,
+    asked: &mut Signal,
 ) -> Result<()> {
     let mount = &ground.options.dir;
     let opened = open(ground, lock, &standing, ready).await;
+    let can_leave = standing.connection.is_some();
     let server = match opened {
         Ok(server) => server,
+        // The supervisor tries again, or another program: the mount stays.
+        Err(error) if ground.heritage().is_some() => return Err(error),
         Err(error) => {
             standing.ending.take_away_now();
             end(ground, None, standing).await;
@@ -193,7 +205,12 @@ async fn serve(
         }
     };
     tracing::info!(mount = %mount.display(), pid = std::process::id(), "mounted");
-    until_gone(&standing.ending).await;
+    while until_gone(&standing.ending, asked).await == Why::Asked {
+        match ground.bond.as_ref().filter(|_| can_leave).and_then(Bond::supervisor) {
+            Some(_) => leave(&standing.rest).await,
+            None => tracing::warn!("asked to make room for the next daemon, but nobody would start it"),
+        }
+    }
     tracing::info!("the mount is gone, the daemon ends");
     end(ground, Some(server), standing).await;
     Ok(())
@@ -208,11 +225,11 @@ async fn open(
 ) -> Result<Server> {
     let (listener, path) = listen(&ground.env, &ground.home).context("the control socket cannot be made")?;
     let server = Server::start(listener, Arc::clone(&standing.service));
-    let supervisor = ground.bond.as_ref().and_then(|_| rustix::process::getppid());
-    let supervisor = supervisor.map(|pid| pid.as_raw_nonzero().get().unsigned_abs());
+    let heritage = heritage(lock, standing)?;
+    let supervisor = ground.bond.as_ref().filter(|_| heritage.is_some()).and_then(Bond::supervisor);
     Marker::of_this_process(&ground.options.dir, &path, supervisor).save(&ground.env, &ground.home)?;
     if let Some(bond) = &ground.bond {
-        bond.mounted(heritage(lock, standing)?);
+        bond.mounted(heritage);
     }
     ready(&ground.options.dir).context("whoever ran `tarn mount` is gone")?;
     Ok(server)
@@ -239,16 +256,27 @@ fn listen(env: &Env, home: &Home) -> io::Result<(UnixListener, PathBuf)> {
     })
 }
 
-/// Waits until the mount is gone; a signal that asks for the end takes it away.
-async fn until_gone(ending: &Arc<Ending>) {
+/// Why a daemon does not serve on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// The mount is gone.
+    Gone,
+    /// It was asked to make room for the next one.
+    Asked,
+}
+
+/// Waits until the mount is gone, or is to go on with the next daemon; a signal that asks for the end takes it away.
+async fn until_gone(ending: &Arc<Ending>, asked: &mut Signal) -> Why {
     let (Ok(mut term), Ok(mut int), Ok(mut hangup)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()))
     else {
-        return ending.gone().await;
+        ending.gone().await;
+        return Why::Gone;
     };
     loop {
         tokio::select! {
-            () = ending.gone() => return,
+            () = ending.gone() => return Why::Gone,
+            _ = asked.recv() => return Why::Asked,
             _ = term.recv() => asked_to_end(ending),
             _ = int.recv() => asked_to_end(ending),
             // The terminal it was started from is closed: that is no reason to end.
@@ -262,6 +290,19 @@ fn asked_to_end(ending: &Arc<Ending>) {
     let ending = Arc::clone(ending);
     // fusermount3 may take its time; the loop goes on and sees the mount go.
     tokio::task::spawn_blocking(move || ending.take_away_now());
+}
+
+/// Ends this process, not the mount: what is under way in the kernel is asked again of the next daemon, as after a crash. All that is
+/// left to do before that is done while calls are answered still.
+async fn leave(rest: &Arc<dyn Fn() + Send + Sync>) {
+    tracing::info!("asked to make room for the next daemon");
+    let rest = Arc::clone(rest);
+    let rested = tokio::task::spawn_blocking(move || rest());
+    if tokio::time::timeout(REST_WAIT, rested).await.is_err() {
+        tracing::warn!("the log could not be brought into the database in time; the next daemon replays it");
+    }
+    // SAFETY: ends the process without running anything more of it: an end in order would take the mount along.
+    unsafe { libc::_exit(ROOM_STATUS) }
 }
 
 async fn end(ground: &Ground, server: Option<Server>, standing: Standing) {

@@ -41,6 +41,11 @@ impl Marker {
         (is_its && !self.is_served()).then_some(entry)
     }
 
+    /// Whether somebody would start the next daemon.
+    pub fn has_supervisor(&self) -> bool {
+        self.supervisor.is_some_and(runs)
+    }
+
     /// Whether its daemon serves it, or another one will in a moment.
     fn is_served(&self) -> bool {
         [Some(self.pid), self.supervisor].into_iter().flatten().any(runs)

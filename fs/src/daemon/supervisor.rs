@@ -4,20 +4,21 @@
 
 use super::Place;
 use super::handover::{self, Heritage, Message};
-use crate::env::{Env, message_pair, mounts};
-use anyhow::{Context, Result, bail};
+use super::life::ROOM_STATUS;
+use super::offspring::Daemon;
+use crate::env::{Env, mounts};
+use anyhow::{Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::Signal as Number;
 use std::ffi::OsString;
 use std::future::pending;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::Duration;
-use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::process::{Child, Command};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// So many daemons in a row that end by themselves before they serve, or while they begin to, are no accident.
@@ -27,6 +28,8 @@ const SOUND_AFTER: Duration = Duration::from_secs(10);
 /// How often a daemon that was killed and cannot end is looked at, and how often in vain.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOOKS_MAX: u32 = 5;
+/// A daemon of a program that was installed meanwhile begins within this time, or the one before does.
+const BEGIN_WAIT: Duration = Duration::from_secs(30);
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
@@ -37,6 +40,10 @@ enum End {
     InOrder,
     /// Somebody killed it while it served.
     Killed,
+    /// It made room for the next one.
+    MadeRoom,
+    /// It failed before it served, or could not even be started.
+    Unfit,
     /// It failed or crashed; whether it had served for long.
     Failed { was_sound: bool },
 }
@@ -62,7 +69,8 @@ impl Patience {
     fn next(&mut self, end: End) -> Next {
         match end {
             End::InOrder => return Next::End,
-            End::Killed => self.failures = 0,
+            End::Killed | End::MadeRoom => self.failures = 0,
+            End::Unfit => self.failures += 1,
             End::Failed { was_sound } => self.failures = if was_sound { 1 } else { self.failures + 1 },
         }
         match self.failures {
@@ -73,126 +81,215 @@ impl Patience {
     }
 }
 
-/// Runs daemons until one ends in order. `program` with `arguments` is a daemon, `dir` where it mounts; `release` lets go of
-/// the terminal and of whoever waits for the mount.
+/// What is run, and how.
+#[derive(Debug)]
+pub struct Programs {
+    /// Where this program is installed: another version may lie there by now.
+    pub program: PathBuf,
+    /// Arguments that make it a daemon.
+    pub daemon: Vec<OsString>,
+    /// Those that make it a supervisor, which goes on where this one stands if `--resume` and a text come behind the first.
+    pub supervisor: Vec<OsString>,
+    /// That text, if this is such a one.
+    pub resume: Option<String>,
+}
+
+/// Runs daemons until one ends in order. `dir` is where they mount; `release` lets go of the terminal and of whoever waits
+/// for the mount.
 ///
 /// # Errors
 /// Why there is no mount any more.
-pub fn supervise(
-    env: &Env,
-    program: &Path,
-    arguments: &[OsString],
-    dir: &Path,
-    release: impl Fn() -> io::Result<()>,
-) -> Result<()> {
+pub fn supervise(env: &Env, programs: Programs, dir: &Path, release: impl Fn() -> io::Result<()>) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
+        let (resumed, heritage) = match &programs.resume {
+            None => (None, None),
+            Some(text) => {
+                let (daemon, heritage) = Daemon::resume(text)?;
+                (Some(daemon), heritage)
+            }
+        };
         let mut keeper = Keeper {
             env: env.clone(),
-            program: program.to_owned(),
-            arguments: arguments.to_vec(),
-            heritage: None,
+            programs,
+            heritage,
+            fell_back: false,
             term: signal(SignalKind::terminate())?,
             int: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            usr1: signal(SignalKind::user_defined1())?,
         };
-        keeper.run(dir, release).await
+        keeper.run(dir, resumed, release).await
     })
 }
 
 struct Keeper {
     env: Env,
-    program: PathBuf,
-    arguments: Vec<OsString>,
+    programs: Programs,
     heritage: Option<Heritage>,
+    /// The program that is installed did not begin: daemons are of this one.
+    fell_back: bool,
     term: Signal,
     int: Signal,
     hangup: Signal,
+    usr1: Signal,
+}
+
+/// What somebody asks a supervisor for.
+enum Ask {
+    /// The mount is to be taken away.
+    End,
+    /// The next daemon is to begin.
+    Room,
 }
 
 impl Keeper {
-    async fn run(&mut self, dir: &Path, release: impl Fn() -> io::Result<()>) -> Result<()> {
+    async fn run(
+        &mut self,
+        dir: &Path,
+        mut resumed: Option<Daemon>,
+        release: impl Fn() -> io::Result<()>,
+    ) -> Result<()> {
         let mut patience = Patience::default();
-        for life in 0.. {
-            let (status, end) = self.one_life(life, dir, &release).await?;
-            let Some(heritage) = &self.heritage else { return without_mount(status) };
+        let mut life = resumed.as_ref().map_or(0, |daemon| daemon.life);
+        loop {
+            let daemon = resumed.take().map_or_else(|| self.start(life), Ok);
+            let (how, end) = match daemon {
+                Ok(daemon) => self.one_life(daemon, dir, &release).await?,
+                Err(error) if life == 0 => return Err(error),
+                Err(error) => (format!("{error:#}"), End::Unfit),
+            };
+            let Some(heritage) = &self.heritage else { return without_mount(&how, end) };
             if is_gone(heritage) {
                 return Ok(());
             }
             let wait = match patience.next(end) {
                 Next::End => return Ok(()),
-                Next::GiveUp => return give_up(dir, status),
+                Next::GiveUp => return give_up(dir, &how),
                 Next::Restart(wait) => wait,
             };
-            tracing::warn!(%status, life, "the daemon ended without a word; the next one goes on with its mount");
+            self.choose(end, &how);
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = self.asked_to_end() => return take_away(dir),
             }
+            life += 1;
         }
-        Ok(())
     }
 
-    /// Starts a daemon and waits for its end.
+    /// Says what has happened, and which program is next.
+    fn choose(&mut self, end: End, how: &str) {
+        match end {
+            End::MadeRoom => {
+                tracing::info!("the daemon made room; what is installed now goes on with its mount");
+                self.fell_back = false;
+            }
+            // Whichever it was, the other one may be able to.
+            End::Unfit => {
+                self.fell_back = !self.fell_back;
+                let next = if self.fell_back { "the program that the supervisor is of" } else { "what is installed" };
+                tracing::error!(how, next, "the daemon could not go on with the mount");
+            }
+            _ => tracing::warn!(how, "the daemon ended without a word; the next one goes on with its mount"),
+        }
+    }
+
+    fn start(&self, life: u32) -> Result<Daemon> {
+        let heritage = self.heritage.as_ref().map(Heritage::try_clone).transpose()?;
+        let own = Path::new("/proc/self/exe");
+        let program = if self.fell_back { own } else { &self.programs.program };
+        let message = Message { life, heritage, fell_back: self.fell_back };
+        Daemon::start(program, &self.programs.daemon, &message)
+    }
+
+    /// Waits for a daemon's end: how it ended, and what that means.
     async fn one_life(
         &mut self,
-        life: u32,
+        daemon: Daemon,
         dir: &Path,
         release: impl Fn() -> io::Result<()>,
-    ) -> Result<(ExitStatus, End)> {
-        let (ours, theirs) = message_pair()?;
-        let heritage = self.heritage.as_ref().map(Heritage::try_clone).transpose()?;
-        handover::send(ours.as_fd(), &Message { life, heritage })?;
-        let mut command = Command::new(&self.program);
-        command.args(&self.arguments).stdin(Stdio::from(theirs));
-        let mut child = command.spawn().context("the daemon cannot be started")?;
-        drop(command);
-        let flags = rustix::fs::fcntl_getfl(&ours)? | rustix::fs::OFlags::NONBLOCK;
-        rustix::fs::fcntl_setfl(&ours, flags)?;
-        // SAFETY: an `OwnedFd` names the same descriptor as long as it lives.
-        let ours = unsafe { AsyncFd::register_with_interest(ours, Interest::READABLE)? };
-        let (mut served_since, mut looks) = (None, 0);
+    ) -> Result<(String, End)> {
+        let began = self.env.clock.monotonic();
+        let is_tried = daemon.life > 0 && !self.fell_back && !is_own(&self.programs.program);
+        let (mut served_since, mut looks) = (daemon.has_served.then(|| self.env.clock.monotonic()), 0);
         let status = loop {
             tokio::select! {
-                status = child.wait() => break status?,
-                message = hear(&ours), if served_since.is_none() => {
+                status = daemon.ended() => break status?,
+                message = hear(&daemon.socket), if served_since.is_none() => {
                     served_since = Some(self.env.clock.monotonic());
-                    if life == 0 {
+                    if daemon.life == 0 {
                         self.heritage = message.heritage;
                         release()?;
+                    } else if !self.fell_back {
+                        self.become_what_is_installed(&daemon);
                     }
                 }
-                () = self.asked_to_end() => pass_on(&child),
+                ask = self.asked() => daemon.signal(match ask {
+                    Ask::End => Number::TERM,
+                    Ask::Room => Number::USR1,
+                }),
                 () = tokio::time::sleep(LOOK_EVERY) => {
-                    looks = if is_stuck(&child) { looks + 1 } else { 0 };
+                    let waited = self.env.clock.monotonic().saturating_sub(began);
+                    if is_tried && served_since.is_none() && waited > BEGIN_WAIT {
+                        daemon.signal(Number::KILL);
+                    }
+                    looks = if daemon.is_stuck() { looks + 1 } else { 0 };
                     if looks == LOOKS_MAX {
                         free_stuck(dir);
                     }
                 }
             }
         };
-        let is_killed = status.signal() == Some(libc::SIGKILL);
-        let end = match served_since {
-            _ if status.success() => End::InOrder,
-            Some(_) if is_killed => End::Killed,
-            served => {
-                let is_sound = |since| self.env.clock.monotonic().saturating_sub(since) >= SOUND_AFTER;
-                End::Failed { was_sound: served.is_some_and(is_sound) }
-            }
-        };
-        Ok((status, end))
+        Ok((status.to_string(), self.end_of(status, daemon.life, served_since)))
     }
 
-    async fn asked_to_end(&mut self) {
+    fn end_of(&self, status: ExitStatus, life: u32, served_since: Option<Duration>) -> End {
+        let Some(since) = served_since else {
+            // The first one has said why it did not mount.
+            return if status.success() && life == 0 { End::InOrder } else { End::Unfit };
+        };
+        match () {
+            () if status.success() => End::InOrder,
+            () if status.code() == Some(ROOM_STATUS) => End::MadeRoom,
+            () if status.signal() == Some(libc::SIGKILL) => End::Killed,
+            () => End::Failed { was_sound: self.env.clock.monotonic().saturating_sub(since) >= SOUND_AFTER },
+        }
+    }
+
+    /// A daemon of the program that is installed serves: so this process becomes that program as well, if it is another one.
+    fn become_what_is_installed(&self, daemon: &Daemon) {
+        let Programs { program, supervisor, .. } = &self.programs;
+        if is_own(program) {
+            return;
+        }
+        let Some(heritage) = self.heritage.as_ref().and_then(|heritage| heritage.try_clone().ok()) else { return };
+        tracing::info!("the supervisor becomes what is installed");
+        let error = daemon.hand_to_next_supervisor(program, supervisor, heritage);
+        tracing::warn!(%error, "the supervisor stays what it was");
+    }
+
+    async fn asked(&mut self) -> Ask {
         loop {
             tokio::select! {
-                _ = self.term.recv() => return,
-                _ = self.int.recv() => return,
+                _ = self.term.recv() => return Ask::End,
+                _ = self.int.recv() => return Ask::End,
+                _ = self.usr1.recv() => return Ask::Room,
                 // The terminal is closed: that is no reason to end.
                 _ = self.hangup.recv() => {}
             }
         }
     }
+
+    async fn asked_to_end(&mut self) {
+        while !matches!(self.asked().await, Ask::End) {}
+    }
+}
+
+/// Whether a program is the very one that this process runs.
+fn is_own(program: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let which = |path: &Path| std::fs::metadata(path).map(|file| (file.dev(), file.ino())).ok();
+    which(program) == which(Path::new("/proc/self/exe"))
 }
 
 /// The daemon's message; waits for ever if it ends without one.
@@ -207,20 +304,8 @@ async fn hear(socket: &AsyncFd<OwnedFd>) -> Message {
     }
 }
 
-/// A daemon that is asked to end takes its mount away first.
-fn pass_on(child: &Child) {
-    if let Some(pid) = child.id().and_then(|pid| rustix::process::Pid::from_raw(pid as i32)) {
-        // One that is gone by now has ended.
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-    }
-}
-
-/// Whether a daemon that was killed has a thread in the kernel that waits for an answer that it owed itself.
-fn is_stuck(child: &Child) -> bool {
-    child.id().is_some_and(|pid| !super::marker::runs(pid))
-}
-
-/// Such a daemon ends when its mount's connection does; nothing less is known to help.
+/// A daemon that was killed and waits in the kernel for an answer that it owed itself ends when its mount's connection does;
+/// nothing less is known to help.
 fn free_stuck(dir: &Path) {
     let entry = Place::find(dir).map(|place| place.mounted);
     tracing::error!("a killed daemon waits for itself: its mount is ended");
@@ -239,8 +324,8 @@ fn is_gone(heritage: &Heritage) -> bool {
 }
 
 /// A daemon that ended before it had mounted has said why.
-fn without_mount(status: ExitStatus) -> Result<()> {
-    if status.success() { Ok(()) } else { bail!("the daemon ended ({status}), and its mount with it") }
+fn without_mount(how: &str, end: End) -> Result<()> {
+    if end == End::InOrder { Ok(()) } else { bail!("the daemon ended ({how}), and its mount with it") }
 }
 
 fn take_away(dir: &Path) -> Result<()> {
@@ -251,10 +336,10 @@ fn take_away(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-fn give_up(dir: &Path, status: ExitStatus) -> Result<()> {
+fn give_up(dir: &Path, how: &str) -> Result<()> {
     take_away(dir)?;
     bail!(
-        "one daemon after the other ended at once ({status}): the mount is taken away, the log says why; nothing is lost"
+        "one daemon after the other ended at once ({how}): the mount is taken away, the log says why; nothing is lost"
     )
 }
 
@@ -275,6 +360,14 @@ mod tests {
         for _ in 0..1000 {
             assert_eq!(patience.next(End::Killed), Next::Restart(Duration::ZERO));
         }
+    }
+
+    #[test]
+    fn who_makes_room_is_followed_at_once_and_who_cannot_begin_is_counted() {
+        let mut patience = Patience { failures: FAILURES_MAX };
+        assert_eq!(patience.next(End::MadeRoom), Next::Restart(Duration::ZERO));
+        let nexts: Vec<Next> = (0..=FAILURES_MAX).map(|_| patience.next(End::Unfit)).collect();
+        assert_eq!((nexts[0], nexts.last()), (Next::Restart(Duration::ZERO), Some(&Next::GiveUp)));
     }
 
     #[test]

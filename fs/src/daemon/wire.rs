@@ -11,10 +11,10 @@ use super::service::MountService;
 use super::slumber::{self, Sleepers};
 use super::verify::{self, Verifier};
 
-use crate::content;
+use crate::content::{self, Contents};
 use crate::fuse::{self, KernelBackings, KernelNotifier, Waits};
 use crate::hydrate::{HydrateOptions, Hydrator};
-use crate::journal::JournalOptions;
+use crate::journal::{Journal, JournalOptions};
 use crate::remote::{HttpRemote, Remote, ServerAddress};
 use crate::sync::{self, SyncHandle, TreeBridge};
 use crate::tree::{Identity, Notifier, OpenError, Opened, Tree};
@@ -79,8 +79,11 @@ pub async fn build(ground: &Ground) -> Result<Standing> {
     }
     let verifier = Arc::new(Verifier::new(&ground.env, &parts, &identity, &mount, ground.home.verified_file()));
     verify::start(&verifier);
-    let service = Arc::new(MountService { parts: Arc::clone(&parts), identity, mount, verifier, limits });
-    Ok(Standing { service, ending, connection, table, stop: Box::pin(stop(parts)) })
+    let lives = (ground.life(), ground.bond.as_ref().is_some_and(|bond| bond.fell_back));
+    let service = Arc::new(MountService { parts: Arc::clone(&parts), identity, mount, verifier, limits, lives });
+    let resting = Arc::clone(&parts);
+    let rest = Arc::new(move || rest(&resting.contents, &resting.journal));
+    Ok(Standing { service, ending, connection, table, rest, stop: Box::pin(stop(parts)) })
 }
 
 async fn open_state(ground: &Ground) -> Result<Opened> {
@@ -251,13 +254,17 @@ async fn stop(parts: Arc<Parts>) {
         // Housekeeping is at it: syncing ends when that does.
         None => tracing::debug!("the mount's parts are still in use"),
     }
-    let recorded = spawn_blocking(move || contents.record_presence()).await;
-    if let Ok(Err(error)) = recorded {
+    // A panic is logged.
+    let _ = spawn_blocking(move || rest(&contents, &journal)).await;
+}
+
+/// Brings what is only in memory or logged into the database.
+fn rest(contents: &Contents, journal: &Journal) {
+    if let Err(error) = contents.record_presence() {
         tracing::warn!(%error, "what was fetched last could not be recorded; it is fetched again");
     }
-    let drained = spawn_blocking(move || journal.drain()).await;
-    if let Ok(Err(error)) = drained {
-        tracing::warn!(%error, "the log could not be brought into the database; the next mount does it");
+    if let Err(error) = journal.drain() {
+        tracing::warn!(%error, "the log could not be brought into the database; the next daemon does it");
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod lent;
 mod notices;
+mod upgrade;
 
 use crate::converge;
 use std::collections::BTreeMap;

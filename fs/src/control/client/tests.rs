@@ -36,7 +36,14 @@ fn refused<T>() -> Result<T, Failure> {
 #[async_trait]
 impl Service for Fake {
     fn hello(&self) -> Hello {
-        Hello { protocol: PROTOCOL, version: "9".into(), pid: 7, mount: MountPath::new(Path::new("/m/\u{e9}")) }
+        Hello {
+            protocol: PROTOCOL,
+            version: "9".into(),
+            pid: 7,
+            mount: MountPath::new(Path::new("/m/\u{e9}")),
+            life: 0,
+            fell_back: false,
+        }
     }
     async fn status(&self) -> Result<StatusReply, Failure> {
         refused()

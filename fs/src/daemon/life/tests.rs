@@ -50,7 +50,7 @@ fn refused<T>() -> Result<T, Failure> {
 impl Service for FakeService {
     fn hello(&self) -> Hello {
         let mount = MountPath::new(&self.mount);
-        Hello { protocol: PROTOCOL, version: "0".into(), pid: std::process::id(), mount }
+        Hello { protocol: PROTOCOL, version: "0".into(), pid: std::process::id(), mount, life: 0, fell_back: false }
     }
     async fn status(&self) -> Result<StatusReply, Failure> {
         refused()
@@ -140,7 +140,7 @@ impl Stand {
             let ending = Arc::new(Ending::new(Box::new(mount), ground.options.dir.clone()));
             let service = Arc::new(FakeService { ending: Arc::clone(&ending), mount: shown });
             let stop = Box::pin(async move { flag.store(true, Ordering::SeqCst) });
-            Ok(Standing { service, ending, connection: None, table: None, stop })
+            Ok(Standing { service, ending, connection: None, table: None, rest: Arc::new(|| {}), stop })
         };
         let outcome = run(&self.env, &self.home, MountOptions::at(self.mount()), None, build, ready);
         assert!(outcome.as_ref().is_err_and(|e| !e.to_string().contains("gone")) || stopped.load(Ordering::SeqCst));

@@ -39,6 +39,8 @@ impl MountService {
         let inodes = InodeCounts { in_memory: in_memory as u64, in_database: in_database as u64 };
         let status = MountStatus {
             pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            life: self.lives.0,
             server: credentials.server,
             online: sync.engine.link == LinkState::Online,
             queue: QueueStatus { operations: sync.queue.operations, bytes: sync.queue.bytes },

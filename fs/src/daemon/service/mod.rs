@@ -30,6 +30,8 @@ pub(super) struct MountService {
     pub mount: PathBuf,
     pub verifier: Arc<Verifier>,
     pub limits: Arc<KeptLimits>,
+    /// How many daemons the mount had before; whether this is one of another program than is installed.
+    pub lives: (u32, bool),
 }
 
 impl MountService {
@@ -53,6 +55,8 @@ impl Service for MountService {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             mount: MountPath::new(&self.mount),
+            life: self.lives.0,
+            fell_back: self.lives.1,
         }
     }
 
