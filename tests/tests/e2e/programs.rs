@@ -301,3 +301,26 @@ fn cargo_builds_in_the_mount_and_the_other_device_runs_what_it_made() {
     File::open(b.join("hello/target/debug/hello")).unwrap().read_to_end(&mut bytes).unwrap();
     assert_eq!(&bytes[..4], b"\x7fELF");
 }
+
+#[test]
+fn libreoffice_converts_and_saves_over_and_each_device_opens_what_the_other_saved() {
+    let server = crate::server();
+    let (a, b) = pair(&server, &[]);
+    let profile = tempfile::tempdir().unwrap();
+    let office = |device: &Device, work: &str| {
+        let place = profile.path().display();
+        let define = format!(
+            "office() {{ timeout 100 soffice -env:UserInstallation=file://{place} --headless --convert-to \"$@\" >&2; }}"
+        );
+        shell(device.path(), &format!("{define}; {work}"))
+    };
+    let make = "printf 'month,sum\nMay,1\n' > sums.csv; office ods sums.csv; seq 300 > text.txt; office odt text.txt; office pdf sums.ods text.odt";
+    office(&a, make);
+    converge(&a, &b);
+    office(&b, "echo June,2 >> sums.csv; office ods sums.csv");
+    converge(&a, &b);
+    let look = "office csv --outdir back sums.ods; cat back/sums.csv; rm -r back; head -qc 5 *.pdf; echo; ls -A";
+    let names = ["sums.csv", "sums.ods", "sums.pdf", "text.odt", "text.pdf", "text.txt"];
+    assert_eq!(office(&a, look), format!("month,sum\nMay,1\nJune,2\n%PDF-%PDF-\n{}\n", names.join("\n")));
+    converge(&a, &b);
+}
