@@ -42,6 +42,23 @@ macro_rules! message {
     )*};
 }
 
+/// How full a space is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Usage {
+    /// Bytes of all present contents.
+    pub bytes_used: u64,
+    /// Bytes that may be used; `None` without a quota.
+    pub bytes_max: Option<u64>,
+}
+
+impl Usage {
+    /// Bytes that still fit; `None` without a quota.
+    pub fn bytes_free(&self) -> Option<u64> {
+        self.bytes_max.map(|bytes_max| bytes_max.saturating_sub(self.bytes_used))
+    }
+}
+
 message! {
     /// POST /auth/login: signs in and enrols (or re-enrols) this device.
     LoginRequest {
@@ -141,6 +158,9 @@ message! {
         /// Where it stands after it. If `before` is the device's cursor, the device may move to
         /// `after` once it has applied the answers; otherwise a pull brings the rest.
         after: Cursor,
+        /// How full the space is after it.
+        #[serde(default)]
+        usage: Option<Usage>,
     }
     /// What became of one operation.
     Answer {
@@ -161,6 +181,9 @@ message! {
         changes: Vec<Change>,
         /// Opaque; asks for the next page. `None` on the last.
         next: Option<String>,
+        /// How full the space is now.
+        #[serde(default)]
+        usage: Option<Usage>,
     }
     /// One entry of a listed folder.
     ChildEntry {

@@ -1,5 +1,7 @@
 //! Owns the command line: what is asked, what is printed, the exit status (0 done, 1 failed, 2 wrong usage).
 
+mod quota;
+
 use crate::app::App;
 use crate::config::{self, ServeConfig};
 use crate::env::{Env, disk};
@@ -10,6 +12,7 @@ use crate::store::Database;
 use crate::telemetry::{self, LogFormat};
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
+use quota::{Quota, QuotaArgs};
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -50,6 +53,8 @@ enum Command {
 enum UserCommand {
     /// Makes an account. Works while the server runs.
     Add(AddArgs),
+    /// Says how much an account may use. Works while the server runs; what is beyond it stays.
+    Quota(QuotaArgs),
 }
 
 #[derive(Debug, Args)]
@@ -81,6 +86,9 @@ struct AddArgs {
     /// Read the password from standard input, up to its end or one newline.
     #[arg(long, required = true)]
     password_stdin: bool,
+    /// Bytes that its files may have together (500MB, 20GiB), or none.
+    #[arg(long, value_name = "BYTES", default_value = "none")]
+    quota: Quota,
     /// The server's data directory.
     #[arg(long, value_name = "DIR", required_unless_present = "database")]
     data: Option<PathBuf>,
@@ -133,6 +141,7 @@ async fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Serve(args) => serve(args).await,
         Command::User(UserCommand::Add(args)) => add_user(args).await,
+        Command::User(UserCommand::Quota(args)) => quota::set(args).await,
         Command::Restore(args) => restore(args).await,
         Command::Check(args) => check_stores(args).await,
     }
@@ -168,7 +177,7 @@ async fn add_user(args: AddArgs) -> Result<ExitCode> {
     std::io::stdin().read_to_string(&mut password).context("the password on standard input")?;
     let password = password.strip_suffix('\n').unwrap_or(&password).to_owned();
     let db = open_database(args.data.as_deref(), args.database).await?;
-    let added = accounts::add(&db, &Env::real(), &args.name, password).await;
+    let added = accounts::add(&db, &Env::real(), &args.name, password, args.quota.0).await;
     db.close().await;
     match added {
         Ok(_) => Ok(ExitCode::SUCCESS),

@@ -72,7 +72,7 @@ async fn pull_all(client: &Client<'_>) -> (Vec<Change>, Cursor) {
     let mut all = Vec::new();
     let mut page: Option<String> = None;
     loop {
-        let PullResponse { upto, changes, next } =
+        let PullResponse { upto, changes, next, .. } =
             pull::pull(&client.world.db, client.who, client.world.space, client.cursor, page.as_deref()).await.unwrap();
         all.extend(changes);
         match next {

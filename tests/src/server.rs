@@ -104,6 +104,20 @@ impl Server {
         programs::run(&mut command, password)
     }
 
+    /// Says how much [`USER`] may use: `BYTES` or `none`.
+    ///
+    /// # Errors
+    /// What the command said.
+    pub fn set_quota(&self, quota: &str) -> Result<String> {
+        let mut command = Command::new(program("tarn-server"));
+        command.args(["user", "quota", USER, quota]);
+        match &self.database {
+            Some(database) => command.args(["--database", &database.url()]),
+            None => command.arg("--data").arg(self.data()),
+        };
+        Ok(programs::run(&mut command, "")?.ok()?.stdout)
+    }
+
     /// Runs `tarn-server check` beside the live server.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use super::target::Mounted;
 use super::{Context, format, limit, programs};
 use crate::control::findings::Verified;
 use crate::control::messages::{
-    CacheStatus, DeviceStatus, MountStatus, PassthroughStatus, PathStatus, RateLimits, StatusReply,
+    CacheStatus, DeviceStatus, MountStatus, PassthroughStatus, PathStatus, QuotaStatus, RateLimits, StatusReply,
 };
 use crate::control::{Reply, Request};
 use anyhow::{Result, bail};
@@ -45,7 +45,7 @@ pub(super) fn print_json(value: &impl Serialize) -> Result<()> {
 fn describe_mount(mount: &Path, reply: &StatusReply) -> String {
     let MountStatus { pid, version, life, server, online, queue, cache, counters, held, last_error, .. } =
         &reply.status;
-    let MountStatus { verified, passthrough, .. } = &reply.status;
+    let MountStatus { verified, passthrough, quota, .. } = &reply.status;
     let reach = if *online { "online" } else { "offline" };
     let queued = match queue.operations {
         0 => "nothing: the server has everything".to_owned(),
@@ -60,6 +60,9 @@ fn describe_mount(mount: &Path, reply: &StatusReply) -> String {
         ("fetching", rate(reply.rates.fetched_bytes_per_s, counters.bytes_fetched)),
         ("sending", rate(reply.rates.sent_bytes_per_s, counters.bytes_sent)),
     ];
+    if let Some(QuotaStatus { bytes, limit_bytes }) = quota {
+        rows.push(("quota", format!("{} of {} used", format::bytes(*bytes), format::bytes(*limit_bytes))));
+    }
     rows.push(("reads", describe_passthrough(passthrough)));
     if reply.limits != RateLimits::default() {
         rows.push(("limits", limit::describe(&reply.limits)));
@@ -142,6 +145,7 @@ mod tests {
             verified: None,
             passthrough: PassthroughStatus { why_not: Some("only a mount by root can".into()), ..Default::default() },
             inodes: Default::default(),
+            quota: Some(QuotaStatus { bytes: 1 << 30, limit_bytes: 2 << 30 }),
         };
         let (user, device) = ("ada".into(), "desk".into());
         let (rates, bookkeeping_bytes) = (Default::default(), 256 << 10);
@@ -169,6 +173,7 @@ mod tests {
             "verified": null,
             "passthrough": {"active": false, "why_not": "only a mount by root can", "read_requests": 0},
             "inodes": {"in_memory": 0, "in_database": 0},
+            "quota": {"bytes": 1_073_741_824, "limit_bytes": 2_147_483_648u64},
         });
         assert_eq!(json, expected);
     }
@@ -179,6 +184,7 @@ mod tests {
         assert!(quiet.contains("version 0.1.0, pid 42, after 2 others"), "{quiet}");
         assert!(quiet.contains("2 operations, 2.0 KiB") && !quiet.contains("held"), "{quiet}");
         assert!(quiet.contains("768.0 KiB of 10.0 GiB, and 256.0 KiB for log and database"), "{quiet}");
+        assert!(quiet.contains("1.0 GiB of 2.0 GiB used"), "{quiet}");
         assert!(quiet.contains("no passthrough: only a mount by root can"), "{quiet}");
         let mut reply = reply();
         reply.status.passthrough = PassthroughStatus { active: true, ..Default::default() };

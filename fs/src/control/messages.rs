@@ -3,7 +3,7 @@
 use super::findings::VerifyReport;
 pub use super::status::{
     CacheStatus, DeviceStatus, InodeCounts, MountStatus, PassthroughStatus, PathStatus, ProgramRow, QueueStatus,
-    RateLimits, StatusReply,
+    QuotaStatus, RateLimits, StatusReply,
 };
 use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;

@@ -82,6 +82,18 @@ pub struct MountStatus {
     /// Where the files and folders are that the kernel knows.
     #[serde(default)]
     pub inodes: InodeCounts,
+    /// The account's quota, as far as known; null if it has none.
+    #[serde(default)]
+    pub quota: Option<QuotaStatus>,
+}
+
+/// How full the account is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuotaStatus {
+    /// Bytes of all files that the server has.
+    pub bytes: u64,
+    /// What they may have together.
+    pub limit_bytes: u64,
 }
 
 /// Files and folders by where the daemon has them.

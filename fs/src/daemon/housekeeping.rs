@@ -19,6 +19,8 @@ const ROUND_EVERY: Duration = Duration::from_millis(250);
 const TIDY_ROUNDS: u32 = 8;
 /// Every so many rounds what was fetched is made durable and recorded.
 const PRESENCE_ROUNDS: u32 = 20;
+/// While changes wait for room on the server, it is asked every so many rounds: nobody tells of a larger quota.
+const ROOM_ROUNDS: u32 = 40;
 /// What log and database may grow by between two rounds counts as used: this much, or this part of the budget.
 const GROWTH_BYTES: u64 = 8 << 20;
 const GROWTH_SHARE: u64 = 32;
@@ -70,6 +72,9 @@ fn round(env: &Env, parts: &Parts, state_dir: &Path, count: u32) -> anyhow::Resu
     parts.contents.trim()?;
     if count.is_multiple_of(TIDY_ROUNDS) {
         parts.tree.tidy();
+    }
+    if count.is_multiple_of(ROOM_ROUNDS) && parts.tree.waiting_for_room(None).is_some() {
+        parts.sync.pull();
     }
     if count.is_multiple_of(PRESENCE_ROUNDS) {
         parts.contents.record_presence()?;

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
-use tarn_proto::api::{Answer, ChildrenResponse};
+use tarn_proto::api::{Answer, ChildrenResponse, Usage};
 use tarn_proto::change::{Change, Cursor};
 use tarn_proto::chunk::{ContentKey, encode};
 use tarn_proto::ids::DeviceId;
@@ -98,6 +98,14 @@ impl SyncTree for TreeBridge {
 
     fn settle(&self, answers: Vec<(Ticket, Answer)>, before: Cursor, after: Cursor) -> Result<(), TreeError> {
         self.tree.settle(&answers, before, after)
+    }
+
+    fn note_usage(&self, usage: Usage) {
+        self.tree.note_usage(usage);
+    }
+
+    fn put_aside(&self, ticket: Ticket) -> Result<(), TreeError> {
+        self.tree.put_aside(ticket)
     }
 
     fn apply_cut(&self, changes: Vec<Change>, upto: Cursor) -> Result<(), TreeError> {

@@ -218,6 +218,7 @@ impl Driver {
             Action::Push { tickets } => self.push(tickets),
             Action::Settle { answers, before, after } => self.settle(answers, before, after),
             Action::Rename { ticket } => self.rename(ticket),
+            Action::PutAside { ticket } => self.put_aside(ticket),
             Action::Pull { full } => self.pull(full),
             Action::OpenLink => self.open_link(),
             Action::CloseLink => self.shared.link.close(),
@@ -295,6 +296,17 @@ impl Driver {
             let result = shared.env.blocking(move || tree.refreeze_with_other_name(ticket)).await;
             let result = result.map_err(|e| e.to_string()).and_then(|done| done.map_err(|e| e.to_string()));
             Event::Renamed { ticket, result }
+        });
+    }
+
+    fn put_aside(&mut self, ticket: Ticket) {
+        let fallback = Event::PutAside { ticket, result: Err(broken().to_string()) };
+        self.spawn(fallback, move |shared| async move {
+            let tree = Arc::clone(&shared.tree);
+            let result = shared.env.blocking(move || tree.put_aside(ticket)).await;
+            let result = result.map_err(|e| e.to_string()).and_then(|done| done.map_err(|e| e.to_string()));
+            shared.uploader.forget(&[ticket]);
+            Event::PutAside { ticket, result }
         });
     }
 

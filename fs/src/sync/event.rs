@@ -61,6 +61,15 @@ pub enum Event {
         /// Why not.
         result: Result<(), String>,
     },
+    /// An operation waits for room on the server, or could not be put aside.
+    PutAside {
+        /// Which.
+        ticket: Ticket,
+        /// Why not.
+        result: Result<(), String>,
+    },
+    /// There may be something new on the server.
+    PullWanted,
     /// A pull ended; where the device stands now.
     PullEnded {
         /// The seq, or why not.
@@ -174,6 +183,11 @@ pub enum Action {
     },
     /// Make another name for this operation: `Renamed`.
     Rename {
+        /// Which.
+        ticket: Ticket,
+    },
+    /// Put this operation aside until there is room for it, and take back the counters behind it: `PutAside`.
+    PutAside {
         /// Which.
         ticket: Ticket,
     },

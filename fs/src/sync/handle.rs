@@ -67,6 +67,11 @@ impl SyncHandle {
         self.tell(Event::NetworkChanged);
     }
 
+    /// Looks for what is new on the server.
+    pub fn pull(&self) {
+        self.tell(Event::PullWanted);
+    }
+
     /// Begins again after a hold: the person has signed in.
     pub fn resume(&self) {
         self.tell(Event::Start);

@@ -45,6 +45,8 @@ pub enum Stage {
     },
     /// It needs another name, which is being made.
     Renaming,
+    /// The server has no room for it; it is being put aside.
+    PuttingAside,
     /// It is in the push that is under way.
     Pushing,
     /// It has its answer, which is being applied.
@@ -156,7 +158,7 @@ fn need_of(item: &QueueItem, context: &Context<'_>) -> Need {
         Some(Stage::Delayed { until, .. }) => Need::Other(Some(*until)),
         Some(Stage::Uploading { since }) => Need::Patience(*since),
         Some(Stage::Uploaded) => Need::Nothing,
-        Some(Stage::Renaming | Stage::Pushing | Stage::Settling) => Need::Other(None),
+        Some(Stage::Renaming | Stage::PuttingAside | Stage::Pushing | Stage::Settling) => Need::Other(None),
         None if is_frozen(item, context) => Need::Nothing,
         None => need_of_untouched(item, context),
     }

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::ops::Range;
 use std::sync::Arc;
-use tarn_proto::api::{Answer, ChildrenResponse};
+use tarn_proto::api::{Answer, ChildrenResponse, Usage};
 use tarn_proto::change::{Change, Cursor};
 use tarn_proto::ids::{ChunkId, ContentId, DeviceId, NodeId, VersionId};
 use tarn_proto::lost::{EpochStart, Lost};
@@ -75,6 +75,11 @@ pub trait SyncTree: Send + Sync + Debug {
     fn list_folder(&self, node: NodeId, listing: ChildrenResponse) -> Result<(), TreeError>;
     /// All answers up to this counter have been applied durably: none of a lower counter is outstanding.
     fn answered(&self) -> u64;
+    /// How full the space is, as the server says.
+    fn note_usage(&self, usage: Usage);
+    /// The server has no room for an operation; it and those that got their counters after it have not happened. It waits
+    /// for room, and all of them get new counters.
+    fn put_aside(&self, ticket: Ticket) -> Result<(), TreeError>;
     /// Goes on as another device: nothing is frozen any more, dirty work stays.
     fn device_rolled_back(&self, device: DeviceId) -> Result<(), TreeError>;
 }

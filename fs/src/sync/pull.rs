@@ -124,6 +124,9 @@ impl Pages {
         if page.next.is_some() && page.next == self.next {
             return Err(RemoteError::Malformed("a page leads to itself".into()));
         }
+        if let Some(usage) = page.usage {
+            puller.tree.note_usage(usage);
+        }
         self.upto = Some(page.upto);
         self.next.clone_from(&page.next);
         Ok(Some(page))

@@ -66,6 +66,9 @@ impl Pusher {
         if response.answers.len() != tickets.len() {
             return Err(Failure::Remote(RemoteError::Malformed("fewer answers than operations".into())));
         }
+        if let Some(usage) = response.usage {
+            self.tree.note_usage(usage);
+        }
         let answers = tickets.into_iter().zip(response.answers).collect();
         Ok(Pushed { answers, gone, cursors: Some((response.before, response.after)) })
     }

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
-use tarn_proto::api::{Answer, ChildrenResponse, Outcome};
+use tarn_proto::api::{Answer, ChildrenResponse, Outcome, Usage};
 use tarn_proto::change::{Change, Cursor, Row};
 use tarn_proto::chunk::{ContentKey, chunk_id, content_id, cut, encode};
 use tarn_proto::ids::{DeviceId, NodeId, SpaceId, VersionId};
@@ -253,6 +253,12 @@ impl SyncTree for FakeTree {
         if state.cursor == Some(before) {
             state.cursor = Some(after);
         }
+        Ok(())
+    }
+
+    fn note_usage(&self, _: Usage) {}
+
+    fn put_aside(&self, _: Ticket) -> Result<(), TreeError> {
         Ok(())
     }
 

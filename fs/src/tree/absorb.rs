@@ -36,6 +36,7 @@ impl Session<'_> {
         let known = self.known_now(&before);
         let changed = self.changed_inodes(&work);
         let looks: Vec<(Ino, Looks)> = changed.iter().map(|&ino| (ino, self.looks(ino))).collect();
+        work.kv.extend(self.state.room.unsaved());
         let position = self.core.journal.submit_remote(work.clone())?;
         self.state.pending.add(&work.changes, position);
         self.note_conflicts(&work.changes);

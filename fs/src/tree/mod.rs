@@ -35,6 +35,7 @@ mod rebuild;
 mod release;
 mod rename;
 mod rescue;
+mod room;
 mod rows_port;
 mod send;
 mod settle;
@@ -64,8 +65,8 @@ pub use rebuild::{Mended, Rebuilt};
 pub use send::Prepared;
 pub use siblings::Ahead;
 pub use types::{
-    DeleteLimits, DirEntry, HeldDeletes, NewNode, NodeType, QueueItem, QueueKey, QueueTotals, Readiness, RenameRequest,
-    Stat, SyncState, Unlisted,
+    DeleteLimits, DirEntry, HeldDeletes, NewNode, NoRoom, NodeType, QueueItem, QueueKey, QueueTotals, Readiness,
+    RenameRequest, Stat, SyncState, Unlisted,
 };
 pub use verify::{FolderMismatch, MemoryLook, Mismatch, compare_folder};
 pub use view::DirHandle;

@@ -5,6 +5,7 @@ use super::Tree;
 use super::core::{Core, Identity};
 use super::error::TreeError;
 use super::load::Session;
+use super::room::{Room, USAGE};
 use super::settle::ANSWERED;
 use super::state::{Counters, State};
 use super::work::Work;
@@ -104,7 +105,8 @@ fn initial_state(env: &Env, reader: &Reader, marks: Marks, identity: &Identity) 
         operation: marks.counter,
         answered,
     };
-    let mut state = State { counters, cursor: reader.cursor(identity.space)?, ..State::default() };
+    let (cursor, room) = (reader.cursor(identity.space)?, Room::known(reader.kv(USAGE)?));
+    let mut state = State { counters, cursor, room, ..State::default() };
     for (parent, name, row) in reader.local_entries_all()? {
         state.overlay.set(parent, &name, Some(row));
     }

@@ -147,22 +147,26 @@ impl Session<'_> {
 }
 
 impl Tree {
-    /// The front of the queue, in order, without what is held.
+    /// The front of the queue, in order, without what is held or waits for room on the server.
     ///
     /// # Errors
     /// What the database says.
     pub fn queue(&self, max: usize) -> Result<Vec<QueueItem>> {
         self.judge_deletes()?;
-        let (mut items, mut after) = (Vec::new(), None);
+        let (mut items, mut after, mut filling) = (Vec::new(), None, self.begin_filling());
         while items.len() < max {
             let step = READ_AT_ONCE.min(max - items.len());
-            let (more, last) = self.look(|session| session.queue_after(after, step))?;
+            let (more, last) = self.look(|session| {
+                let (more, last) = session.queue_after(after, step)?;
+                Ok((session.fit(more, &mut filling), last))
+            })?;
             items.extend(more);
             if last.is_none() {
                 break;
             }
             after = last;
         }
+        self.end_filling(filling);
         Ok(items)
     }
 }

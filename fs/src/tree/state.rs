@@ -6,6 +6,7 @@ use super::kept_dirs::KEPT;
 use super::listing::Dir;
 use super::mass_delete::MassDelete;
 use super::pending::PendingRemote;
+use super::room::Room;
 use super::swept::Swept;
 use crate::content::LocalContent;
 use crate::log::Lsn as Position;
@@ -356,6 +357,8 @@ pub(super) struct State {
     pub gone: HashMap<Ino, Position>,
     /// Deletes that wait for a verdict, or have one.
     pub mass_delete: MassDelete,
+    /// Room on the server.
+    pub room: Room,
 }
 
 impl State {

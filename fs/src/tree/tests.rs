@@ -17,6 +17,7 @@ mod own;
 mod rebuild;
 mod remote;
 mod rescue;
+mod room;
 mod share;
 mod siblings;
 mod sweep;

@@ -182,6 +182,17 @@ pub enum QueueKey {
     Entry(Ino, Name),
 }
 
+/// Operations that wait for room on the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoRoom {
+    /// How many.
+    pub operations: u64,
+    /// Bytes that they need.
+    pub bytes: u64,
+    /// The first file of them, below the root.
+    pub sample: String,
+}
+
 /// What is queued, in numbers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct QueueTotals {

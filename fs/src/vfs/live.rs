@@ -173,11 +173,9 @@ impl TreePort for LiveTree {
     fn space(&self) -> Result<Space> {
         let disk = rustix::fs::statvfs(&self.state_dir).map_err(io::Error::from)?;
         let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
-        Ok(Space {
-            total_bytes: bytes(disk.f_blocks),
-            free_bytes: bytes(disk.f_bavail),
-            node_count: self.tree.node_count(),
-        })
+        let local = (bytes(disk.f_blocks), bytes(disk.f_bavail));
+        let (total_bytes, free_bytes) = self.tree.quota_left().unwrap_or(local);
+        Ok(Space { total_bytes, free_bytes, node_count: self.tree.node_count() })
     }
 }
 

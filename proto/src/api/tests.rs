@@ -190,7 +190,7 @@ fn every_row_round_trips() {
         Row::Alias { .. } => 2,
         Row::Conflict { .. } => 3,
     });
-    round_trips(&PullResponse { upto: cursor(), changes: changes(), next: Some("p2".to_owned()) });
+    round_trips(&PullResponse { upto: cursor(), changes: changes(), next: Some("p2".to_owned()), usage: None });
 }
 
 #[test]
@@ -206,7 +206,8 @@ fn every_outcome_round_trips() {
     });
     let answer = |(counter, outcome)| Answer { counter, outcome, changes: changes() };
     let answers = (1..).zip(outcomes()).map(answer).collect();
-    round_trips(&PushResponse { answers, before: cursor(), after: cursor() });
+    let usage = Usage { bytes_used: 7, bytes_max: Some(9) };
+    round_trips(&PushResponse { answers, before: cursor(), after: cursor(), usage: Some(usage) });
 }
 
 #[test]

@@ -9,11 +9,17 @@ use tarn_proto::error::ErrorCode;
 use tarn_proto::ids::{EpochId, SpaceId, UserId};
 use tarn_proto::limits::LABEL_CHARS_MAX;
 
-/// Makes an account with its home space, all or nothing.
+/// Makes an account with its home space and quota, all or nothing.
 ///
 /// # Errors
 /// [`ErrorCode::AlreadyExists`] if the name is taken, and a bad name or password.
-pub async fn add(db: &Database, env: &Env, name: &str, password: String) -> Result<UserId, Failure> {
+pub async fn add(
+    db: &Database,
+    env: &Env,
+    name: &str,
+    password: String,
+    bytes_max: Option<u64>,
+) -> Result<UserId, Failure> {
     if !is_label(name) {
         let detail = format!("a user name has 1 to {LABEL_CHARS_MAX} characters, none of them a control character");
         return Err(Failure::refused(ErrorCode::BadRequest, detail));
@@ -26,6 +32,7 @@ pub async fn add(db: &Database, env: &Env, name: &str, password: String) -> Resu
             let mut tx = db.begin().await?;
             accounts::insert(&mut tx, &account, now_ms).await?;
             spaces::create(&mut tx, home, user, epoch, now_ms).await?;
+            spaces::set_quota(&mut tx, home, bytes_max).await?;
             tx.commit().await
         })
         .await;
@@ -36,6 +43,23 @@ pub async fn add(db: &Database, env: &Env, name: &str, password: String) -> Resu
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Sets how many bytes an account may use; answers how many it does.
+///
+/// # Errors
+/// [`ErrorCode::NotFound`] if there is no such account.
+pub async fn set_quota(db: &Database, name: &str, bytes_max: Option<u64>) -> Result<u64, Failure> {
+    let set = db.retry(|| async {
+        let mut tx = db.begin().await?;
+        let Some(account) = accounts::by_name(&mut tx, name).await? else { return Ok(None) };
+        let row = spaces::lock(&mut tx, account.home).await?;
+        spaces::set_quota(&mut tx, account.home, bytes_max).await?;
+        tx.commit().await?;
+        Ok::<_, StoreError>(row.map(|row| row.bytes_used))
+    });
+    let missing = || Failure::refused(ErrorCode::NotFound, format!("there is no user {name}"));
+    set.await?.ok_or_else(missing)
 }
 
 /// The home space of an account.

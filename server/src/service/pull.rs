@@ -53,7 +53,8 @@ pub async fn pull(
         }
     };
     let (changes, next) = collect(&mut tx, space, token).await?;
-    Ok(PullResponse { upto, changes, next: next.map(|token| token::encode(&token)) })
+    let next = next.map(|token| token::encode(&token));
+    Ok(PullResponse { upto, changes, next, usage: Some(row.usage()) })
 }
 
 /// The cursor of the cut that a token goes on with.

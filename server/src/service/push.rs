@@ -13,7 +13,7 @@ use crate::store::journal::{self, Marks, StoredAnswer};
 use crate::store::{Conn, Database, devices, load, spaces};
 use chunks_there::Chunks;
 use std::collections::HashMap;
-use tarn_proto::api::{Answer, Outcome, PushRequest, PushResponse, to_binary};
+use tarn_proto::api::{Answer, Outcome, PushRequest, PushResponse, Usage, to_binary};
 use tarn_proto::error::ErrorCode;
 use tarn_proto::ids::{DeviceId, SpaceId};
 use tarn_proto::limits;
@@ -97,16 +97,16 @@ impl Push<'_> {
         let mut answers = replay(&self.request.ops[..fresh], stored)?;
         let author = self.author(&mut tx).await?;
         let mut batch = Batch::new(self.space, row.cursor, self.now_ms);
-        let settled = self.settle(&mut tx, &author, &mut batch, &self.request.ops[fresh..]).await?;
+        let settled = self.settle(&mut tx, &author, (&mut batch, row.usage()), &self.request.ops[fresh..]).await?;
         batch.write(&mut tx).await?;
+        let usage = after(row.usage(), batch.bytes_grown());
         if batch.cursor().seq > row.cursor.seq {
-            let used = row.bytes_used.saturating_add_signed(batch.bytes_grown());
-            spaces::advance(&mut tx, self.space, &batch.cursor(), used).await?;
+            spaces::advance(&mut tx, self.space, &batch.cursor(), usage.bytes_used).await?;
         }
         self.keep(&mut tx, marks, &settled).await?;
         tx.commit().await?;
         answers.extend(settled.into_iter().map(|(_, answer)| answer));
-        Ok(PushResponse { answers, before: row.cursor, after: batch.cursor() })
+        Ok(PushResponse { answers, before: row.cursor, after: batch.cursor(), usage: Some(usage) })
     }
 
     async fn stored_answers(&self, conn: &mut Conn, marks: Marks) -> Result<HashMap<u64, StoredAnswer>, Failure> {
@@ -134,7 +134,7 @@ impl Push<'_> {
         &self,
         conn: &mut Conn,
         author: &Author,
-        batch: &mut Batch,
+        (batch, usage): (&mut Batch, Usage),
         ops: &[Operation],
     ) -> Result<Vec<([u8; 32], Answer)>, Failure> {
         let mut snapshot = Snapshot::empty(self.space);
@@ -147,7 +147,8 @@ impl Push<'_> {
             } else if let Some(outcome) = self.chunks.outcome(op) {
                 (Answer { counter: op.counter, outcome, changes: Vec::new() }, None)
             } else {
-                decide(conn, &mut snapshot, author, op, batch.cursor().seq + 1).await?
+                let decided = decide(conn, &mut snapshot, author, op, batch.cursor().seq + 1).await?;
+                if fits(op, after(usage, batch.bytes_grown()), decided.1.as_ref()) { decided } else { no_room(op) }
             };
             if let Some(effects) = effects {
                 snapshot.apply(&effects);
@@ -177,6 +178,25 @@ impl Push<'_> {
         }
         Ok(())
     }
+}
+
+/// How full a space is when its contents have grown by so much.
+fn after(usage: Usage, bytes_grown: i64) -> Usage {
+    Usage { bytes_used: usage.bytes_used.saturating_add_signed(bytes_grown), ..usage }
+}
+
+/// Whether there is room for an operation. What brings no bytes, or takes some away, is never refused for it: neither is what
+/// has a removed file come back, for a person may need that to make room.
+fn fits(op: &Operation, usage: Usage, effects: Option<&Effects>) -> bool {
+    let brings = matches!(&op.kind, OpKind::Create { content: Some(_), .. } | OpKind::Write { .. });
+    let bytes_grown = effects.map_or(0, |effects| u64::try_from(effects.bytes_grown).unwrap_or(0));
+    !brings || bytes_grown == 0 || usage.bytes_free().is_none_or(|bytes_free| bytes_grown <= bytes_free)
+}
+
+/// It is not settled: its device keeps it, sends the others, and sends it again when there is room.
+fn no_room(op: &Operation) -> (Answer, Option<Effects>) {
+    let outcome = Outcome::RetryLater { code: ErrorCode::QuotaExceeded, missing: Vec::new() };
+    (Answer { counter: op.counter, outcome, changes: Vec::new() }, None)
 }
 
 /// Gives the answers that were given before.

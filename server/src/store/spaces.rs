@@ -4,6 +4,7 @@ use super::sql::{self, Param};
 use super::{Conn, StoreError};
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
+use tarn_proto::api::Usage;
 use tarn_proto::change::Cursor;
 use tarn_proto::ids::{EpochId, JournalHash, SpaceId, UserId};
 use tarn_proto::lost::EpochStart;
@@ -21,6 +22,13 @@ pub struct SpaceRow {
     pub bytes_used: u64,
     /// Bytes that may be used; `None` without a quota.
     pub bytes_max: Option<u64>,
+}
+
+impl SpaceRow {
+    /// How full it is.
+    pub fn usage(&self) -> Usage {
+        Usage { bytes_used: self.bytes_used, bytes_max: self.bytes_max }
+    }
 }
 
 const COLUMNS: &str = "space_id, owner, epoch, seq, hash, bytes_used, bytes_max";
@@ -100,6 +108,20 @@ pub async fn advance(conn: &mut Conn, space: SpaceId, to: &Cursor, bytes_used: u
         .bind(to.seq as i64)
         .bind(to.hash.as_bytes())
         .bind(bytes_used as i64)
+        .bind(space.as_bytes())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Sets how many bytes a space may use; `None`: as many as there are.
+///
+/// # Errors
+/// The database fails.
+pub async fn set_quota(conn: &mut Conn, space: SpaceId, bytes_max: Option<u64>) -> Result<(), StoreError> {
+    let bytes_max = bytes_max.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
+    sqlx::query("UPDATE spaces SET bytes_max = $1 WHERE space_id = $2")
+        .bind(bytes_max)
         .bind(space.as_bytes())
         .execute(conn)
         .await?;

@@ -10,5 +10,6 @@ mod conflicts;
 mod files;
 mod limits;
 mod notify;
+mod quota;
 mod server;
 mod surface;

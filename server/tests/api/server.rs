@@ -59,7 +59,7 @@ impl Server {
     pub async fn start(place: Place) -> Self {
         let db = Database::open(&place.database).await.unwrap();
         for name in ["anna", "bert"] {
-            accounts::add(&db, &Env::real(), name, PASSWORD.into()).await.unwrap();
+            accounts::add(&db, &Env::real(), name, PASSWORD.into(), None).await.unwrap();
         }
         db.close().await;
         let app = App::start(&place.config(), Env::real()).await.unwrap();

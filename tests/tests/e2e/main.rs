@@ -39,6 +39,7 @@ mod offline;
 mod passthrough;
 mod posix;
 mod programs;
+mod quota;
 mod rebuild;
 mod restored;
 mod rolled_back;

@@ -10,7 +10,7 @@ use tarn::env::{Disk, DiskFile, OpenMode};
 use tarn::meta::rows::Ticket;
 use tarn::sync::ports::{SyncTree, UploadSource};
 use tarn::tree::{Loaded, QueueItem, QueueTotals, Tree, TreeError};
-use tarn_proto::api::{Answer, ChildrenResponse};
+use tarn_proto::api::{Answer, ChildrenResponse, Usage};
 use tarn_proto::change::{Change, Cursor, Row};
 use tarn_proto::ids::{DeviceId, NodeId, VersionId};
 use tarn_proto::lost::{EpochStart, Lost};
@@ -122,6 +122,14 @@ impl SyncTree for PlantedTree {
     fn settle(&self, mut answers: Vec<(Ticket, Answer)>, before: Cursor, after: Cursor) -> Result<()> {
         self.spoil(&mut answers);
         self.inner.settle(answers, before, after)
+    }
+
+    fn note_usage(&self, usage: Usage) {
+        self.inner.note_usage(usage);
+    }
+
+    fn put_aside(&self, ticket: Ticket) -> Result<()> {
+        self.inner.put_aside(ticket)
     }
 
     fn apply_cut(&self, mut changes: Vec<Change>, mut upto: Cursor) -> Result<()> {

@@ -187,7 +187,7 @@ impl SimServer {
         marks.answered = request.answered.min(marks.highest).max(marks.answered);
         let answered = marks.answered;
         marks.answers.retain(|counter, _| *counter > answered);
-        Ok(PushResponse { answers, before, after: self.cursor() })
+        Ok(PushResponse { answers, before, after: self.cursor(), usage: None })
     }
 
     fn replay(&self, device: DeviceId, ops: &[Operation]) -> Result<Vec<Answer>, RemoteError> {
@@ -397,7 +397,7 @@ impl SimServer {
             self.pages.insert(token.clone(), (upto, rest));
             token
         });
-        PullResponse { upto, changes, next }
+        PullResponse { upto, changes, next, usage: None }
     }
 
     fn changes_since(&self, seq: u64) -> Vec<Change> {

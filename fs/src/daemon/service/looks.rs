@@ -3,7 +3,7 @@
 use super::MountService;
 use crate::control::messages::{
     CacheStatus, DeviceStatus, InodeCounts, MountStatus, PassthroughStatus, PathStatus, ProgramRow, QueueStatus,
-    StatusReply,
+    QuotaStatus, StatusReply,
 };
 use crate::control::{Failure, MountPath, rfc3339};
 use crate::daemon::parts::Parts;
@@ -12,11 +12,11 @@ use crate::sync::SyncStatus;
 use crate::sync::engine::Held;
 use crate::sync::link::LinkState;
 use crate::telemetry::{CounterValues, Rates};
-use crate::tree::HeldDeletes;
+use crate::tree::{HeldDeletes, NoRoom};
 use crate::vfs::{Caused, STATE, Stop, Vfs};
 use std::sync::Arc;
 use std::time::Duration;
-use tarn_proto::api::DeviceReceipt;
+use tarn_proto::api::{DeviceReceipt, Usage};
 use tokio::task::spawn_blocking;
 
 /// Who has a file is told if the server answers within this.
@@ -30,10 +30,12 @@ impl MountService {
         let looked = spawn_blocking(move || {
             let conflicts = parts.journal.readers().get().and_then(|reader| reader.conflicts());
             let held = parts.tree.held_deletes(None).ok().flatten();
-            let told = (conflicts.map_or(0, |all| all.len()), held, disk_trouble(&parts));
+            let room = (parts.tree.usage(), parts.tree.waiting_for_room(None));
+            let told = (conflicts.map_or(0, |all| all.len()), held, disk_trouble(&parts), room);
             (parts.sync.status(), parts.contents.usage(), counters(&parts), told)
         });
-        let (sync, usage, counters, (conflicts, held, trouble)) = looked.await.map_err(Failure::failed)?;
+        let (sync, usage, counters, (conflicts, held, trouble, (usage_there, no_room))) =
+            looked.await.map_err(Failure::failed)?;
         let credentials = self.identity.credentials();
         let (in_memory, in_database) = self.parts.tree.inode_counts();
         let inodes = InodeCounts { in_memory: in_memory as u64, in_database: in_database as u64 };
@@ -46,11 +48,14 @@ impl MountService {
             queue: QueueStatus { operations: sync.queue.operations, bytes: sync.queue.bytes },
             cache: CacheStatus { bytes: usage.bytes, limit_bytes: usage.limit_bytes },
             counters,
-            held: held_count(&sync) + held.as_ref().map_or(0, |held| held.operations),
+            held: held_count(&sync)
+                + held.as_ref().map_or(0, |held| held.operations)
+                + no_room.as_ref().map_or(0, |no_room| no_room.operations),
             last_error: trouble.or_else(|| last_error(&sync)),
             verified: self.verifier.last(),
             passthrough: passthrough(&self.parts.vfs),
             inodes,
+            quota: usage_there.and_then(quota_status),
         };
         Ok(StatusReply {
             user: credentials.user,
@@ -62,7 +67,11 @@ impl MountService {
             },
             bookkeeping_bytes: usage.extra_bytes,
             conflicts: conflicts as u64,
-            held_reason: held.as_ref().map(held_deletes_text).or_else(|| held_reason(&sync)),
+            held_reason: held
+                .as_ref()
+                .map(held_deletes_text)
+                .or_else(|| no_room.as_ref().map(no_room_text))
+                .or_else(|| held_reason(&sync)),
             status,
         })
     }
@@ -172,6 +181,19 @@ pub(super) fn held_reason(sync: &SyncStatus) -> Option<String> {
         Some(held) => Some(held_text(held).to_owned()),
         None => sync.engine.stuck.first().map(|stuck| stuck.reason.clone()),
     }
+}
+
+fn quota_status(usage: Usage) -> Option<QuotaStatus> {
+    usage.bytes_max.map(|limit_bytes| QuotaStatus { bytes: usage.bytes_used, limit_bytes })
+}
+
+/// What waits for room, and what a person can do about it.
+pub(super) fn no_room_text(no_room: &NoRoom) -> String {
+    let NoRoom { operations, sample, .. } = no_room;
+    format!(
+        "the quota is used up: {operations} operations wait for room on the server ({sample}, ...); remove something, or have \
+         the quota raised"
+    )
 }
 
 /// What is held, and what a person can do about it.

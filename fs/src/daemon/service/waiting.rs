@@ -1,7 +1,7 @@
 //! Owns waiting until what was done is durable on the server, and taking the mount away.
 
 use super::MountService;
-use super::looks::{held_deletes_text, held_text};
+use super::looks::{held_deletes_text, held_text, no_room_text};
 use crate::control::messages::{Progress, QueueStatus};
 use crate::control::{Failure, MountPath, ProgressSink};
 use crate::meta::rows::{Ino, ROOT};
@@ -70,9 +70,14 @@ impl MountService {
     async fn held(&self, goal: &Goal) -> Failure {
         loop {
             let (parts, of) = (Arc::clone(&self.parts), goal.tickets().cloned());
-            let held = spawn_blocking(move || parts.tree.held_deletes(of.as_ref())).await;
-            if let Ok(Ok(Some(held))) = held {
-                return Failure::failed(held_deletes_text(&held));
+            let looked = spawn_blocking(move || {
+                let of = of.as_ref();
+                (parts.tree.held_deletes(of), parts.tree.waiting_for_room(of))
+            });
+            match looked.await {
+                Ok((Ok(Some(held)), _)) => return Failure::failed(held_deletes_text(&held)),
+                Ok((_, Some(no_room))) => return Failure::failed(no_room_text(&no_room)),
+                Ok(_) | Err(_) => {}
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }

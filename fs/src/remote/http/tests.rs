@@ -125,7 +125,7 @@ async fn a_refusal_keeps_its_code() {
 async fn answers_to_other_operations_are_malformed() {
     let cursor = request(&[]).cursor;
     let answers = vec![Answer { counter: 2, outcome: Outcome::Applied, changes: Vec::new() }];
-    let response = PushResponse { answers, before: cursor, after: cursor };
+    let response = PushResponse { answers, before: cursor, after: cursor, usage: None };
     let (remote, _served) = answering(binary(&to_binary(&response))).await;
     let result = within(remote.push(SPACE, &request(&[1]))).await;
     assert!(matches!(result, Err(RemoteError::Malformed(_))), "{result:?}");

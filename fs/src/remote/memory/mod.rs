@@ -135,7 +135,7 @@ impl MemoryRemote {
         }
         let before = state.cursor();
         let answers = answer_all(&mut state, self.device, request)?;
-        Ok(PushResponse { answers, before, after: state.cursor() })
+        Ok(PushResponse { answers, before, after: state.cursor(), usage: None })
     }
 }
 
@@ -178,7 +178,7 @@ fn page_of(state: &mut State, upto: Cursor, mut changes: Vec<Change>) -> PullRes
         state.pages.insert(token.clone(), (upto, rest));
         token
     });
-    PullResponse { upto, changes, next }
+    PullResponse { upto, changes, next, usage: None }
 }
 
 #[async_trait]

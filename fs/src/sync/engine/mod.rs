@@ -151,6 +151,8 @@ impl Engine {
             Event::PushFailed { error } => self.push_failed(&error, now),
             Event::Settled { tickets, result } => self.settled(&tickets, result, now),
             Event::Renamed { ticket, result } => self.renamed(ticket, result, now),
+            Event::PutAside { ticket, result } => self.put_aside(ticket, result, now),
+            Event::PullWanted => self.pull.is_wanted = true,
             Event::PullEnded { result } => self.pull_ended(result, now),
             Event::Noticed { seq } => self.pull.noticed_seq = self.pull.noticed_seq.max(seq),
             Event::LinkOpened => self.link_opened(),

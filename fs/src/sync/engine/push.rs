@@ -74,6 +74,10 @@ impl Engine {
             Outcome::RetryLater { code: ErrorCode::MissingChunks, .. } => {
                 self.stages.insert(ticket, Stage::Wanted { since: now, resend: true });
             }
+            Outcome::RetryLater { code: ErrorCode::QuotaExceeded, .. } => {
+                self.stages.insert(ticket, Stage::PuttingAside);
+                actions.push(Action::PutAside { ticket });
+            }
             Outcome::RetryLater { code, .. } => {
                 self.stages.remove(&ticket);
                 let wait_max = if code.is_retryable() { limits::BACKOFF_MAX } else { limits::LINK_BACKOFF_MAX };
@@ -143,6 +147,19 @@ impl Engine {
         self.stages.remove(&ticket);
         if let Err(reason) = result {
             self.failed(&Failure::Local(reason), now);
+        }
+    }
+
+    /// What was behind it in the push goes on without it, under new counters.
+    pub(super) fn put_aside(&mut self, ticket: Ticket, result: Result<(), String>, now: Duration) {
+        self.stages.remove(&ticket);
+        match result {
+            Ok(()) => {
+                self.start_afresh();
+                self.items.clear();
+                self.reading.is_stale = true;
+            }
+            Err(reason) => self.failed(&Failure::Local(reason), now),
         }
     }
 

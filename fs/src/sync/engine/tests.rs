@@ -264,6 +264,24 @@ fn a_new_epoch_means_a_full_pull_before_the_next_push() {
 }
 
 #[test]
+fn what_there_is_no_room_for_is_put_aside_before_anything_else_goes() {
+    let (mut engine, actions) = online(vec![folder(1), folder(2), folder(3)]);
+    assert_eq!(pushes(&actions), [tickets(&[1, 2, 3])]);
+    let full = Outcome::RetryLater { code: ErrorCode::QuotaExceeded, missing: Vec::new() };
+    let answers = vec![answer(1, Outcome::Applied), answer(2, full), answer(3, Outcome::Skipped)];
+    let actions = engine.handle(answered(answers), MS);
+    assert!(actions.contains(&Action::PutAside { ticket: Ticket(2) }) && pushes(&actions).is_empty());
+    assert!(pushes(&engine.handle(settled(&[1]), 2 * MS)).is_empty());
+    let aside = Event::PutAside { ticket: Ticket(2), result: Ok(()) };
+    let actions = engine.handle(aside, 500 * MS);
+    assert!(pushes(&actions).is_empty(), "the queue is not known: {actions:?}");
+    assert!(actions.contains(&Action::ReadQueue { max: limits::QUEUE_WINDOW }), "{actions:?}");
+    let actions = engine.handle(Event::QueueRead { items: vec![folder(3)] }, 501 * MS);
+    assert_eq!(pushes(&actions), [tickets(&[3])]);
+    assert!(engine.gate.is_open(501 * MS), "nothing is wrong with the server");
+}
+
+#[test]
 fn on_another_network_all_is_tried_at_once_and_failures_count_anew() {
     let (mut engine, _) = online(Vec::new());
     let mut now = MS;

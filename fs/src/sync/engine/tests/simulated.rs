@@ -139,6 +139,7 @@ impl World {
             Action::Push { tickets } => self.push(&tickets),
             Action::Settle { answers, .. } => self.settle(answers),
             Action::Rename { ticket } => self.tell(Event::Renamed { ticket, result: Ok(()) }),
+            Action::PutAside { ticket } => self.tell(Event::PutAside { ticket, result: Ok(()) }),
             Action::Pull { .. } => {
                 let result = if self.fails() { Err(unreachable()) } else { Ok(self.server.len() as u64) };
                 self.tell(Event::PullEnded { result });
