@@ -1,8 +1,8 @@
 //! Owns the shape of the command line: names, flags, help. The texts are those of docs/cli.md, which a test compares.
 
 use super::units::{
-    Scanners, Since, parse_duration, parse_files_in_memory, parse_hold_deletes, parse_log_level, parse_rate,
-    parse_scanners, parse_seconds, parse_since, parse_size,
+    LocalOnly, Scanners, Since, parse_duration, parse_files_in_memory, parse_hold_deletes, parse_local_only,
+    parse_log_level, parse_rate, parse_scanners, parse_seconds, parse_since, parse_size,
 };
 use crate::control::messages::RateChange;
 use crate::daemon::HoldDeletes;
@@ -142,6 +142,10 @@ pub(super) struct Mount {
     /// ending; default for the built-in list; or none
     #[arg(long, value_name = "NAME,...", value_parser = parse_scanners, default_value = "default")]
     pub scanners: Scanners,
+    /// Files that stay on this device, by their names (locks and temporary files of programs): patterns with * and ?, default
+    /// for the built-in list, or none. Renamed to another name they are uploaded, and, but for locks, after a day
+    #[arg(long, value_name = "PATTERN,...", value_parser = parse_local_only, default_value = "default")]
+    pub local_only: LocalOnly,
     /// How many files and folders the daemon keeps in memory; the others it reads from its database when they are used
     #[arg(long, value_name = "N", value_parser = parse_files_in_memory, default_value_t = FILES_IN_MEMORY_DEFAULT)]
     pub files_in_memory: usize,

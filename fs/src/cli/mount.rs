@@ -100,6 +100,7 @@ fn options(args: &Mount) -> MountOptions {
         merges_texts: !args.no_merge,
         passthrough: !args.no_passthrough,
         scanners: args.scanners.0.clone(),
+        local_only: args.local_only.0.clone(),
         files_in_memory: args.files_in_memory,
         read_timeout: args.read_timeout,
         hold_deletes: args.hold_deletes,
@@ -181,6 +182,7 @@ fn arguments(args: &Mount, role: Option<&str>) -> Vec<OsString> {
         ("--read-timeout", format!("{}ms", args.read_timeout.as_millis())),
         ("--hold-deletes", units::hold_deletes_text(args.hold_deletes)),
         ("--scanners", args.scanners.to_string()),
+        ("--local-only", args.local_only.to_string()),
         ("--log-level", args.log_level.clone()),
     ];
     all.extend(values.iter().flat_map(|(flag, value)| [text(flag), text(value)]));

@@ -74,6 +74,10 @@ fn describe_mount(mount: &Path, reply: &StatusReply) -> String {
         let why = reply.held_reason.as_deref().unwrap_or("see the log");
         rows.push(("held", format!("{}: {why}", format::count(*held, "operation"))));
     }
+    if queue.local_only > 0 {
+        let files = format::count(queue.local_only, "temporary file");
+        rows.push(("local only", format!("{files}, which no other device sees")));
+    }
     rows.extend(last_error.clone().map(|error| ("last error", error)));
     rows.extend(verified.as_ref().map(|verified| ("verified", describe_verified(verified))));
     let lives =
@@ -137,7 +141,7 @@ mod tests {
             life: 2,
             server: "http://127.0.0.1:7420".into(),
             online: true,
-            queue: QueueStatus { operations: 2, bytes: 2048 },
+            queue: QueueStatus { operations: 2, bytes: 2048, local_only: 1 },
             cache: CacheStatus { bytes: 1 << 20, limit_bytes: 10 << 30 },
             counters: Default::default(),
             held: 0,
@@ -162,7 +166,7 @@ mod tests {
             "life": 2,
             "server": "http://127.0.0.1:7420",
             "online": true,
-            "queue": {"operations": 2, "bytes": 2048},
+            "queue": {"operations": 2, "bytes": 2048, "local_only": 1},
             "cache": {"bytes": 1_048_576, "limit_bytes": 10_737_418_240u64},
             "counters": {
                 "chunks_fetched": 0, "frames_fetched": 0, "bytes_fetched": 0, "bytes_copied": 0,
@@ -185,6 +189,7 @@ mod tests {
         assert!(quiet.contains("2 operations, 2.0 KiB") && !quiet.contains("held"), "{quiet}");
         assert!(quiet.contains("768.0 KiB of 10.0 GiB, and 256.0 KiB for log and database"), "{quiet}");
         assert!(quiet.contains("1.0 GiB of 2.0 GiB used"), "{quiet}");
+        assert!(quiet.contains("1 temporary file, which no other device sees"), "{quiet}");
         assert!(quiet.contains("no passthrough: only a mount by root can"), "{quiet}");
         let mut reply = reply();
         reply.status.passthrough = PassthroughStatus { active: true, ..Default::default() };

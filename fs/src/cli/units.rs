@@ -4,6 +4,7 @@ use crate::control::messages::RateChange;
 use crate::control::parse_rfc3339;
 use crate::daemon::HoldDeletes;
 use crate::limits::FILES_IN_MEMORY_MIN;
+use crate::tree::{LOCAL_ONLY_DEFAULT, LocalNames};
 use crate::vfs::SCANNERS_DEFAULT;
 use std::fmt;
 use std::time::Duration;
@@ -36,24 +37,53 @@ pub(super) struct Scanners(pub Vec<String>);
 
 impl fmt::Display for Scanners {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() { f.write_str("none") } else { f.write_str(&self.0.join(",")) }
+        f.write_str(&list_text(&self.0))
     }
 }
 
-/// `none`, or names with commas between them, of which `default` stands for the built-in list.
-pub(super) fn parse_scanners(text: &str) -> Result<Scanners, String> {
-    if text == "none" {
-        return Ok(Scanners(Vec::new()));
+/// Patterns of names of files that stay on this device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LocalOnly(pub Vec<String>);
+
+impl fmt::Display for LocalOnly {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&list_text(&self.0))
     }
-    let mut names = Vec::new();
-    for name in text.split(',').map(str::trim) {
-        match name {
-            "default" => names.extend(SCANNERS_DEFAULT.map(String::from)),
-            "" | "*" => return Err("write names of programs with commas between them, or none".to_owned()),
-            name => names.push(name.to_owned()),
+}
+
+fn list_text(list: &[String]) -> String {
+    if list.is_empty() { "none".to_owned() } else { list.join(",") }
+}
+
+/// `none`, or words with commas between them, of which `default` stands for a built-in list; `None` for an empty word and
+/// for one that stands for everything.
+fn parse_list(text: &str, built_in: &[&str]) -> Option<Vec<String>> {
+    if text == "none" {
+        return Some(Vec::new());
+    }
+    let mut words = Vec::new();
+    for word in text.split(',').map(str::trim) {
+        match word {
+            "default" => words.extend(built_in.iter().map(ToString::to_string)),
+            "" | "*" => return None,
+            word => words.push(word.to_owned()),
         }
     }
-    Ok(Scanners(names))
+    Some(words)
+}
+
+/// Names of programs as [`parse_list`] reads them.
+pub(super) fn parse_scanners(text: &str) -> Result<Scanners, String> {
+    let hint = "write names of programs with commas between them, or none";
+    parse_list(text, &SCANNERS_DEFAULT).map(Scanners).ok_or_else(|| hint.to_owned())
+}
+
+/// Patterns as [`parse_list`] reads them.
+pub(super) fn parse_local_only(text: &str) -> Result<LocalOnly, String> {
+    let hint = "write patterns of names with commas between them, or none";
+    let patterns = parse_list(text, &LOCAL_ONLY_DEFAULT).ok_or_else(|| hint.to_owned())?;
+    LocalNames::matching(patterns.iter().map(String::as_str))?;
+    Ok(LocalOnly(patterns))
 }
 
 /// `off`, or a size as [`parse_size`] reads it, a second: `500KiB`, `2MB/s`.

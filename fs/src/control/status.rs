@@ -37,6 +37,9 @@ pub struct QueueStatus {
     pub operations: u64,
     /// Bytes of content that they bring.
     pub bytes: u64,
+    /// Locks and temporary files, which stay on this device.
+    #[serde(default)]
+    pub local_only: u64,
 }
 
 /// What is cached.

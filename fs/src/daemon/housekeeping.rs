@@ -21,6 +21,8 @@ const TIDY_ROUNDS: u32 = 8;
 const PRESENCE_ROUNDS: u32 = 20;
 /// While changes wait for room on the server, it is asked every so many rounds: nobody tells of a larger quota.
 const ROOM_ROUNDS: u32 = 40;
+/// Every so many rounds temporary files are looked at.
+const LOCAL_ONLY_ROUNDS: u32 = 2_400;
 /// What log and database may grow by between two rounds counts as used: this much, or this part of the budget.
 const GROWTH_BYTES: u64 = 8 << 20;
 const GROWTH_SHARE: u64 = 32;
@@ -75,6 +77,9 @@ fn round(env: &Env, parts: &Parts, state_dir: &Path, count: u32) -> anyhow::Resu
     }
     if count.is_multiple_of(ROOM_ROUNDS) && parts.tree.waiting_for_room(None).is_some() {
         parts.sync.pull();
+    }
+    if count.is_multiple_of(LOCAL_ONLY_ROUNDS) {
+        parts.tree.review_local_only()?;
     }
     if count.is_multiple_of(PRESENCE_ROUNDS) {
         parts.contents.record_presence()?;

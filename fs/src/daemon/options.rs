@@ -1,7 +1,7 @@
 //! Owns how a mount is wanted: what `tarn mount` was told.
 
 use crate::limits;
-use crate::tree::DeleteLimits;
+use crate::tree::{DeleteLimits, LOCAL_ONLY_DEFAULT};
 use crate::vfs::SCANNERS_DEFAULT;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,6 +25,8 @@ pub struct MountOptions {
     pub passthrough: bool,
     /// Programs that only scan, by the name of their executable.
     pub scanners: Vec<String>,
+    /// Names of files that stay on this device, as patterns.
+    pub local_only: Vec<String>,
     /// How many files and folders are kept in memory.
     pub files_in_memory: usize,
     /// How long a read waits for the network.
@@ -45,6 +47,7 @@ impl MountOptions {
             merges_texts: true,
             passthrough: true,
             scanners: SCANNERS_DEFAULT.map(String::from).to_vec(),
+            local_only: LOCAL_ONLY_DEFAULT.map(String::from).to_vec(),
             files_in_memory: limits::FILES_IN_MEMORY_DEFAULT,
             read_timeout: limits::READ_TIMEOUT_DEFAULT,
             hold_deletes: HoldDeletes::default(),

@@ -17,7 +17,7 @@ use crate::hydrate::{HydrateOptions, Hydrator};
 use crate::journal::{Journal, JournalOptions};
 use crate::remote::{HttpRemote, Remote, ServerAddress};
 use crate::sync::{self, SyncHandle, TreeBridge};
-use crate::tree::{Identity, Notifier, OpenError, Opened, Tree};
+use crate::tree::{Identity, LocalNames, Notifier, OpenError, Opened, Tree};
 use crate::vfs::ports::Backings;
 use crate::vfs::{Lending, LiveTree, OpenTable, Options, Ports, TakenUp, Vfs};
 use anyhow::{Context, Result};
@@ -98,12 +98,15 @@ async fn open_state(ground: &Ground) -> Result<Opened> {
         space: ground.credentials.home,
     };
     let (hold, files_in_memory) = (ground.options.hold_deletes.limits(), ground.options.files_in_memory);
+    let local_names = LocalNames::matching(ground.options.local_only.iter().map(String::as_str));
+    let local_names = local_names.map_err(anyhow::Error::msg)?;
     let mount_stands = ground.heritage().is_some();
     let opened = spawn_blocking(move || {
         let journal = JournalOptions::for_budget(budget_bytes);
         let opened = Tree::assemble_under(&env, &dir, journal, contents, identity, mount_stands);
         let opened = opened.map_err(|error| advised(error, &dir))?;
         opened.tree.set_delete_limits(hold)?;
+        opened.tree.keep_here(local_names)?;
         opened.tree.sweep_beyond(files_in_memory);
         housekeeping::count_extra(&env, &opened.contents, &opened.journal, &dir)?;
         Ok::<_, anyhow::Error>(opened)

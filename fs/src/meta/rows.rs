@@ -145,6 +145,15 @@ pub enum Verdict {
     Held,
     /// A person has let it go.
     Confirmed,
+    /// It makes a lock or a temporary file, which stays on this device.
+    LocalOnly,
+}
+
+impl Verdict {
+    /// Whether it is to be sent as things stand.
+    pub fn may_go(self) -> bool {
+        matches!(self, Self::Open | Self::Confirmed)
+    }
 }
 
 /// A change that a program made, in terms of inodes and of what was seen when it was made.

@@ -163,7 +163,7 @@ impl SyncTree for FakeTree {
     }
 
     fn totals(&self) -> QueueTotals {
-        QueueTotals { operations: self.state.lock().queue.len() as u64, bytes: 0 }
+        QueueTotals { operations: self.state.lock().queue.len() as u64, ..QueueTotals::default() }
     }
 
     fn last_ticket(&self) -> Option<Ticket> {

@@ -67,7 +67,7 @@ impl Session<'_> {
             self.release_if_idle(ino);
         }
         for (ino, old) in looks {
-            self.invalidate_looks(ino, old, rewritten.contains(&ino));
+            self.invalidate_looks(ino, old, rewritten.contains(&ino))?;
         }
         for change in &work.changes {
             if let Row::Node { node, state: None } = &change.row
@@ -237,13 +237,20 @@ impl Session<'_> {
         Some((inode.attrs()?, size))
     }
 
-    fn invalidate_looks(&mut self, ino: Ino, old: Looks, content: bool) {
+    fn invalidate_looks(&mut self, ino: Ino, old: Looks, content: bool) -> Result<()> {
         // Also those that the kernel does not know: an answer that shows one as it was may be on its way.
         let new = self.looks(ino);
-        if self.state.inodes.contains_key(&ino) && new != old {
-            self.invalidations.push(Invalidation::Attributes(ino));
-            self.note_changed(ino, &old, &new, content);
+        if !self.state.inodes.contains_key(&ino) || new == old {
+            return Ok(());
         }
+        if old.is_none() {
+            // What a queued operation brought back: under its names nothing was found meanwhile.
+            let names = self.links(ino)?.into_iter();
+            self.invalidations.extend(names.map(|(parent, name)| Invalidation::Entry { parent, name }));
+        }
+        self.invalidations.push(Invalidation::Attributes(ino));
+        self.note_changed(ino, &old, &new, content);
+        Ok(())
     }
 
     /// Brings inodes in memory to their nodes' new remote states.
@@ -286,8 +293,7 @@ impl Session<'_> {
             inode.remote = remote;
         }
         let content = self.invalidations[told..].iter().filter_map(rewritten).any(|other| other == ino);
-        self.invalidate_looks(ino, old, content);
-        Ok(())
+        self.invalidate_looks(ino, old, content)
     }
 
     /// The root stays a folder even while no row speaks of it.

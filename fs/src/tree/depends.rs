@@ -42,8 +42,8 @@ impl Touched {
 
 impl Session<'_> {
     fn tickets_of(&mut self, target: Ino) -> Result<BTreeSet<Ticket>> {
-        let queued = self.state.queue.ops.iter().rev();
-        let ops: Vec<(Ticket, LocalOp)> = queued.map(|(ticket, queued)| (*ticket, queued.op.op.clone())).collect();
+        let queued = self.state.queue.to_send().rev();
+        let ops: Vec<(Ticket, LocalOp)> = queued.map(|(ticket, queued)| (ticket, queued.op.op.clone())).collect();
         let (mut inside, mut needed, mut tickets) = (HashMap::new(), Touched::default(), BTreeSet::new());
         let mut seen = Surroundings::default();
         for (ticket, op) in ops {

@@ -13,7 +13,7 @@ use crate::log::Lsn as Position;
 use crate::meta::rows::{EntryRow, Ino, InodeRow, LocalNode, LocalOp, ROOT, Ticket};
 use tarn_proto::ids::{DeviceId, NodeId};
 use tarn_proto::name::Name;
-use tarn_proto::node::{Attrs, NodeKind};
+use tarn_proto::node::{AttrChange, Attrs, NodeKind};
 use tarn_proto::op::Seen;
 use tarn_proto::version::VersionVector;
 
@@ -107,7 +107,8 @@ impl Session<'_> {
                 self.queue_revival(&mut work, (parent, name), (unlink, old), (ino, ticket, &attrs)).map(|()| node)?
             }
             None => {
-                self.enqueue(&mut work, ticket, LocalOp::Create { ino, parent, name: name.clone() });
+                let op = LocalOp::Create { ino, parent, name: name.clone() };
+                self.enqueue_creation(&mut work, ticket, op, new.kind.is_file());
                 NodeId(self.core.env.rng.id())
             }
         };
@@ -260,6 +261,9 @@ impl Session<'_> {
             queued.op.frozen.is_none() && queued.prepared.is_none() && matches!(queued.op.op, LocalOp::Write { .. })
         });
         let unsent: Vec<(Ticket, LocalOp)> = unsent.map(|(ticket, queued)| (ticket, queued.op.op.clone())).collect();
+        if unsent.is_empty() && self.is_content_on_its_way(ino) {
+            return self.write_once_more(work, ino, first.clone());
+        }
         for (old, op) in unsent {
             let LocalOp::Write { parent, name, attrs, over, .. } = op else { continue };
             let place = (parent, name);
@@ -272,6 +276,23 @@ impl Session<'_> {
             self.enqueue(work, ticket, LocalOp::Write { ino, parent, name: name.clone(), attrs, over });
             self.hand_over(work, ino, &[old], ticket)?;
         }
+        Ok(())
+    }
+
+    fn is_content_on_its_way(&self, ino: Ino) -> bool {
+        let mut ops = self.state.queue.of_ino(ino);
+        ops.any(|(_, queued)| matches!(queued.op.op, LocalOp::Write { .. }))
+    }
+
+    /// What may be on the server by a name that goes is sent by another as well. It brings nothing unless the file went with
+    /// that name.
+    fn write_once_more(&mut self, work: &mut Work, ino: Ino, (parent, name): (Ino, Name)) -> Result<()> {
+        let ticket = self.state.next_ticket();
+        let op = LocalOp::Write { ino, parent, name, attrs: AttrChange::default(), over: None };
+        self.enqueue(work, ticket, op);
+        let local = self.local_node(ino, ticket)?;
+        let row = InodeRow { local: Some(local), ..self.inode(ino)?.row() };
+        work.inode(ino, row);
         Ok(())
     }
 
@@ -296,6 +317,7 @@ impl Session<'_> {
         if self.child(parent, name)?.is_some() {
             return Err(TreeError::Exists);
         }
+        self.send_after_all(ino)?;
         let (ticket, mut work) = (self.state.next_ticket(), Work::default());
         self.enqueue(&mut work, ticket, LocalOp::Link { ino, parent, name: name.clone() });
         work.entry(parent, name, Some(ino), ticket);

@@ -183,7 +183,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn set_verdicts(&mut self, tickets: &[Ticket], verdict: Verdict) -> Result<()> {
+    pub(super) fn set_verdicts(&mut self, tickets: &[Ticket], verdict: Verdict) -> Result<()> {
         self.state.mass_delete.touched = None;
         for batch in tickets.chunks(BATCH) {
             let mut work = Work::default();

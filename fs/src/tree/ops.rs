@@ -56,4 +56,29 @@ impl LocalOp {
         let inodes = self.inodes().map(QueueKey::Inode);
         inodes.chain(self.places().map(|(parent, name)| QueueKey::Entry(parent, name.clone()))).collect()
     }
+
+    /// Makes every mention of a directory one of another; whether there was any.
+    pub(super) fn move_dir(&mut self, from: Ino, to: Ino) -> bool {
+        let mut moved = false;
+        let mut set = |dir: &mut Ino| {
+            if *dir == from {
+                *dir = to;
+                moved = true;
+            }
+        };
+        match self {
+            Self::Create { parent, .. }
+            | Self::Write { parent, .. }
+            | Self::Link { parent, .. }
+            | Self::Unlink { parent, .. } => {
+                set(parent);
+            }
+            Self::Rename { parent, to_parent, .. } => {
+                set(parent);
+                set(to_parent);
+            }
+            Self::SetAttr { .. } => {}
+        }
+        moved
+    }
 }

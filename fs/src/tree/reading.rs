@@ -6,7 +6,7 @@ use super::error::TreeError;
 use super::load::Session;
 use super::state::Queued;
 use super::types::{QueueItem, Readiness};
-use crate::meta::rows::{Ino, LocalOp, ROOT, Ticket, Verdict};
+use crate::meta::rows::{Ino, LocalOp, ROOT, Ticket};
 use std::collections::HashMap;
 use std::ops::Bound;
 use std::time::Duration;
@@ -55,7 +55,7 @@ impl Session<'_> {
         })
     }
 
-    /// Some of the queue behind `after`, without what is held; and the last that was looked at, unless it is the end.
+    /// Some of the queue behind `after`, without what is held or stays here; and the last that was looked at, unless it is the end.
     fn queue_after(&mut self, after: Option<Ticket>, max: usize) -> Result<(Vec<QueueItem>, Option<Ticket>)> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let rest = self.state.queue.ops.range((from, Bound::Unbounded));
@@ -65,7 +65,7 @@ impl Session<'_> {
             frozen: queued.op.frozen.as_ref().map(|operation| operation.counter),
             since: queued.since,
         };
-        let open = rest.filter(|(_, queued)| queued.op.verdict != Verdict::Held);
+        let open = rest.filter(|(_, queued)| queued.op.verdict.may_go());
         let front: Vec<Front> = open.take(max).map(front).collect();
         let last = front.last().map(|front| front.ticket).filter(|_| front.len() == max);
         let mut seen = Surroundings::default();

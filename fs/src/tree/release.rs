@@ -61,8 +61,12 @@ impl Session<'_> {
         self.release_if_idle(ino);
         if self.state.inodes.contains_key(&ino) {
             let mut work = Work::default();
-            let orphan = InodeRow { node: None, ..self.kept_row(ino)? };
-            work.inode(ino, orphan);
+            let row = match self.kept_row(ino) {
+                // A full pull took it away while it was out of memory: nobody has it open, the kernel knows its number.
+                Err(TreeError::NotFound) => self.inode(ino)?.row(),
+                kept => kept?,
+            };
+            work.inode(ino, InodeRow { node: None, ..row });
             self.commit(work)?;
         }
         Ok(())

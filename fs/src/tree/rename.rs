@@ -41,6 +41,10 @@ impl Session<'_> {
             self.check_kinds(source, target)?;
         }
         let plan = self.plan_rename(source, target, *mode)?;
+        if matches!(plan, Plan::Send { .. }) {
+            self.send_after_all(source)?;
+            target.filter(|_| *mode == RenameMode::Exchange).map_or(Ok(()), |target| self.send_after_all(target))?;
+        }
         self.run_rename(request, source, plan)?;
         for dir in [*parent, *to_parent] {
             self.touch(dir)?;
@@ -144,7 +148,7 @@ impl Session<'_> {
             work.dequeue(ticket);
         }
         let op = LocalOp::Create { ino: source, parent: request.to_parent, name: request.to_name.clone() };
-        self.enqueue(work, ticket, op);
+        self.enqueue_creation(work, ticket, op, true);
         self.move_entry(work, request, source, ticket, &dropped);
         let local = self.local_node(source, ticket)?;
         let row = InodeRow { local: Some(local), ..self.inode(source)?.row() };

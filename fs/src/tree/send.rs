@@ -11,7 +11,7 @@ use super::names::{conflict_name, is_tool_owned};
 use super::state::{Queued, sent_content};
 use super::work::Work;
 use crate::content::{LocalContent, Snapshot};
-use crate::meta::rows::{Ino, LocalOp, QueuedOp, RowChange, Ticket, Verdict};
+use crate::meta::rows::{Ino, LocalOp, QueuedOp, RowChange, Ticket};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tarn_proto::ids::{NodeId, VersionId};
@@ -95,7 +95,7 @@ impl Session<'_> {
         expected: &mut Expected,
         tree: &Tree,
     ) -> Result<Option<(Option<Operation>, RowChange)>> {
-        let queued = self.state.queue.ops.get(&ticket).filter(|queued| queued.op.verdict != Verdict::Held);
+        let queued = self.state.queue.ops.get(&ticket).filter(|queued| queued.op.verdict.may_go());
         let Some(queued) = queued else { return Ok(None) };
         let mut queued = queued.op.clone();
         if let Some(operation) = &queued.frozen {
@@ -167,6 +167,14 @@ impl Session<'_> {
         Ok(Place { parent: self.node_of(parent)?, name: name.clone() })
     }
 
+    /// The name by which a write is sent: should others have removed the file, it comes back under that. One that an operation
+    /// behind it takes away would take the bytes along.
+    fn name_that_stays(&mut self, ino: Ino, (parent, name): (Ino, &Name)) -> Result<(Ino, Name)> {
+        let queued = (parent, name.clone());
+        let links = self.links(ino)?;
+        if links.contains(&queued) { Ok(queued) } else { Ok(links.into_iter().next().unwrap_or(queued)) }
+    }
+
     /// What was seen, with the vector that the content has by the time the operation is looked at.
     fn seen_then(&mut self, ino: Ino, seen: &Seen, expected: &Expected) -> Seen {
         let vector = match expected.vectors.get(&ino) {
@@ -192,7 +200,8 @@ impl Session<'_> {
                 OpKind::Create { node, place, kind, attrs, content }
             }
             LocalOp::Write { ino, parent, name, attrs, over } => {
-                let (node, place) = (self.node_of(*ino)?, self.place(*parent, name)?);
+                let (parent, name) = self.name_that_stays(*ino, (*parent, name))?;
+                let (node, place) = (self.node_of(*ino)?, self.place(parent, &name)?);
                 let base = match (expected.vectors.get(ino), over) {
                     (Some(vector), _) => vector.clone(),
                     (None, Some(over)) => over.clone(),
@@ -264,9 +273,9 @@ impl Tree {
         self.with(|session| session.state.queue.last_ticket())
     }
 
-    /// The first operation still queued.
+    /// The first operation still to be sent.
     pub fn first_ticket(&self) -> Option<Ticket> {
-        self.with(|session| session.state.queue.ops.keys().next().copied())
+        self.with(|session| session.state.queue.to_send().next().map(|(ticket, _)| ticket))
     }
 
     /// Takes the freeze point of an operation's content. `None`: it brings none, or is gone. A frozen one

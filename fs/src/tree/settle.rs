@@ -16,7 +16,7 @@ use tarn_proto::change::{Change, Cursor, Row};
 use tarn_proto::ids::NodeId;
 use tarn_proto::name::Name;
 use tarn_proto::node::{ByteString, FileVersion, NodeKind};
-use tarn_proto::op::OpKind;
+use tarn_proto::op::{OpKind, Seen};
 
 type Result<T> = std::result::Result<T, TreeError>;
 
@@ -73,7 +73,7 @@ impl Session<'_> {
             all.inodes.insert(ino);
         }
         self.note_names_beside(ticket, answer, &mut all.work);
-        self.note_survivor(&op, all)?;
+        self.note_survivor((ticket, &op), answer, all)?;
         self.mark_listed(&op, answer, all)
     }
 
@@ -90,7 +90,7 @@ impl Session<'_> {
     }
 
     /// What was to go takes its unsent bytes with it, unless others keep the node: then they are sent after all.
-    fn note_survivor(&mut self, op: &LocalOp, all: &mut Settling) -> Result<()> {
+    fn note_survivor(&mut self, (ticket, op): (Ticket, &LocalOp), answer: &Answer, all: &mut Settling) -> Result<()> {
         let (ino, seen) = match op {
             LocalOp::Unlink { ino, seen, .. } => (*ino, seen),
             LocalOp::Rename { displaced: Some((ino, seen)), .. } => (*ino, seen),
@@ -104,7 +104,25 @@ impl Session<'_> {
             all.dirty.push(ino);
             self.inode(ino)?.made_over.get_or_insert_with(|| seen.vector.clone());
         }
+        let is_gone = |change: &Change| matches!(&change.row, Row::Node { node, state: None } if *node == seen.node);
+        if answer.changes.iter().any(is_gone) {
+            self.send_again(ino, ticket, seen, all);
+        }
         Ok(())
+    }
+
+    /// Only one name of a file was taken here, others took the rest, and so the last one went with all that was sent: what was
+    /// queued behind that for a name that stays is sent in any case, as made of what was seen.
+    fn send_again(&self, ino: Ino, taken: Ticket, seen: &Seen, all: &mut Settling) {
+        let later =
+            self.state.queue.of_ino(ino).filter(|(ticket, queued)| *ticket > taken && queued.op.frozen.is_none());
+        for (ticket, queued) in later {
+            let mut queued = queued.op.clone();
+            if let LocalOp::Write { over: over @ None, .. } = &mut queued.op {
+                *over = Some(seen.vector.clone());
+                all.work.rows.push(RowChange::Queue(ticket, Some(queued)));
+            }
+        }
     }
 
     /// Forgets an inode's local attributes if this was the last operation that needed them. While the node is gone they
@@ -299,33 +317,6 @@ impl Session<'_> {
             }
         }
         Ok(())
-    }
-}
-
-impl LocalOp {
-    /// Makes every mention of a directory one of another; whether there was any.
-    fn move_dir(&mut self, from: Ino, to: Ino) -> bool {
-        let mut moved = false;
-        let mut set = |dir: &mut Ino| {
-            if *dir == from {
-                *dir = to;
-                moved = true;
-            }
-        };
-        match self {
-            Self::Create { parent, .. }
-            | Self::Write { parent, .. }
-            | Self::Link { parent, .. }
-            | Self::Unlink { parent, .. } => {
-                set(parent);
-            }
-            Self::Rename { parent, to_parent, .. } => {
-                set(parent);
-                set(to_parent);
-            }
-            Self::SetAttr { .. } => {}
-        }
-        moved
     }
 }
 

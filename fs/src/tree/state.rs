@@ -4,13 +4,14 @@
 use super::formers::Formers;
 use super::kept_dirs::KEPT;
 use super::listing::Dir;
+use super::local_only::LocalNames;
 use super::mass_delete::MassDelete;
 use super::pending::PendingRemote;
 use super::room::Room;
 use super::swept::Swept;
 use crate::content::LocalContent;
 use crate::log::Lsn as Position;
-use crate::meta::rows::{ContentNo, EntryRow, Ino, InodeRow, LocalNode, QueuedOp, Ticket};
+use crate::meta::rows::{ContentNo, EntryRow, Ino, InodeRow, LocalNode, QueuedOp, Ticket, Verdict};
 use crate::tree::types::NodeType;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -304,8 +305,14 @@ impl Queue {
         self.in_dir.keys().copied()
     }
 
+    /// Operations that go to the server, be it that a person decides first.
+    pub fn to_send(&self) -> impl DoubleEndedIterator<Item = (Ticket, &Queued)> + '_ {
+        let ops = self.ops.iter().filter(|(_, queued)| queued.op.verdict != Verdict::LocalOnly);
+        ops.map(|(ticket, queued)| (*ticket, queued))
+    }
+
     pub fn last_ticket(&self) -> Option<Ticket> {
-        self.ops.keys().next_back().copied()
+        self.to_send().next_back().map(|(ticket, _)| ticket)
     }
 }
 
@@ -359,6 +366,8 @@ pub(super) struct State {
     pub mass_delete: MassDelete,
     /// Room on the server.
     pub room: Room,
+    /// Names of files that stay on this device.
+    pub local_names: LocalNames,
 }
 
 impl State {

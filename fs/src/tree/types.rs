@@ -200,6 +200,8 @@ pub struct QueueTotals {
     pub operations: u64,
     /// Bytes of content that they bring.
     pub bytes: u64,
+    /// Files that stay on this device.
+    pub local_only: u64,
 }
 
 /// What a node is to the server, for status and `user.tarn.state`.
@@ -211,6 +213,8 @@ pub enum SyncState {
     Dirty,
     /// It has been sent and not been answered.
     Uploading,
+    /// It is a lock or a temporary file, which stays on this device.
+    LocalOnly,
 }
 
 /// A folder that must be listed on the server.

@@ -169,10 +169,11 @@ impl Session<'_> {
                 records.into_iter().find(|record| is_own(&record.state)).and_then(|record| record.state.sibling)
             }
         };
-        match sibling {
-            Some(sibling) => self.bind_to_sibling(sibling, content, work),
-            None => Ok(false),
-        }
+        let Some(sibling) = sibling else { return Ok(false) };
+        // It may have been written to since.
+        let shown = self.newest(sibling, &work.changes)?;
+        let is_shown = shown.is_none_or(|file| file.content.version == base.content.version);
+        if is_shown { self.bind_to_sibling(sibling, content, work) } else { Ok(false) }
     }
 
     /// Lets the inode of a sibling show these bytes; false if it has bytes of its own.

@@ -4,7 +4,7 @@ use super::Tree;
 use super::error::TreeError;
 use super::load::Session;
 use super::types::{DirEntry, QueueTotals, Stat, SyncState};
-use crate::meta::rows::{Ino, ROOT};
+use crate::meta::rows::{Ino, ROOT, Verdict};
 use tarn_proto::ids::NodeId;
 use tarn_proto::name::Name;
 use tarn_proto::node::NodeKind;
@@ -248,7 +248,8 @@ impl Tree {
                 if queued.op.frozen.is_some() || queued.prepared.is_some() {
                     return Ok(SyncState::Uploading);
                 }
-                state = SyncState::Dirty;
+                let stays = queued.op.verdict == Verdict::LocalOnly;
+                state = if stays { SyncState::LocalOnly } else { SyncState::Dirty };
             }
             Ok(state)
         })
@@ -257,10 +258,13 @@ impl Tree {
     /// What is queued, in numbers.
     pub fn queue_totals(&self) -> QueueTotals {
         self.with(|session| {
-            let tickets: Vec<Ino> =
-                session.state.queue.ops.values().filter_map(|queued| queued.op.op.content_of()).collect();
-            let mut totals = QueueTotals { operations: session.state.queue.ops.len() as u64, bytes: 0 };
-            for ino in tickets {
+            let (mut totals, mut contents) = (QueueTotals::default(), Vec::new());
+            for (_, queued) in session.state.queue.to_send() {
+                totals.operations += 1;
+                contents.extend(queued.op.op.content_of());
+            }
+            totals.local_only = session.state.queue.ops.len() as u64 - totals.operations;
+            for ino in contents {
                 let content = session.state.inodes.get(&ino).and_then(|inode| inode.content.clone());
                 totals.bytes += content.map_or(0, |content| content.size_bytes());
             }

@@ -53,8 +53,12 @@ pub(super) struct NameChange {
 impl Session<'_> {
     /// Queues an operation under a new ticket.
     pub(super) fn enqueue(&mut self, work: &mut Work, ticket: Ticket, op: LocalOp) {
-        let queued =
-            QueuedOp { op, time: self.core.env.clock.wall(), frozen: None, name_tries: 0, verdict: Verdict::Open };
+        self.enqueue_as(work, ticket, op, Verdict::Open);
+    }
+
+    /// The same with what is to become of it.
+    pub(super) fn enqueue_as(&mut self, work: &mut Work, ticket: Ticket, op: LocalOp, verdict: Verdict) {
+        let queued = QueuedOp { op, time: self.core.env.clock.wall(), frozen: None, name_tries: 0, verdict };
         work.rows.push(RowChange::Queue(ticket, Some(queued)));
     }
 

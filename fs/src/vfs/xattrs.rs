@@ -151,6 +151,7 @@ impl Vfs {
         Ok(match self.tree.sync_state(ino)? {
             SyncState::Dirty => "dirty",
             SyncState::Uploading => "uploading",
+            SyncState::LocalOnly => "local-only",
             SyncState::InSync if stat.kind.is_file() && stat.size_bytes > 0 => self.presence(ino)?,
             SyncState::InSync => "hydrated",
         })

@@ -31,6 +31,7 @@ mod exerciser;
 mod fsx;
 mod hydration;
 mod limit;
+mod local_only;
 mod many_files;
 mod mass_delete;
 mod never_hang;

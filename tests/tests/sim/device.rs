@@ -25,7 +25,7 @@ use tarn::remote::{Remote, RemoteError};
 use tarn::sync::engine::EngineView;
 use tarn::sync::ports::{Identity as Enrol, SyncTree};
 use tarn::sync::{Lister, Parts, SyncHandle, TreeBridge, link::LinkState};
-use tarn::tree::{Identity, Opened, Tree};
+use tarn::tree::{Identity, LocalNames, Opened, Tree};
 use tarn_proto::chunk::ContentKey;
 use tarn_proto::ids::DeviceId;
 use tokio::runtime::Handle;
@@ -34,6 +34,8 @@ use tokio::task::JoinHandle;
 
 /// Inodes that a device keeps in memory, used or not.
 const SWEEP_BEYOND: usize = 4;
+/// Files of this name stay on machines that keep some.
+const KEPT_HERE: &str = "d";
 
 /// A copy of a whole machine.
 #[derive(Debug)]
@@ -53,6 +55,7 @@ pub struct Machine {
     pub disk: CrashDisk,
     pub line: watch::Sender<Line>,
     pub oddness: u64,
+    pub keeps_here: bool,
     pub skew_secs: i64,
     pub lives: u64,
     pub plant: Option<Plant>,
@@ -127,6 +130,8 @@ impl Machine {
         opened.tree.take_inventory().map_err(|e| e.to_string())?;
         // Its trees are small: most of what is not in use is let go again at once.
         opened.tree.sweep_beyond(SWEEP_BEYOND);
+        let kept = LocalNames::matching(self.keeps_here.then_some(KEPT_HERE))?;
+        opened.tree.keep_here(kept).map_err(|e| e.to_string())?;
         self.life = Some(Life::begin(&env, opened, (remote, self.id.clone()), self.plant, dice(4)));
         Ok(())
     }

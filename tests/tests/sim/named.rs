@@ -11,7 +11,7 @@ pub fn person(at_ms: u64, who: usize, deed: Deed, roll: u64) -> Did {
 
 pub fn holds(seed: u64, machines: usize, oddness: u64, did: Vec<Did>) {
     let steps = did.into_iter().map(|(at_ms, who, act)| Step { at_ms, who, act }).collect();
-    script_holds(&Script { seed, machines, oddness, steps });
+    script_holds(&Script { seed, machines, oddness, keeps_here: false, steps });
 }
 
 fn script_holds(script: &Script) {

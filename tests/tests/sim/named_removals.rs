@@ -116,3 +116,85 @@ fn what_an_answer_tells_of_in_a_folder_that_is_another_appears_in_it() {
     ];
     holds(40_205, 4, 120, did);
 }
+
+/// Seed 41667: the bytes of a conflict went to its sibling, which had been written to since.
+#[test]
+fn bytes_go_to_a_sibling_only_while_it_shows_them() {
+    let did = vec![
+        person(171_893, 3, Deed::MakeDir, 13_855_432_458_030_236_651),
+        (191_331, 0, Act::BackUpServer),
+        person(266_711, 0, Deed::Create, 14_239_366_299_211_154_758),
+        person(527_616, 1, Deed::Chmod, 13_537_330_935_359_596_863),
+        person(533_195, 1, Deed::Append, 2_957_486_634_910_660_289),
+        person(567_112, 2, Deed::MakeDir, 14_769_288_854_657_616_300),
+        person(571_676, 2, Deed::Create, 8_208_436_935_349_256_147),
+        person(572_225, 2, Deed::MakeDir, 8_474_716_437_641_755_755),
+        (577_972, 3, Act::Cut(true)),
+        person(646_685, 0, Deed::Append, 2_115_669_368_768_445_515),
+        person(657_095, 3, Deed::Append, 513_526_425_388_416_823),
+        (696_707, 0, Act::PutServerBack(true)),
+        (709_480, 3, Act::Heal),
+        person(732_147, 1, Deed::Exchange, 12_063_884_016_234_025_947),
+        person(737_660, 1, Deed::Append, 1_310_939_642_455_606_275),
+    ];
+    holds(41_667, 4, 0, did);
+}
+
+/// Seed 41856: bytes that were on their way were sent by a name that was taken next, and others had removed the one
+/// that stayed.
+#[test]
+fn what_is_on_its_way_is_sent_by_the_name_that_stays() {
+    let did = vec![
+        person(479_884, 1, Deed::MakeDir, 16_283_344_342_013_827_878),
+        person(480_268, 1, Deed::Symlink, 5_795_449_225_566_259_543),
+        person(486_568, 1, Deed::Create, 14_707_505_951_410_310_835),
+        person(606_413, 0, Deed::MakeDir, 5_429_481_150_608_083_932),
+        person(606_568, 0, Deed::Link, 15_940_609_003_794_571_433),
+        person(607_346, 0, Deed::Rename, 4_431_160_008_655_176_646),
+        (631_333, 1, Act::Cut(false)),
+        person(775_720, 1, Deed::Append, 17_464_803_023_596_413_228),
+        person(777_185, 1, Deed::Rename, 11_517_101_644_252_837_415),
+        person(835_404, 0, Deed::Unlink, 3_950_973_490_803_293_899),
+        person(1_127_613, 0, Deed::Unlink, 8_542_433_718_110_429_740),
+        person(1_135_178, 0, Deed::Unlink, 8_981_263_739_603_327_718),
+        person(1_138_291, 1, Deed::Overwrite, 13_136_271_169_751_523_458),
+    ];
+    holds(41_856, 2, 0, did);
+}
+
+/// Seed 41628: what an answer brought back was not found under its name before, and the kernel knew that.
+#[test]
+fn what_comes_back_under_a_name_that_was_looked_up_is_told_of() {
+    let did = vec![
+        person(116_456, 2, Deed::Create, 11_131_143_128_307_554_265),
+        person(204_218, 2, Deed::Symlink, 18_385_911_477_955_586_167),
+        person(214_349, 2, Deed::Symlink, 17_247_322_841_089_842_024),
+        person(265_067, 2, Deed::Create, 17_911_376_168_307_114_980),
+        (368_135, 1, Act::PowerCut(7, 13_451_135_400_106_435_050)),
+        person(386_164, 3, Deed::Rename, 988_993_051_036_030_351),
+        person(432_770, 1, Deed::Replace, 11_013_139_430_225_352_242),
+        person(437_053, 1, Deed::Link, 3_706_152_102_822_645_086),
+        person(437_364, 1, Deed::Rename, 1_598_797_271_605_490_885),
+        person(440_228, 0, Deed::Rename, 7_984_792_243_246_985_456),
+        person(456_467, 1, Deed::Chmod, 1_249_785_447_058_807_556),
+        person(1_141_531, 1, Deed::Replace, 12_788_888_922_550_317_810),
+    ];
+    holds(41_628, 4, 30, did);
+}
+
+/// Seed 41743: others brought back and removed again what a full pull had taken away, of which memory knew nothing more.
+#[test]
+fn what_a_full_pull_took_from_memory_can_go_once_more() {
+    let did = vec![
+        person(25_447, 1, Deed::Create, 2_474_837_426_062_013_096),
+        person(25_930, 1, Deed::SafeSave, 6_679_904_247_014_948_476),
+        person(135_708, 0, Deed::Symlink, 7_011_004_253_924_264_884),
+        person(153_359, 3, Deed::Symlink, 16_024_068_618_406_066_860),
+        (185_328, 0, Act::BackUpServer),
+        (529_430, 3, Act::Cut(true)),
+        (768_169, 0, Act::PutServerBack(true)),
+        person(952_176, 0, Deed::BackupSave, 5_946_667_606_629_885_877),
+        person(1_191_199, 3, Deed::BackupSave, 8_757_727_466_490_062_507),
+    ];
+    holds(41_743, 5, 0, did);
+}

@@ -91,6 +91,8 @@ pub struct Script {
     pub machines: usize,
     /// Of a thousand calls so many meet something odd.
     pub oddness: u64,
+    /// Files of one name stay on the machine that makes them until the end.
+    pub keeps_here: bool,
     pub steps: Vec<Step>,
 }
 
@@ -119,7 +121,7 @@ impl Script {
         }
         put_server_back(&mut Dice::of(seed, 11), end_ms, &mut steps);
         steps.sort_by_key(|step: &Step| (step.at_ms, step.who));
-        Self { seed, machines, oddness, steps }
+        Self { seed, machines, oddness, keeps_here: seed % 4 == 3, steps }
     }
 }
 
@@ -189,7 +191,8 @@ fn roll_back(dice: &mut Dice, who: usize, end_ms: u64, steps: &mut Vec<Step>) {
 
 impl fmt::Display for Script {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "seed {} with {} machines, oddness {}:", self.seed, self.machines, self.oddness)?;
+        let Self { seed, machines, oddness, keeps_here, .. } = self;
+        writeln!(f, "seed {seed} with {machines} machines, oddness {oddness}, keeps some here: {keeps_here}:")?;
         for step in &self.steps {
             writeln!(f, "  {:>9.3} machine {}: {:?}", step.at_ms as f64 / 1000.0, step.who, step.act)?;
         }

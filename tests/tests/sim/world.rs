@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tarn::env::{CrashDisk, Fault};
 use tarn::meta::rows::Ticket;
-use tarn::tree::TreeError;
+use tarn::tree::{LocalNames, TreeError};
 use tarn_proto::ids::DeviceId;
 use tokio::sync::watch;
 
@@ -92,6 +92,7 @@ impl World {
             disk: CrashDisk::new(),
             line: watch::Sender::new(Line::Up),
             oddness: script.oddness,
+            keeps_here: script.keeps_here,
             skew_secs: dice.below(200_000) as i64 - 100_000,
             lives: 0,
             plant,
@@ -284,6 +285,9 @@ impl World {
             for (ino, writes) in std::mem::take(&mut life.handles) {
                 // It may be gone.
                 let _ = life.tree.closed(ino, writes);
+            }
+            if let Err(error) = life.tree.keep_here(LocalNames::default()) {
+                self.report.faults.push(format!("machine {who}: what stayed on it does not go: {error}"));
             }
             life.sync.network_changed();
         }

@@ -62,7 +62,7 @@ impl Service for Fake {
         Ok(())
     }
     async fn unmount(&self, now: bool, _: Option<Duration>, _: &ProgressSink) -> Result<QueueStatus, Failure> {
-        Ok(QueueStatus { operations: u64::from(now), bytes: 5 })
+        Ok(QueueStatus { operations: u64::from(now), bytes: 5, local_only: 0 })
     }
     async fn hydrate(&self, paths: &[MountPath], _: &ProgressSink) -> Result<Work, Failure> {
         Ok(Work { files: paths.len() as u64, ..Default::default() })

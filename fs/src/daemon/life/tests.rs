@@ -67,7 +67,7 @@ impl Service for FakeService {
         } else {
             self.ending.take_away()?;
         }
-        Ok(QueueStatus { operations: 3, bytes: 9 })
+        Ok(QueueStatus { operations: 3, bytes: 9, local_only: 0 })
     }
     async fn hydrate(&self, _: &[MountPath], _: &ProgressSink) -> Result<Work, Failure> {
         refused()
@@ -164,7 +164,7 @@ fn it_serves_until_it_is_unmounted_and_leaves_no_trace() {
                 .spawn(|| stand.run(false, stand.mount(), |path| said.send(path.to_owned()).map_err(io::Error::other)));
             assert_eq!(hear.recv().unwrap(), stand.mount().canonicalize().unwrap());
             let reply = stand.ask(Request::Unmount { now: false, timeout_ms: None }).unwrap();
-            assert_eq!(reply, Reply::Unmounted { left: QueueStatus { operations: 3, bytes: 9 } });
+            assert_eq!(reply, Reply::Unmounted { left: QueueStatus { operations: 3, bytes: 9, local_only: 0 } });
             daemon.join().unwrap().unwrap();
         });
         assert_eq!(Marker::load(&stand.env, &stand.home), None);

@@ -12,7 +12,7 @@ use crate::sync::SyncStatus;
 use crate::sync::engine::Held;
 use crate::sync::link::LinkState;
 use crate::telemetry::{CounterValues, Rates};
-use crate::tree::{HeldDeletes, NoRoom};
+use crate::tree::{HeldDeletes, NoRoom, QueueTotals};
 use crate::vfs::{Caused, STATE, Stop, Vfs};
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,7 +45,7 @@ impl MountService {
             life: self.lives.0,
             server: credentials.server,
             online: sync.engine.link == LinkState::Online,
-            queue: QueueStatus { operations: sync.queue.operations, bytes: sync.queue.bytes },
+            queue: queue_status(sync.queue),
             cache: CacheStatus { bytes: usage.bytes, limit_bytes: usage.limit_bytes },
             counters,
             held: held_count(&sync)
@@ -171,6 +171,12 @@ fn last_error(sync: &SyncStatus) -> Option<String> {
 }
 
 /// Operations that will not go up by themselves.
+/// What is queued, as clients see it.
+pub(super) fn queue_status(totals: QueueTotals) -> QueueStatus {
+    let QueueTotals { operations, bytes, local_only } = totals;
+    QueueStatus { operations, bytes, local_only }
+}
+
 fn held_count(sync: &SyncStatus) -> u64 {
     if sync.engine.held.is_some() { sync.queue.operations } else { sync.engine.stuck.len() as u64 }
 }

@@ -1,7 +1,7 @@
 //! Owns waiting until what was done is durable on the server, and taking the mount away.
 
 use super::MountService;
-use super::looks::{held_deletes_text, held_text, no_room_text};
+use super::looks::{held_deletes_text, held_text, no_room_text, queue_status};
 use crate::control::messages::{Progress, QueueStatus};
 use crate::control::{Failure, MountPath, ProgressSink};
 use crate::meta::rows::{Ino, ROOT};
@@ -144,7 +144,6 @@ impl MountService {
         });
         taken.await.map_err(Failure::failed)??;
         self.parts.ending.gone().await;
-        let left = self.parts.sync.status().queue;
-        Ok(QueueStatus { operations: left.operations, bytes: left.bytes })
+        Ok(queue_status(self.parts.sync.status().queue))
     }
 }

@@ -301,6 +301,14 @@ pub fn remote_file(bytes: &[u8], vector: VersionVector, author: DeviceId) -> Nod
     NodeState { kind: NodeKind::File, attrs: Attrs { mode: 0o644, ..Attrs::default() }, file }
 }
 
+pub fn folder() -> NodeState {
+    NodeState { kind: NodeKind::Dir, attrs: Attrs { mode: 0o755, ..Attrs::default() }, file: None }
+}
+
+pub fn gone(node: NodeId) -> Row {
+    Row::Node { node, state: None }
+}
+
 pub fn node_row(node: NodeId, state: NodeState) -> Row {
     Row::Node { node, state: Some(Box::new(state)) }
 }

@@ -8,7 +8,7 @@ use tarn_proto::api::{Answer, Outcome};
 use tarn_proto::change::{Change, Row};
 use tarn_proto::error::ErrorCode;
 use tarn_proto::ids::NodeId;
-use tarn_proto::node::{AttrChange, Attrs, FileVersion, NodeKind, NodeState};
+use tarn_proto::node::{AttrChange, FileVersion, NodeState};
 use tarn_proto::op::{OpKind, Operation, RenameMode, Seen};
 use tarn_proto::version::VersionVector;
 
@@ -16,17 +16,9 @@ const N: NodeId = NodeId([41; 16]);
 const D: NodeId = NodeId([42; 16]);
 const P: NodeId = NodeId([43; 16]);
 
-fn folder() -> NodeState {
-    NodeState { kind: NodeKind::Dir, attrs: Attrs { mode: 0o755, ..Attrs::default() }, file: None }
-}
-
 fn theirs(counter: u64) -> NodeState {
     let vector = VersionVector::default().with(OTHER, counter);
     remote_file(format!("theirs {counter}").as_bytes(), vector, OTHER)
-}
-
-fn gone(node: NodeId) -> Row {
-    Row::Node { node, state: None }
 }
 
 /// Answers operations in one go, each with an outcome and rows.

@@ -5,23 +5,15 @@ use crate::meta::rows::{Ino, Ticket};
 use tarn_proto::api::{Answer, Outcome};
 use tarn_proto::change::{Change, Row};
 use tarn_proto::ids::NodeId;
-use tarn_proto::node::{AttrChange, Attrs, NodeKind, NodeState};
+use tarn_proto::node::{AttrChange, NodeState};
 use tarn_proto::op::{OpKind, Operation};
 use tarn_proto::version::VersionVector;
 
 const N: NodeId = NodeId([21; 16]);
 const D: NodeId = NodeId([22; 16]);
 
-fn folder() -> NodeState {
-    NodeState { kind: NodeKind::Dir, attrs: Attrs { mode: 0o755, ..Attrs::default() }, file: None }
-}
-
 fn file() -> NodeState {
     remote_file(b"theirs", VersionVector::default().with(OTHER, 1), OTHER)
-}
-
-fn gone(node: NodeId) -> Row {
-    Row::Node { node, state: None }
 }
 
 /// A device with the folder `/d` of others.

@@ -7,15 +7,11 @@ use std::sync::{Arc, Mutex};
 use tarn_proto::change::Row;
 use tarn_proto::ids::NodeId;
 use tarn_proto::name::Name;
-use tarn_proto::node::{Attrs, NodeKind, NodeState};
+use tarn_proto::node::NodeState;
 use tarn_proto::op::RenameMode;
 use tarn_proto::version::VersionVector;
 
 const D: NodeId = NodeId([12; 16]);
-
-fn folder() -> NodeState {
-    NodeState { kind: NodeKind::Dir, attrs: Attrs { mode: 0o755, ..Attrs::default() }, file: None }
-}
 
 fn theirs(bytes: &[u8], counter: u64) -> NodeState {
     remote_file(bytes, VersionVector::default().with(OTHER, counter), OTHER)
