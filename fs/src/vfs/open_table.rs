@@ -139,6 +139,7 @@ impl OpenTable {
             }
         }
         let end = Slot::try_from(bytes.len() / RECORD_BYTES).map_err(|_| invalid())?;
+        let highest = left.lent.iter().filter_map(|(_, lent)| lent.backing).fold(highest, u32::max);
         left.stray = highest.wrapping_add(1);
         let (slots, highest) = (Mutex::new(Slots { free, end }), Mutex::new(highest));
         Ok((Self { memory, slots, highest, exchanges: Mutex::new(exchanges) }, left))
@@ -172,11 +173,16 @@ impl OpenTable {
         let number = kernel.open(fd)?;
         *highest = number;
         let record = Fields::of_lent(&LentRecord { backing: Some(number), ..record });
-        let entered = self.write_head(number).and_then(|()| match slot {
+        let entered = match slot {
             Some(slot) => self.write(slot, record).map(|()| slot),
             None => self.put(record),
-        });
-        entered.inspect_err(|_| kernel.close(number)).map(|slot| (slot, number))
+        };
+        let slot = entered.inspect_err(|_| kernel.close(number))?;
+        // After the record: a number that stands nowhere is the one after the highest that does.
+        if let Err(error) = self.write_head(number) {
+            tracing::warn!(%error, "the record does not say which number was given last");
+        }
+        Ok((slot, number))
     }
 
     /// Changes what stands of a file that is lent.
