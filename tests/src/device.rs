@@ -129,8 +129,16 @@ impl Device {
     /// # Errors
     /// If it cannot be copied.
     pub fn copied(&self, name: &str) -> Result<Self> {
+        Self::with_copy_of(&self.home, name)
+    }
+
+    /// A device whose home is a copy of this folder.
+    ///
+    /// # Errors
+    /// If it cannot be copied.
+    pub fn with_copy_of(home: &Path, name: &str) -> Result<Self> {
         let copy = Self::unsigned(name)?;
-        copy_folder(&self.home, &copy.home)?;
+        copy_folder(home, &copy.home)?;
         Ok(copy)
     }
 

@@ -66,13 +66,26 @@ impl Server {
                 None => return Ok(None),
             },
         };
+        let server = Self::serving(database, data)?;
+        server.add_user(USER, PASSWORD)?.ok()?;
+        Ok(Some(server))
+    }
+
+    /// Starts one on data that another one left, accounts included.
+    ///
+    /// # Errors
+    /// If it does not come up; with its log.
+    pub fn on(data: PathBuf) -> Result<Self> {
+        Self::serving(None, Some(data))
+    }
+
+    fn serving(database: Option<Database>, data: Option<PathBuf>) -> Result<Self> {
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let folder = tempfile::tempdir()?;
         let data = data.unwrap_or_else(|| folder.path().join("data"));
         let mut server = Self { running: Mutex::new(None), address, database, folder, data };
         server.address = server.spawn()?;
-        server.add_user(USER, PASSWORD)?.ok()?;
-        Ok(Some(server))
+        Ok(server)
     }
 
     /// Where it listens.

@@ -28,6 +28,7 @@ mod crash;
 mod crash_check;
 mod disk;
 mod exerciser;
+mod formats;
 mod fsx;
 mod hydration;
 mod limit;
