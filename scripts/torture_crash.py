@@ -42,8 +42,8 @@ def survive(house, args):
                                         TARN_SURVIVE_KILLS=args.kills) for way in ways)
 
 
-def check(house, args, test, **given):
-    command = ["cargo", "test", "--quiet", "--locked", "-p", "tarn-tests", "--test", "e2e", "--", test, "--nocapture"]
+def check(house, args, test, *more, **given):
+    command = ["cargo", "test", "--quiet", "--locked", "-p", "tarn-tests", "--test", "e2e", "--", test, "--nocapture", *more]
     lines = cargo(command, TARN_BIN_DIR=BIN, TMPDIR=house.place, TARN_CRASH_SEED=args.seed, **given)
     figures = next((line for line in lines if line.startswith("Figures")), None)
     if figures is None or not any("test result: ok." in line for line in lines):

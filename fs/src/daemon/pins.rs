@@ -126,7 +126,7 @@ async fn bring(parts: &Weak<Parts>, file: Ino) -> Result<(), BringError> {
     drop(standing);
     let is_whole = hydrator.need_on_disk(&content, &missing, Priority::Prefetch).await?;
     // How much of it is here is among its attributes.
-    notifier.invalidate(vec![Invalidation::Attributes(file)]);
+    notifier.announce_and_invalidate(vec![Invalidation::Attributes(file)]);
     // Another version that came meanwhile is noted, and looked at next.
     if is_whole { Ok(()) } else { Err(BringError::NoRoom) }
 }

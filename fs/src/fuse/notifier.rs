@@ -7,7 +7,7 @@ use super::replay::{Replays, Stage};
 use crate::env::mounts::mounted_at;
 use crate::meta::rows::Ino;
 use crate::tree::{Happening, Invalidation, Notifier};
-use crate::vfs::{Replay, Stale, Vfs};
+use crate::vfs::{ForgetAttributes, Replay, Stale, Vfs};
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::io;
@@ -76,6 +76,8 @@ impl KernelNotifier {
     /// Starts the thread that sends. Only the first mount gets one.
     pub(super) fn attach(&self, device: OwnedFd) -> io::Result<Option<JoinHandle<()>>> {
         let Some(waiting) = self.waiting.lock().take() else { return Ok(None) };
+        // Of attributes the kernel is told without a process of its own: for these it waits for nothing.
+        self.stale.attach(Box::new(Told(Mutex::new(Messenger::new(device.try_clone()?, None)))));
         let (stale, replays) = (Arc::clone(&self.stale), Arc::clone(&self.replays));
         let kernel = Messenger::new(device, self.player.clone());
         let run = move || run(&waiting, kernel, &stale, &replays);
@@ -90,16 +92,29 @@ impl KernelNotifier {
     }
 }
 
+/// The kernel, for what it is told by whoever answers a call: attributes alone, for which it waits for nothing.
+#[derive(Debug)]
+struct Told(Mutex<Messenger>);
+
+impl ForgetAttributes for Told {
+    fn forget_attributes(&self, ino: Ino) {
+        self.0.lock().tell(&[Notice::Attributes(ino)]).iter().for_each(report);
+    }
+}
+
 impl Notifier for KernelNotifier {
     fn happened(&self, batch: Vec<Happening>) {
         // Through the same queue: whoever is told must find what was invalidated before.
         let _ = self.queue.send(Message::Happened(batch));
     }
 
+    fn announce(&self, batch: &[Invalidation]) {
+        self.stale.note_attributes();
+        touched(batch).iter().for_each(|ino| self.stale.enter(*ino));
+    }
+
     fn invalidate(&self, batch: Vec<Invalidation>) {
         let touched = touched(&batch);
-        self.stale.note_attributes();
-        touched.iter().for_each(|ino| self.stale.enter(*ino));
         if self.queue.send(Message::Batch(batch)).is_err() {
             touched.iter().for_each(|ino| self.stale.leave(*ino));
         }

@@ -86,7 +86,7 @@ impl Mount {
         fs::write(self.path(name), vec![7; 10_000]).unwrap();
         self.tree.lose_bytes(self.ino(name), 0..10_000);
         // The kernel has its own copy of what was just written.
-        self.notifier.invalidate(vec![Invalidation::Content(self.ino(name))]);
+        self.notifier.announce_and_invalidate(vec![Invalidation::Content(self.ino(name))]);
         until(|| !self.notifier.stale().contains(self.ino(name)));
         File::open(self.path(name)).unwrap()
     }
@@ -209,7 +209,7 @@ fn what_comes_from_elsewhere_is_seen_once_it_is_invalidated() {
     let made = mount.tree.create(ROOT, &name("new"), new).unwrap();
     // The kernel still remembers that there is none, and the empty listing.
     assert!(!mount.path("new").exists());
-    mount.notifier.invalidate(vec![Invalidation::Entry { parent: ROOT, name: name("new") }]);
+    mount.notifier.announce_and_invalidate(vec![Invalidation::Entry { parent: ROOT, name: name("new") }]);
     until(|| mount.path("new").exists());
     until(|| !mount.notifier.stale().contains(ROOT));
     assert_eq!(fs::read_dir(mount.folder.path()).unwrap().count(), 1);
@@ -218,12 +218,16 @@ fn what_comes_from_elsewhere_is_seen_once_it_is_invalidated() {
     assert_eq!(fs::read(mount.path("new")).unwrap(), b"old text");
     mount.tree.truncate(made.ino, 0).unwrap();
     mount.tree.write(made.ino, 0, b"new text, longer").unwrap();
-    mount.notifier.invalidate(vec![Invalidation::Content(made.ino)]);
+    mount.notifier.announce_and_invalidate(vec![Invalidation::Content(made.ino)]);
     until(|| !mount.notifier.stale().contains(made.ino));
     assert_eq!(fs::read(mount.path("new")).unwrap(), b"new text, longer");
 
     mount.tree.unlink(ROOT, &name("new")).unwrap();
-    mount.notifier.invalidate(vec![Invalidation::Gone { parent: ROOT, name: name("new"), child: made.ino }]);
+    mount.notifier.announce_and_invalidate(vec![Invalidation::Gone {
+        parent: ROOT,
+        name: name("new"),
+        child: made.ino,
+    }]);
     until(|| !mount.path("new").exists());
 }
 

@@ -25,6 +25,7 @@ impl Session<'_> {
     /// its rows change beside those that the changes name.
     pub(super) fn absorb(&mut self, mut work: RemoteWork, mut names: Vec<(Ino, Name)>) -> Result<Lsn> {
         self.load_changed(&work)?;
+        self.keep_what_goes(&work.changes)?;
         self.drop_stale_local(&mut work);
         let told = self.invalidations.len();
         self.show_versions(&mut work, &mut names)?;
@@ -77,6 +78,23 @@ impl Session<'_> {
             }
         }
         Ok(position)
+    }
+
+    /// Files that somebody has open, and that are removed or written elsewhere, keep the version that they show. First of all,
+    /// for what this unit of work says of them later is said of what they are then.
+    fn keep_what_goes(&mut self, changes: &[Change]) -> Result<()> {
+        for change in changes {
+            if let Row::Node { node, .. } = &change.row
+                && let Some(&ino) = self.state.by_node.get(node)
+            {
+                let version = |file: &FileVersion| file.content.version;
+                let shown = self.inode(ino)?.version().map(version);
+                if shown != changed_file(change).map(|(_, file)| version(&file)) {
+                    self.keep_opened(ino)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Brings the inodes of all that changes into memory: what is not there now is compared with what comes as well.
@@ -232,8 +250,8 @@ impl Session<'_> {
 
     fn looks(&self, ino: Ino) -> Looks {
         let inode = self.state.inodes.get(&ino)?;
-        let remote = inode.remote.as_ref().and_then(|remote| Some(remote.file.as_ref()?.content.size));
-        let size = inode.content.as_ref().map(|content| content.size_bytes()).or(remote).unwrap_or(0);
+        let remote = || inode.version().map(|file| file.content.size);
+        let size = inode.content.as_ref().map(|content| content.size_bytes()).or_else(remote).unwrap_or(0);
         Some((inode.attrs()?, size))
     }
 

@@ -32,9 +32,9 @@ impl Session<'_> {
         if let Some(content) = self.local_content(ino)? {
             return Ok(content);
         }
-        let remote = self.remote_of(ino)?;
-        let (no, content) = match remote.as_ref().and_then(|remote| remote.file.as_ref()) {
-            Some(file) => self.adopt(ino, file),
+        // What is removed elsewhere keeps its bytes for whoever opened it.
+        let (no, content) = match self.inode(ino)?.version().cloned() {
+            Some(file) => self.adopt(ino, &file),
             None => {
                 let no = self.state.next_content();
                 (no, self.core.contents.create(no, ino))

@@ -192,6 +192,7 @@ impl Session<'_> {
 
     /// An inode's row with all that it shows made local, for when its node is taken from it.
     pub(super) fn kept_row(&mut self, ino: Ino) -> Result<InodeRow> {
+        self.keep_opened(ino)?;
         let local = self.local_node(ino, Ticket(0))?;
         let inode = self.inode(ino)?;
         Ok(InodeRow { local: Some(local), ..inode.row() })

@@ -101,8 +101,14 @@ impl Tree {
         let result = work(&mut session);
         session.keep_small();
         let Session { invalidations, happened, .. } = session;
+        let notifier = self.notifier.get();
+        if let Some(notifier) = notifier
+            && !invalidations.is_empty()
+        {
+            notifier.announce(&invalidations);
+        }
         drop(state);
-        if let Some(notifier) = self.notifier.get() {
+        if let Some(notifier) = notifier {
             if !invalidations.is_empty() {
                 notifier.invalidate(invalidations);
             }

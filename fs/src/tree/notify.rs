@@ -30,11 +30,23 @@ pub enum Invalidation {
     },
 }
 
-/// Takes invalidations to the kernel. Called without any lock held; must not call back into the tree
-/// on the same thread, and must not block on it: it queues.
+/// Takes invalidations to the kernel. Called without any lock held, but for [`Notifier::announce`]; must not call back
+/// into the tree on the same thread, and must not block on it: it queues.
 pub trait Notifier: Send + Sync + Debug {
-    /// Queues invalidations, to be sent in order.
+    /// Notes what [`Notifier::invalidate`] is about to be given. Called under the tree's lock, before anybody can see what
+    /// changed: it notes, and does nothing else.
+    fn announce(&self, batch: &[Invalidation]) {
+        let _ = batch;
+    }
+
+    /// Queues invalidations that were announced, to be sent in order.
     fn invalidate(&self, batch: Vec<Invalidation>);
+
+    /// Announces and queues what nobody could see before.
+    fn announce_and_invalidate(&self, batch: Vec<Invalidation>) {
+        self.announce(&batch);
+        self.invalidate(batch);
+    }
 
     /// Queues what programs that watch are to be told, behind the invalidations that came before.
     fn happened(&self, batch: Vec<Happening>) {

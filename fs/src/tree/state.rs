@@ -19,7 +19,7 @@ use std::time::Duration;
 use tarn_proto::change::Cursor;
 use tarn_proto::ids::NodeId;
 use tarn_proto::name::Name;
-use tarn_proto::node::{Attrs, Content, NodeKind, NodeState, Timestamp};
+use tarn_proto::node::{Attrs, Content, FileVersion, NodeKind, NodeState, Timestamp};
 use tarn_proto::op::OpKind;
 use tarn_proto::version::VersionVector;
 
@@ -73,6 +73,11 @@ impl Inode {
     pub fn kind(&self) -> Option<&NodeKind> {
         let remote = self.remote.as_ref().or(self.was.as_ref());
         self.local.as_ref().map(|local| &local.kind).or(remote.map(|remote| &remote.kind))
+    }
+
+    /// The version that the server has of it, or had when it was removed.
+    pub fn version(&self) -> Option<&FileVersion> {
+        self.remote.as_ref().or(self.was.as_ref())?.file.as_ref()
     }
 
     /// Its attributes as programs see them.

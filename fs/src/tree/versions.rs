@@ -87,6 +87,7 @@ impl Session<'_> {
         names: &mut Vec<(Ino, Name)>,
     ) -> Result<()> {
         self.state.pins.note(ino);
+        self.keep_opened(ino)?;
         let row = self.inode(ino)?.row();
         let Some(content) = self.local_content(ino)? else {
             if self.state.queue.of_ino(ino).next().is_some() {
@@ -126,6 +127,13 @@ impl Session<'_> {
         }
         work.rows.push(RowChange::Inode(ino, Some(InodeRow { content: None, ..row })));
         Ok(())
+    }
+
+    /// Who has a file open has the version that it shows now, also if nobody has read it yet.
+    pub(super) fn keep_opened(&mut self, ino: Ino) -> Result<()> {
+        let inode = self.inode(ino)?;
+        let is_kept = inode.opens == 0 || inode.version().is_none();
+        if is_kept { Ok(()) } else { self.content(ino).map(drop) }
     }
 
     fn note_hidden(&mut self, ino: Ino) {

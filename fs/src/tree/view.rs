@@ -28,7 +28,7 @@ impl Session<'_> {
         let inode = self.inode(ino)?;
         let kind = inode.kind().cloned().ok_or(TreeError::NotFound)?;
         let attrs = inode.attrs().ok_or(TreeError::NotFound)?;
-        let remote_size = || inode.remote.as_ref().and_then(|remote| Some(remote.file.as_ref()?.content.size));
+        let remote_size = || inode.version().map(|file| file.content.size);
         let size_bytes = match &kind {
             NodeKind::File => content.as_ref().map(|c| c.size_bytes()).or_else(remote_size).unwrap_or(0),
             NodeKind::Symlink { target } => target.len() as u64,

@@ -324,9 +324,11 @@ impl Vfs {
 
     /// Decides how the kernel serves a file; the one place for it.
     fn serve(&self, ino: Ino, flags: OpenFlags) -> Serve {
+        // Until the kernel has asked for the size again, what it has in its cache would end where the old version did.
+        let is_stale = self.stale.is_stale_to_open(ino);
         match () {
-            () if flags.direct => Serve::Direct,
-            () if self.stale.contains(ino) | self.doubtful.is_first_use(ino) => Serve::FreshCache,
+            () if flags.direct | is_stale => Serve::Direct,
+            () if self.doubtful.is_first_use(ino) => Serve::FreshCache,
             () => Serve::KeepCache,
         }
     }

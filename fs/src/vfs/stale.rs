@@ -5,16 +5,41 @@
 use crate::meta::rows::Ino;
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::fmt::Debug;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Has the kernel forget the attributes of an inode, at once. May be called by whoever answers a call.
+pub trait ForgetAttributes: Send + Sync + Debug {
+    /// The attributes only: this waits for nobody who uses the inode.
+    fn forget_attributes(&self, ino: Ino);
+}
 
 /// Inodes with invalidations on their way to the kernel, and how many.
 #[derive(Debug, Default)]
 pub struct Stale {
+    kernel: OnceLock<Box<dyn ForgetAttributes>>,
     on_their_way: Mutex<HashMap<Ino, u32>>,
     change_count: AtomicU64,
 }
 
 impl Stale {
+    /// Sets how the kernel is told; only the first counts.
+    pub fn attach(&self, kernel: Box<dyn ForgetAttributes>) {
+        // A second mount tells through the first one's.
+        let _ = self.kernel.set(kernel);
+    }
+
+    /// Whether the kernel may hold something old of an inode that is being opened. Then it has forgotten its attributes when
+    /// this returns: with the old size it would cut short, or run beyond, what the handle reads.
+    pub fn is_stale_to_open(&self, ino: Ino) -> bool {
+        let is_stale = self.contains(ino);
+        if is_stale && let Some(kernel) = self.kernel.get() {
+            kernel.forget_attributes(ino);
+        }
+        is_stale
+    }
+
     /// Notes that attributes of some inode changed.
     pub fn note_attributes(&self) {
         self.change_count.fetch_add(1, Ordering::AcqRel);

@@ -416,6 +416,16 @@ fn a_listing_starts_with_the_dots_and_survives_changes_between_calls() {
     assert!(matches!(vfs.readdir(handle, 0, 1), Err(Stop::Fail(VfsError::BadHandle))));
 }
 
+/// What the kernel was told to forget.
+#[derive(Debug, Default)]
+struct Told(parking_lot::Mutex<Vec<Ino>>);
+
+impl ForgetAttributes for Arc<Told> {
+    fn forget_attributes(&self, ino: Ino) {
+        self.0.lock().push(ino);
+    }
+}
+
 #[test]
 fn the_kernel_keeps_its_cache_but_for_what_is_being_invalidated() {
     let (vfs, _) = fresh(posix());
@@ -425,7 +435,10 @@ fn the_kernel_keeps_its_cache_but_for_what_is_being_invalidated() {
     assert_eq!(serve(OpenFlags { direct: true, ..RDONLY }), Serve::Direct);
     vfs.stale.enter(file.ino);
     vfs.stale.enter(ROOT);
-    assert_eq!((serve(RDONLY), vfs.opendir(ROOT).unwrap().keep_cache), (Serve::FreshCache, false));
+    let told = Arc::new(Told::default());
+    vfs.stale.attach(Box::new(Arc::clone(&told)));
+    assert_eq!((serve(RDONLY), vfs.opendir(ROOT).unwrap().keep_cache), (Serve::Direct, false));
+    assert_eq!(*told.0.lock(), [file.ino], "whose size the kernel must ask for before it reads");
     vfs.stale.leave(file.ino);
     vfs.stale.leave(ROOT);
     assert_eq!((serve(RDONLY), vfs.opendir(ROOT).unwrap().keep_cache), (Serve::KeepCache, true));

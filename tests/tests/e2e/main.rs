@@ -21,6 +21,7 @@ macro_rules! on_both {
 }
 
 mod budget;
+mod changes;
 mod conflicts;
 mod contract;
 mod copying;

@@ -64,7 +64,7 @@ impl MountService {
             Ok(true) => {
                 if bytes > 0 {
                     // How much of it is here is among its attributes.
-                    self.parts.notifier.invalidate(vec![Invalidation::Attributes(ino)]);
+                    self.parts.notifier.announce_and_invalidate(vec![Invalidation::Attributes(ino)]);
                 }
                 Ok(bytes)
             }
@@ -180,6 +180,6 @@ fn drop_all(parts: &Parts) -> Result<Work, Failure> {
 /// The kernel must ask again: pages that it kept would hide that the bytes are gone, attributes how many are here.
 fn forget_pages(parts: &Parts, inodes: &[Ino]) {
     for batch in inodes.chunks(INVALIDATIONS_AT_ONCE) {
-        parts.notifier.invalidate(batch.iter().map(|ino| Invalidation::Content(*ino)).collect());
+        parts.notifier.announce_and_invalidate(batch.iter().map(|ino| Invalidation::Content(*ino)).collect());
     }
 }

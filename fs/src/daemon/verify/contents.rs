@@ -135,7 +135,7 @@ impl Run<'_> {
                 parts.tree.note_pinned(own.ino());
             }
             parts.journal.record_contents(&[own.no()])?;
-            parts.notifier.invalidate(vec![Invalidation::Content(own.ino())]);
+            parts.notifier.announce_and_invalidate(vec![Invalidation::Content(own.ino())]);
             Ok::<_, anyhow::Error>((false, true))
         });
         let (has, repaired) = looked.await?.map_err(Failure::failed)?;
@@ -268,7 +268,7 @@ fn told_and_dropped(
     });
     parts.tree.note_pinned(content.ino());
     // Pages that the kernel kept would hide that the bytes are gone.
-    parts.notifier.invalidate(vec![Invalidation::Content(content.ino())]);
+    parts.notifier.announce_and_invalidate(vec![Invalidation::Content(content.ino())]);
     let told = |(range, how): &(Range<u64>, String)| {
         let sides =
             [("the server", format!("{} have another hash", bytes_text(range))), ("the local disk", how.clone())];

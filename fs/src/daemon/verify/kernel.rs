@@ -69,7 +69,7 @@ impl Run<'_> {
         names.extend(told);
         let names = names.into_iter().map(|name| Invalidation::Entry { parent: dir, name });
         let attributes = listing.entries.iter().map(|(_, stat)| Invalidation::Attributes(stat.ino));
-        self.parts.notifier.invalidate(names.chain(attributes).collect());
+        self.parts.notifier.announce_and_invalidate(names.chain(attributes).collect());
     }
 }
 

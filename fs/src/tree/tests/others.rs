@@ -16,6 +16,10 @@ fn file() -> NodeState {
     remote_file(b"theirs", VersionVector::default().with(OTHER, 1), OTHER)
 }
 
+fn longer_file() -> NodeState {
+    remote_file(b"longer than theirs", VersionVector::default().with(OTHER, 2), OTHER)
+}
+
 /// A device with the folder `/d` of others.
 fn with_folder() -> (Device, Ino) {
     let mut device = Device::new();
@@ -171,6 +175,59 @@ fn an_open_file_that_is_removed_keeps_its_attributes() {
     device.pull(vec![entry_row(root(), "f", None), gone(N)]);
     let stat = device.tree.stat(ino).unwrap();
     assert_eq!((stat.attrs.mode, stat.link_count), (0o644, 0));
+}
+
+#[test]
+fn an_open_file_that_nobody_has_read_keeps_its_version_whatever_becomes_of_it() {
+    const P: NodeId = NodeId([24; 16]);
+    type Fate = fn(&mut Device);
+    let fates: [(&str, Fate, bool); 5] = [
+        ("written elsewhere", |device| device.pull(vec![node_row(N, longer_file())]), true),
+        ("removed elsewhere", |device| device.pull(vec![entry_row(root(), "f", None), gone(N)]), true),
+        ("removed here", |device| device.tree.unlink(TOP, &name("f")).unwrap(), false),
+        (
+            "replaced here",
+            |device| {
+                device.written(TOP, "new", b"new");
+                device.renamed((TOP, "new"), (TOP, "f"));
+            },
+            false,
+        ),
+        (
+            "replaced here by what others have",
+            |device| {
+                device.pull(vec![node_row(P, longer_file()), entry_row(root(), "other", Some(P))]);
+                device.renamed((TOP, "other"), (TOP, "f"));
+            },
+            false,
+        ),
+    ];
+    for (fate, befall, is_elsewhere) in fates {
+        let mut device = Device::new();
+        device.pull(vec![node_row(N, file()), entry_row(root(), "f", Some(N))]);
+        let ino = device.at("/f");
+        device.tree.opened(ino, false).unwrap();
+        befall(&mut device);
+        if !is_elsewhere {
+            device.push();
+        }
+        assert_eq!(device.tree.stat(ino).unwrap().size_bytes, 6, "{fate}");
+        let content = device.tree.content(ino).unwrap();
+        assert!(content.base().is_some_and(|base| base.content.size == 6), "{fate}: {:?}", content.base());
+    }
+}
+
+#[test]
+fn a_file_that_is_opened_when_it_was_just_removed_elsewhere_shows_what_it_was() {
+    let mut device = Device::new();
+    device.pull(vec![node_row(N, file()), entry_row(root(), "f", Some(N))]);
+    let ino = device.at("/f");
+    device.tree.refer(ino).unwrap();
+    device.pull(vec![entry_row(root(), "f", None), gone(N)]);
+    // The kernel has not been told yet.
+    device.tree.opened(ino, false).unwrap();
+    assert_eq!(device.tree.stat(ino).unwrap().size_bytes, 6);
+    assert!(device.tree.content(ino).unwrap().base().is_some_and(|base| base.content.size == 6));
 }
 
 #[test]
