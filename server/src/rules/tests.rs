@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod beside;
+mod exchange;
 pub(crate) mod random;
 mod recover;
 mod refused;
