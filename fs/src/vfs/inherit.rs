@@ -96,7 +96,14 @@ impl TakenUp {
             serving.owed.push(is_exposed);
         }
         match lent {
-            Some(file) => serving.lend = Some(Arc::new(Lend::inherited(file, lending.clone(), slot, record))),
+            Some(file) => {
+                let lend = Lend::inherited(file, lending.clone(), slot, record);
+                if !is_served {
+                    // The number may have been taken back just before the end, and not have been struck out any more.
+                    lend.renew();
+                }
+                serving.lend = Some(Arc::new(lend));
+            }
             None => {
                 if is_served {
                     tracing::warn!(

@@ -134,7 +134,7 @@ impl Lend {
 
     /// Takes back what an earlier daemon gave, when no handle is open: that one's file would count as in use for ever. What is
     /// opened next is given anew.
-    fn renew(&self) {
+    pub(super) fn renew(&self) {
         let mut terms = self.terms.lock();
         if std::mem::replace(&mut terms.is_inherited, false)
             && let Some(number) = terms.number.take()
@@ -274,8 +274,6 @@ impl Passthrough {
         let closed = inodes.iter_mut().filter(|(_, serving)| serving.handles == 0 && !serving.is_watched);
         let watch = |(ino, serving): (&Ino, &mut Serving)| {
             serving.is_watched = true;
-            // No handle is open, so nothing is served from it.
-            serving.lend.iter().for_each(|lend| lend.renew());
             *ino
         };
         closed.map(watch).collect()

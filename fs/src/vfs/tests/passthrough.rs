@@ -224,6 +224,20 @@ fn what_was_closed_and_is_mapped_keeps_its_version_in_the_next_daemon() {
 }
 
 #[test]
+fn a_number_that_was_taken_back_just_before_the_end_is_not_used_again() {
+    let (vfs, table, tree, ino, _) = with_record();
+    vfs.release(open(&vfs, ino, RDONLY).handle);
+    // The daemon is killed between taking the file back and striking it out.
+    tree.3.close(1);
+    kill(vfs, &tree);
+    let (next, _) = recorded(&tree, Some(&table));
+    let reader = open(&next, ino, RDONLY);
+    let number = reader.passage.map(|passage| passage.number);
+    assert_eq!(Vec::from_iter(number), Vec::from_iter(tree.3.given.lock().iter().copied()));
+    assert!(number.is_some());
+}
+
+#[test]
 fn a_file_that_the_kernel_was_given_and_nobody_entered_is_taken_back() {
     let (vfs, table, tree, ino, _) = with_record();
     open(&vfs, ino, RDONLY);
