@@ -67,11 +67,16 @@ impl Report {
     }
 }
 
+/// A socket's path has at most 107 bytes, of which the names that pjdfstest makes take 60.
+const PJDFSTEST_PLACE_MAX: usize = 47;
+
 /// Runs pjdfstest, or those of its cases whose names contain `filter`, in `place`. `scratch` takes its settings.
 ///
 /// # Errors
-/// If it does not run to its end.
+/// If it does not run to its end; if the path of `place` is so long that its sockets have no room for theirs.
 pub fn pjdfstest(mut command: Command, place: &Path, scratch: &Path, filter: Option<&str>) -> Result<Report> {
+    let room = place.as_os_str().len() <= PJDFSTEST_PLACE_MAX;
+    ensure!(room, "{} is too long for the paths of sockets: set TMPDIR to a shorter one", place.display());
     let settings = scratch.join("pjdfstest.toml");
     fs::write(&settings, pjdfstest_settings(filter.is_some())?)?;
     command.arg("-c").arg(&settings).arg("-p").arg(place).args(["-s", "/dev/shm"]).args(filter);

@@ -32,7 +32,7 @@ fn pjdfstest_passes_all_that_fuse_can_on_a_mount_by_root() {
     let (server, scratch) = (crate::server(), tempfile::tempdir().unwrap());
     let device = Device::new(&server, "a").unwrap().with_mount_args(&["--posix", "--allow-other"]);
     device.mount().unwrap();
-    let place = device.join("suite");
+    let place = device.join("s");
     fs::create_dir(&place).unwrap();
 
     let all = suites::pjdfstest(Command::new(&program), &place, scratch.path(), None).unwrap();
@@ -54,7 +54,7 @@ fn pjdfstest_passes_what_needs_no_root_on_a_mount_by_an_ordinary_user() {
     let (server, scratch) = (crate::server(), tempfile::tempdir().unwrap());
     let device = ordinary_device(&server);
     let program = device.reach(program).unwrap();
-    let place = device.join("suite");
+    let place = device.join("s");
     assert!(device.command("mkdir").arg(&place).status().unwrap().success());
     open_to_all(scratch.path());
     let report = suites::pjdfstest(device.command(program), &place, scratch.path(), None).unwrap();
