@@ -7,6 +7,7 @@ use crate::lost::EpochStart;
 use crate::name::Name;
 use crate::node::{ContentSummary, NodeState, Timestamp};
 use crate::op::Operation;
+pub use crate::usage::Usage;
 use crate::version::VersionVector;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -40,23 +41,6 @@ macro_rules! message {
         #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
         pub struct $name { $($(#[$fdoc])* pub $field: $type,)* }
     )*};
-}
-
-/// How full a space is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct Usage {
-    /// Bytes of all present contents.
-    pub bytes_used: u64,
-    /// Bytes that may be used; `None` without a quota.
-    pub bytes_max: Option<u64>,
-}
-
-impl Usage {
-    /// Bytes that still fit; `None` without a quota.
-    pub fn bytes_free(&self) -> Option<u64> {
-        self.bytes_max.map(|bytes_max| bytes_max.saturating_sub(self.bytes_used))
-    }
 }
 
 message! {

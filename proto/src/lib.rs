@@ -17,6 +17,7 @@ pub mod manifest;
 pub mod name;
 pub mod node;
 pub mod op;
+mod usage;
 pub mod version;
 
 #[cfg(test)]

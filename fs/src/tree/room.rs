@@ -123,10 +123,10 @@ impl Session<'_> {
         here.saturating_sub(there)
     }
 
-    /// What is queued takes so much room, as far as it is in memory.
+    /// What is to be sent takes so much room, as far as it is in memory.
     fn queued_growth(&self) -> u64 {
         let inos: BTreeSet<Ino> =
-            self.state.queue.ops.values().filter_map(|queued| queued.op.op.content_of()).collect();
+            self.state.queue.to_send().filter_map(|(_, queued)| queued.op.op.content_of()).collect();
         inos.into_iter().map(|ino| self.grows_by(ino)).sum()
     }
 

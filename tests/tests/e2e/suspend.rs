@@ -13,6 +13,7 @@ use std::time::Duration;
 use tarn_tests::device::Device;
 use tarn_tests::freezer::Freezer;
 use tarn_tests::seed::Seed;
+use tarn_tests::server::Server;
 use tarn_tests::wait::eventually;
 
 /// How long the system waits for whoever asked it to: logind, unless told otherwise, and one that is told.
@@ -82,20 +83,26 @@ fn freeze_both(device: &Device, program: &Program) {
     eventually(FREEZE_MAX, "programs are frozen after the daemon", || programs.is_frozen());
 }
 
+/// A device that has made a file, and one for which the machine waits before it sleeps: it knows the file and has none of it.
+fn with_a_cold_file(server: &Server, logind: &Logind, bytes: &[u8]) -> (Device, Device) {
+    let a = Device::mounted(server, "a").unwrap();
+    fs::write(a.join("cold"), bytes).unwrap();
+    a.wait().unwrap();
+    let b = Device::new(server, "b").unwrap().with_mount_args(&["--read-timeout", "300s"]);
+    let b = b.with_env("DBUS_SYSTEM_BUS_ADDRESS", &logind.address());
+    b.mount().unwrap();
+    eventually(Duration::from_secs(30), "the machine waits for the mount", || logind.is_delayed());
+    assert_eq!(fs::metadata(b.join("cold")).unwrap().len(), bytes.len() as u64);
+    (a, b)
+}
+
 #[test]
 fn the_machine_falls_asleep_with_blocked_readers_and_goes_on_at_once_when_it_wakes() {
     let logind = Logind::start(DELAY_MAX);
     let server = crate::server();
-    let a = Device::mounted(&server, "a").unwrap();
     let bytes = Seed::new(20).bytes(COLD_BYTES);
-    fs::write(a.join("cold"), &bytes).unwrap();
-    a.wait().unwrap();
-    let b = Device::new(&server, "b").unwrap().with_mount_args(&["--read-timeout", "300s"]);
-    let b = b.with_env("DBUS_SYSTEM_BUS_ADDRESS", &logind.address());
-    b.mount().unwrap();
-    eventually(Duration::from_secs(30), "the machine waits for the mount", || logind.is_delayed());
+    let (a, b) = with_a_cold_file(&server, &logind, &bytes);
     b.await_online(true);
-    assert_eq!(fs::metadata(b.join("cold")).unwrap().len(), COLD_BYTES as u64);
     let mut program = Program::start();
 
     server.freeze();
@@ -127,14 +134,8 @@ fn the_machine_falls_asleep_with_blocked_readers_and_goes_on_at_once_when_it_wak
 fn what_is_on_its_way_when_the_machine_falls_asleep_may_finish() {
     let logind = Logind::start(LONG_DELAY_MAX);
     let server = crate::server();
-    let a = Device::mounted(&server, "a").unwrap();
     // One call of `cat` reads it.
-    fs::write(a.join("cold"), Seed::new(21).bytes(COLD_BYTES)).unwrap();
-    a.wait().unwrap();
-    let b = Device::new(&server, "b").unwrap().with_env("DBUS_SYSTEM_BUS_ADDRESS", &logind.address());
-    b.mount().unwrap();
-    eventually(Duration::from_secs(30), "the machine waits for the mount", || logind.is_delayed());
-    assert_eq!(fs::metadata(b.join("cold")).unwrap().len(), COLD_BYTES as u64);
+    let (a, b) = with_a_cold_file(&server, &logind, &Seed::new(21).bytes(COLD_BYTES));
     let mut program = Program::start();
     server.freeze();
     program.read(&b.join("cold"));

@@ -30,6 +30,7 @@ pub const TABLES: [Table; 3] = [
             ("op", 20),
             ("change", 21),
             ("lost", 22),
+            ("usage", 22),
             ("api", 23),
         ],
         never: &[],

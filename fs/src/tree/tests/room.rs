@@ -2,7 +2,7 @@
 
 use super::fixture::*;
 use crate::meta::rows::Ticket;
-use crate::tree::NoRoom;
+use crate::tree::{LocalNames, NoRoom};
 use tarn_proto::api::Usage;
 
 fn usage(bytes_used: u64, bytes_max: u64) -> Usage {
@@ -33,6 +33,17 @@ fn what_does_not_fit_waits_with_what_touches_it_and_the_rest_goes() {
     device.tree.note_usage(usage(0, 1_000));
     assert_eq!(queued(&device).len() as u64, device.tree.queue_totals().operations);
     assert_eq!(waiting(&device), None);
+}
+
+#[test]
+fn what_stays_on_the_device_takes_no_room_on_the_server() {
+    let device = Device::new();
+    device.tree.note_usage(usage(0, 100));
+    device.tree.keep_here(LocalNames::matching(["*.swp"]).unwrap()).unwrap();
+    device.written(TOP, "notes.swp", &[1; 200]);
+    device.written(TOP, "notes", &[2; 60]);
+    assert_eq!((queued(&device).len(), waiting(&device)), (1, None));
+    assert_eq!(device.tree.quota_left(), Some((100, 40)));
 }
 
 #[test]

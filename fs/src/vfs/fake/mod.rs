@@ -3,14 +3,16 @@
 
 mod content;
 mod lent;
+mod listing;
 
 use super::ports::{BringError, FileContent, LentFile, Lister, Listing, Space, TreePort};
 use super::{Lending, OpenTable, Options, Ports, TakenUp, Vfs};
 use crate::env::{Clock, FileId, RealClock};
 use crate::meta::rows::{Ino, ROOT};
-use crate::tree::{DirEntry, NewNode, NodeType, RenameRequest, Stat, SyncState, TreeError};
+use crate::tree::{NewNode, RenameRequest, Stat, SyncState, TreeError};
 use async_trait::async_trait;
 use content::Bytes;
+use listing::FakeListing;
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
@@ -423,30 +425,6 @@ impl TreePort for FakeTree {
     fn space(&self) -> Result<Space> {
         let node_count = self.0.lock().nodes.len() as u64;
         Ok(Space { total_bytes: 1 << 40, free_bytes: 1 << 39, node_count })
-    }
-}
-
-#[derive(Debug)]
-struct FakeListing {
-    tree: FakeTree,
-    ino: Ino,
-}
-
-impl Listing for FakeListing {
-    fn read(&self, after_cookie: u64, max: usize) -> Result<Vec<DirEntry>> {
-        let state = self.tree.0.lock();
-        let rest = state.node(self.ino)?.entries.iter().filter(|(_, (_, cookie))| *cookie > after_cookie);
-        let mut entries: Vec<DirEntry> = rest
-            .map(|(name, &(ino, cookie))| DirEntry {
-                cookie,
-                name: name.clone(),
-                ino,
-                node_type: NodeType::from(&state.nodes[&ino].kind),
-            })
-            .collect();
-        entries.sort_by_key(|entry| entry.cookie);
-        entries.truncate(max);
-        Ok(entries)
     }
 }
 
