@@ -17,7 +17,7 @@ from torture_copy import Copy
 from torture_crash import contents, crash, power, server, survive
 from torture_house import BIN, Device, Failed, Postgres, Relay, Server, remove, run, until
 from torture_offline import offline
-from torture_suites import changes, fsx
+from torture_suites import changes, fsx, listings
 
 MIB, KIB = 1 << 20, 1 << 10
 
@@ -333,7 +333,7 @@ def prove(name, proof, args, database, postgres, place):
     return False
 
 
-PROOFS = dict(contents=contents, copy=copy, kills=kills, crash=crash, power=power, server=server, survive=survive, fsx=fsx, changes=changes, offline=offline,
+PROOFS = dict(contents=contents, copy=copy, kills=kills, crash=crash, power=power, server=server, survive=survive, fsx=fsx, changes=changes, listings=listings, offline=offline,
               budget=budget)
 
 
@@ -352,6 +352,7 @@ def arguments():
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--operations", type=int, default=1_000_000, help="of each profile of fsx")
     parser.add_argument("--changes", type=int, default=100_000, help="that one device makes while programs on the other look")
+    parser.add_argument("--names", type=int, default=1_000_000, help="of the folder that is listed while it changes")
     parser.add_argument("--budget", type=int, default=256, metavar="MIB")
     parser.add_argument("--seconds", type=float, default=30, help="of each half of the offline proof")
     parser.add_argument("--minutes", type=float, default=240, help="after which what is not done has failed")

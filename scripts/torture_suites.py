@@ -1,4 +1,4 @@
-"""What others judge Tarn by, and what takes long at full size: fsx, a hundred thousand changes from elsewhere."""
+"""What others judge Tarn by, and what takes long at full size: fsx, a hundred thousand changes from elsewhere, a folder of a million names."""
 from torture_crash import check
 
 
@@ -16,3 +16,8 @@ def changes(house, args):
     forms = {"passthrough": "programs_see_nothing_stale", "served by the daemon": "programs_see_nothing_stale_where_the_daemon"}
     exact = {"passthrough": ["--skip", "where_the_daemon"]}
     return "; ".join(f"{form}: " + check(house, args, test, *exact.get(form, []), TARN_CHANGES=args.changes) for form, test in forms.items())
+
+
+def listings(house, args):
+    """Each name of a large folder that stays is listed once while two devices change it."""
+    return check(house, args, "each_name_of_a_large_folder_is_listed_once_each", TARN_LISTING_NAMES=args.names)

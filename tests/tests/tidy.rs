@@ -92,13 +92,23 @@ fn documents_run_only_scripts_that_exist() {
 
 #[test]
 fn documents_name_only_tests_that_exist() {
-    let sources: Vec<String> = source::all_rust_files().into_iter().map(|file| file.text).collect();
-    let names: Vec<&str> = sources.iter().flat_map(|text| text::functions(text)).collect();
+    let sources = source::all_rust_files();
+    let names: Vec<String> = sources.iter().flat_map(text::tests_of).collect();
     assert!(names.len() > 500, "the walk found the tests");
+    let is_module = |path: &str| {
+        let path = path.trim_end_matches("::").replace("::", "/");
+        let ends = [format!("/{path}.rs"), format!("/{path}/mod.rs"), format!("/{path}/main.rs"), format!("/{path}/")];
+        sources.iter().any(|file| ends[..3].iter().any(|end| file.path.ends_with(end)) || file.path.contains(&ends[3]))
+    };
+    // A test's name, or a module of tests and perhaps a test in it.
+    let exists = |name: &str| match name.rsplit_once("::") {
+        None => names.iter().any(|test| test.contains(name)),
+        Some((module, test)) => is_module(module) && names.iter().any(|one| one.contains(test)),
+    };
     let documents = source::files_below("").into_iter().filter(|path| path.ends_with(".md"));
     let found = documents.flat_map(|path| {
         let text = fs::read_to_string(source::root().join(&path)).expect("documents are UTF-8");
-        text::missing_tests(&path, &text, |name| names.iter().any(|function| function.contains(name)))
+        text::missing_tests(&path, &text, exists)
     });
     assert_tidy(found.collect());
 }

@@ -5,7 +5,6 @@ use super::pins;
 use crate::content::Contents;
 use crate::env::Env;
 use crate::journal::Journal;
-use crate::sync::link::LinkState;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -38,11 +37,9 @@ pub(super) fn start(env: &Env, parts: &Arc<Parts>, state_dir: &Path) {
 async fn follow_link(parts: Weak<Parts>) {
     let Some(mut view) = parts.upgrade().map(|parts| parts.sync.watch()) else { return };
     loop {
-        let view_now = view.borrow_and_update().clone();
-        // Requests do not need the notice socket: one that succeeds says as much.
-        let is_online = view_now.link == LinkState::Online || (view_now.failures == 0 && view_now.is_gate_open);
+        let reach = view.borrow_and_update().reach();
         match parts.upgrade() {
-            Some(parts) => parts.hydrator.set_online(is_online),
+            Some(parts) => parts.hydrator.set_reach(reach),
             None => return,
         }
         if view.changed().await.is_err() {

@@ -12,6 +12,7 @@ mod backings;
 mod crew;
 mod errno;
 mod filesystem;
+mod given_up;
 mod init;
 mod mounts;
 mod notices;

@@ -3,6 +3,7 @@
 
 use super::crew::{Crew, Turn};
 use super::errno::errno;
+use super::given_up::{GivenUp, Reader};
 use super::init::agree_passthrough;
 use super::reply::Respond;
 use super::signals::told_to_end;
@@ -28,6 +29,8 @@ pub(super) struct Runner {
     pub patience: Duration,
     /// The calls that do.
     pub waits: Arc<Waits>,
+    /// Those that waited in vain just now.
+    pub given_up: Arc<GivenUp>,
     /// The workers.
     pub crew: Arc<Crew>,
 }
@@ -53,7 +56,7 @@ impl Runner {
         F: FnMut(&Vfs, Caller) -> Answer<T> + Send + 'static,
     {
         let _turn = self.turn();
-        self.run(name, request, reply, op);
+        self.run(name, request, None, reply, op);
     }
 
     /// Agrees on passthrough, if this mount may have it; whether it has.
@@ -106,16 +109,22 @@ impl Runner {
         if size >= LONG_READ_BYTES {
             turn.is_long();
         }
-        self.run("read", request, reply, move |vfs, caller| {
+        let reader = (request.pid(), through.handle);
+        let given_up = Arc::clone(&self.given_up);
+        self.run("read", request, Some(reader), reply, move |vfs, caller| {
             let handle = vfs.inherited(through)?;
-            match for_cache {
+            let answer = match for_cache {
                 true => vfs.read_for_cache(caller, handle, offset, size as usize),
                 false => vfs.read_for(caller, handle, offset, size as usize),
+            };
+            match (&answer, given_up.answer(reader)) {
+                (Err(Stop::Wait(_)), Some(error)) => Err(error.into()),
+                _ => answer,
             }
         });
     }
 
-    fn run<T, R, F>(&self, name: &'static str, request: &Request, reply: R, mut op: F)
+    fn run<T, R, F>(&self, name: &'static str, request: &Request, reader: Option<Reader>, reply: R, mut op: F)
     where
         T: Send + 'static,
         R: Respond<T>,
@@ -125,7 +134,7 @@ impl Runner {
         let span = span(name, caller);
         let admitted = || self.vfs.admit(caller, name);
         match span.in_scope(|| guarded(|| admitted().and_then(|()| op(&self.vfs, caller)))) {
-            Err(Stop::Wait(what)) => self.later(span, caller, what, reply, op),
+            Err(Stop::Wait(what)) => self.later(span, (caller, reader), what, reply, op),
             answer => respond(reply, answer),
         }
     }
@@ -144,7 +153,7 @@ impl Runner {
         match span.in_scope(|| guarded(write)) {
             Err(Stop::Wait(what)) => {
                 let data = data.to_vec();
-                self.later(span, caller, what, reply, move |vfs, caller| {
+                self.later(span, (caller, None), what, reply, move |vfs, caller| {
                     vfs.write(caller, vfs.inherited(to.0)?, to.1, &data, from_map).map(|()| count)
                 });
             }
@@ -153,7 +162,7 @@ impl Runner {
     }
 
     /// Moves a call to the runtime until it can answer. While the machine sleeps, it is as if there were no network.
-    fn later<T, R, F>(&self, span: Span, caller: Caller, what: WaitFor, reply: R, op: F)
+    fn later<T, R, F>(&self, span: Span, (caller, reader): (Caller, Option<Reader>), what: WaitFor, reply: R, op: F)
     where
         T: Send + 'static,
         R: Respond<T>,
@@ -161,6 +170,7 @@ impl Runner {
     {
         let Some(mut waiting) = self.waits.enter() else { return respond(reply, Err(VfsError::Unreachable.into())) };
         let (vfs, patience) = (Arc::clone(&self.vfs), self.patience);
+        let (given_up, began) = (Arc::clone(&self.given_up), self.vfs.monotonic());
         let waits = async move {
             let answer = tokio::select! {
                 answer = repeat(&vfs, caller, what, op) => answer,
@@ -168,6 +178,11 @@ impl Runner {
                 () = told_to_end(caller.tid) => Err(VfsError::Interrupted.into()),
                 () = waiting.turned_out() => Err(VfsError::Unreachable.into()),
             };
+            if let (Some(reader), Err(Stop::Fail(error))) = (reader, &answer)
+                && vfs.monotonic().saturating_sub(began) > patience / 2
+            {
+                given_up.note(reader, error);
+            }
             respond(reply, answer);
             drop(waiting);
         };

@@ -73,6 +73,7 @@ pub fn mount(
         runtime: runtime.clone(),
         patience: options.read_timeout,
         waits: Arc::clone(&options.waits),
+        given_up: Arc::default(),
         crew: Arc::default(),
     };
     let watcher = runner.clone();

@@ -211,15 +211,17 @@ async fn after_failure(shared: &Arc<Shared>, mut left: VecDeque<Run>, result: Re
     let keys = |runs: &VecDeque<Run>| runs.iter().flat_map(|(_, keys)| keys.clone()).collect::<Vec<_>>();
     match result {
         Err(e) if e.is_retryable() => {
-            shared.note_failure();
-            shared.env.sleep(shared.pause()).await;
+            let is_offline = shared.note_failure();
+            if !is_offline {
+                shared.env.sleep(shared.pause()).await;
+            }
             let mut table = shared.table.lock();
             for key in keys(&left).into_iter().rev() {
-                // Whoever waited has given up: a later read starts anew.
-                if table.is_wanted(&key) {
-                    table.requeue(key);
-                } else {
-                    table.end(&key, Err(HydrateError::Unreachable));
+                match () {
+                    () if is_offline => table.end(&key, Err(HydrateError::Offline)),
+                    () if table.is_wanted(&key) => table.requeue(key),
+                    // Whoever waited has given up: a later read starts anew.
+                    () => table.end(&key, Err(HydrateError::Unreachable)),
                 }
             }
         }

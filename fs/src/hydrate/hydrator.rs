@@ -7,6 +7,7 @@ use super::flights::{FrameKey, Outcome, Table, Target};
 use super::local::Wanted;
 use super::memory::Memory;
 use super::nodes::Nodes;
+use super::reach::{Reach, Way};
 use crate::content::{LocalContent, Read};
 use crate::env::Env;
 use crate::meta::rows::BaseVersion;
@@ -16,7 +17,6 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 use tarn_proto::chunk::ContentKey;
 use tarn_proto::ids::SpaceId;
@@ -73,9 +73,8 @@ pub(super) struct Shared {
     pub(super) memory: Memory,
     pub(super) counters: Counters,
     timeout: Duration,
-    is_online: AtomicBool,
+    way: Way,
     went_offline: Notify,
-    failure_count: AtomicU32,
 }
 
 /// Brings bytes of one space. Cheap to clone.
@@ -85,12 +84,22 @@ pub struct Hydrator {
 }
 
 impl Shared {
-    pub(super) fn note_failure(&self) {
-        self.failure_count.fetch_add(1, Ordering::Relaxed);
+    /// A call failed, or somebody waited in vain. Whether nobody waits any more: all were told that there is no way.
+    pub(super) fn note_failure(&self) -> bool {
+        let is_offline = self.way.failed(self.env.clock.monotonic());
+        if is_offline {
+            self.tell_offline();
+        }
+        is_offline
+    }
+
+    fn tell_offline(&self) {
+        self.table.lock().fail_waiting(&HydrateError::Offline);
+        self.went_offline.notify_waiters();
     }
 
     pub(super) fn pause(&self) -> Duration {
-        pause_after(self.failure_count.load(Ordering::Relaxed).saturating_sub(1))
+        pause_after(self.way.failure_count().saturating_sub(1))
     }
 }
 
@@ -108,26 +117,23 @@ impl Hydrator {
             memory: Memory::new(options.memory_bytes),
             counters: Counters::default(),
             timeout: options.timeout,
-            is_online: AtomicBool::new(true),
+            way: Way::default(),
             went_offline: Notify::new(),
-            failure_count: AtomicU32::new(0),
         };
         Self { shared: Arc::new(shared) }
     }
 
-    /// Says whether the server can be reached, as far as known. Offline, whoever wants bytes is told at once.
-    pub fn set_online(&self, is_online: bool) {
-        self.shared.is_online.store(is_online, Ordering::Release);
-        self.shared.failure_count.store(0, Ordering::Relaxed);
-        if !is_online {
-            self.shared.table.lock().fail_waiting(&HydrateError::Offline);
-            self.shared.went_offline.notify_waiters();
+    /// Says what is known of the way to the server. Offline, whoever wants bytes is told at once.
+    pub fn set_reach(&self, reach: Reach) {
+        self.shared.way.set(reach);
+        if reach == Reach::Away {
+            self.shared.tell_offline();
         }
     }
 
-    /// What [`Self::set_online`] said last.
+    /// Whether there may be a way, by what [`Self::set_reach`] said last.
     pub fn is_online(&self) -> bool {
-        self.shared.is_online.load(Ordering::Acquire)
+        self.shared.way.reach() != Reach::Away
     }
 
     /// What was fetched so far.
@@ -280,7 +286,7 @@ impl Hydrator {
     }
 
     fn check_online(&self) -> Result<(), HydrateError> {
-        if self.shared.is_online.load(Ordering::Acquire) { Ok(()) } else { Err(HydrateError::Offline) }
+        self.shared.way.check(self.shared.env.clock.monotonic())
     }
 
     fn join_frames(
@@ -318,11 +324,14 @@ impl Hydrator {
                 outcome = self.shared.env.timeout(self.shared.timeout, flight.wait_for(Option::is_some)) => outcome,
                 () = offline => return Err(HydrateError::Offline),
             };
-            let outcome = outcome.map_err(|_| HydrateError::Unreachable)?;
+            let outcome = outcome.map_err(|_| {
+                self.shared.note_failure();
+                HydrateError::Unreachable
+            })?;
             // A flight that vanishes without an outcome lost its task.
             let outcome = outcome.map_err(|_| HydrateError::Unreachable)?.clone();
             outcome.unwrap_or(Err(HydrateError::Unreachable))?;
-            self.shared.failure_count.store(0, Ordering::Relaxed);
+            self.shared.way.answered();
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ mod hydrator;
 mod local;
 mod memory;
 mod nodes;
+mod reach;
 mod readahead;
 #[cfg(test)]
 mod tests;
@@ -22,4 +23,5 @@ mod tests;
 pub use counters::{CounterValues, Counters};
 pub use error::HydrateError;
 pub use hydrator::{HydrateOptions, Hydrator, Priority};
+pub use reach::Reach;
 pub use readahead::ReadAhead;

@@ -5,7 +5,7 @@
 mod local;
 mod server;
 
-use super::{HydrateError, HydrateOptions, Hydrator, Priority};
+use super::{HydrateError, HydrateOptions, Hydrator, Priority, Reach};
 use crate::content::{ContentRows, Contents, LocalContent, LocalState, Options, Read, SmallLog};
 use crate::env::{Env, RealDisk};
 use crate::meta::rows::{BaseVersion, ContentNo, ContentRow, Ino};
@@ -210,12 +210,12 @@ async fn offline_readers_are_told_at_once_and_local_bytes_stay_readable() {
     let (here, away) = (noise(1, 5000), noise(2, 5000));
     let (local, remote) = (world.file(1, &here), world.file(2, &away));
     world.read(&local, 0, 5000).await;
-    world.hydrator.set_online(false);
+    world.hydrator.set_reach(Reach::Away);
     assert_eq!(world.read(&local, 0, 5000).await, here);
     let all = vec![0..5000];
     let error = world.hydrator.need(&remote, &all, Priority::Demand).await.unwrap_err();
     assert!(matches!(error, HydrateError::Offline));
-    world.hydrator.set_online(true);
+    world.hydrator.set_reach(Reach::Linked);
     assert_eq!(world.read(&remote, 0, 5000).await, away);
 }
 
@@ -225,6 +225,25 @@ async fn a_server_that_comes_back_in_time_is_waited_for() {
     let bytes = noise(1, 5000);
     let file = world.file(1, &bytes);
     world.server.misbehave(Mischief::Unreachable(3));
+    assert_eq!(world.read(&file, 0, 5000).await, bytes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_notice_socket_nobody_waits_for_a_server_that_is_away_and_whoever_can_reads() {
+    let world = world(1 << 30);
+    let bytes = noise(1, 5000);
+    let file = world.file(1, &bytes);
+    let other = world.file(2, &noise(2, 5000));
+    world.hydrator.set_reach(Reach::Doubtful);
+    assert_eq!(world.read(&other, 0, 5000).await, noise(2, 5000), "requests may come through where it does not");
+    world.server.misbehave(Mischief::Unreachable(1));
+    let all = vec![0..5000];
+    let error = world.hydrator.need(&file, &all, Priority::Demand).await.unwrap_err();
+    assert!(matches!(error, HydrateError::Offline), "{error}");
+    // The server would answer by now, and is not asked.
+    let error = world.hydrator.need(&file, &all, Priority::Demand).await.unwrap_err();
+    assert!(matches!(error, HydrateError::Offline), "{error}");
+    world.hydrator.set_reach(Reach::Linked);
     assert_eq!(world.read(&file, 0, 5000).await, bytes);
 }
 

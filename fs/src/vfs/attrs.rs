@@ -163,6 +163,8 @@ impl Vfs {
         if !change.is_empty() {
             change.ctime = Some(self.clock.wall());
             self.tree.set_attrs(ino, &change)?;
+            // After a write it asks for sizes and times anew, not for the mode, by which it would start a program.
+            self.stale.forget_attributes(ino);
         }
         Ok(attrs.mode & (SETUID | SETGID) == 0 && !attrs.xattrs.contains_key(CAPABILITIES))
     }

@@ -141,6 +141,11 @@ impl Vfs {
         }
     }
 
+    /// The time by which waits are measured.
+    pub fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
     /// Who brings listings.
     pub fn lister(&self) -> &Arc<dyn Lister> {
         &self.lister

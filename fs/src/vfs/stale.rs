@@ -34,10 +34,17 @@ impl Stale {
     /// this returns: with the old size it would cut short, or run beyond, what the handle reads.
     pub fn is_stale_to_open(&self, ino: Ino) -> bool {
         let is_stale = self.contains(ino);
-        if is_stale && let Some(kernel) = self.kernel.get() {
-            kernel.forget_attributes(ino);
+        if is_stale {
+            self.forget_attributes(ino);
         }
         is_stale
+    }
+
+    /// Has the kernel forget attributes that a call changed without its answer saying so.
+    pub fn forget_attributes(&self, ino: Ino) {
+        if let Some(kernel) = self.kernel.get() {
+            kernel.forget_attributes(ino);
+        }
     }
 
     /// Notes that attributes of some inode changed.

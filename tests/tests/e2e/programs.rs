@@ -241,7 +241,7 @@ impl Drop for Running {
 #[test]
 fn inotifywait_sees_what_programs_do_here() {
     let server = crate::server();
-    let a = Device::mounted(&server, "a").unwrap();
+    let (a, b) = pair(&server, &[]);
     fs::create_dir(a.join("watched")).unwrap();
     let mut command = Command::new("inotifywait");
     command.args(["-m", "--format", "%e %f"]).arg(a.join("watched")).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -278,6 +278,8 @@ fn inotifywait_sees_what_programs_do_here() {
     assert_eq!(wanted.next(), None, "{seen:?}");
     drop(watcher);
     drop(reader.join().unwrap());
+    converge(&a, &b);
+    assert_eq!(fs::read_to_string(b.join("watched/h")).unwrap(), "x\n");
 }
 
 #[test]

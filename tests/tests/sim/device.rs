@@ -24,7 +24,7 @@ use tarn::meta::rows::Ino;
 use tarn::remote::{Remote, RemoteError};
 use tarn::sync::engine::EngineView;
 use tarn::sync::ports::{Identity as Enrol, SyncTree};
-use tarn::sync::{Lister, Parts, SyncHandle, TreeBridge, link::LinkState};
+use tarn::sync::{Lister, Parts, SyncHandle, TreeBridge};
 use tarn::tree::{Identity, LocalNames, Opened, Tree};
 use tarn_proto::chunk::ContentKey;
 use tarn_proto::ids::DeviceId;
@@ -249,7 +249,7 @@ async fn follow_link(mut view: watch::Receiver<EngineView>, hydrator: Hydrator, 
         {
             remote.trace.note(remote.time.now(), remote.who, &format!("error: {}", error.reason));
         }
-        hydrator.set_online(now.link == LinkState::Online || (now.failures == 0 && now.is_gate_open));
+        hydrator.set_reach(now.reach());
         if view.changed().await.is_err() {
             return;
         }

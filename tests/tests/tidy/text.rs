@@ -1,6 +1,6 @@
 //! What committed text must say and must not say.
 
-use crate::source::Source;
+use crate::source::{Source, functions};
 
 /// Files that do not open with what they own.
 pub fn without_opening(files: &[Source]) -> Vec<String> {
@@ -56,25 +56,37 @@ pub fn missing_scripts(path: &str, text: &str, exists: impl Fn(&str) -> bool) ->
 }
 
 /// Tests that a document names, after `--quick` or as code in the last column of a table with that heading, and that are
-/// no part of any test's name.
+/// no part of any test's name; and rows of such a table that name none. What ends in `::` is a module of tests.
 pub fn missing_tests(path: &str, text: &str, exists: impl Fn(&str) -> bool) -> Vec<String> {
     let quick = text.split("--quick ").skip(1).filter_map(|rest| rest.split(['`', ' ', '\n', '|']).next());
     let mut named: Vec<&str> = quick.collect();
+    let mut found = Vec::new();
     let mut lines = text.lines();
     while lines.by_ref().any(|line| line.ends_with("| tests |")) {
-        let rows = lines.by_ref().take_while(|line| line.starts_with('|'));
-        named.extend(rows.filter_map(|row| row.trim_end_matches('|').rsplit('|').next()).flat_map(in_code));
+        for row in lines.by_ref().take_while(|line| line.starts_with('|')).filter(|row| !row.starts_with("|---")) {
+            let cell = row.trim_end_matches('|').rsplit('|').next().unwrap_or_default();
+            let tests: Vec<&str> = in_code(cell).filter(is_name).collect();
+            if tests.is_empty() {
+                found.push(format!("{path}: no test is named for {row}"));
+            }
+            named.extend(tests);
+        }
     }
-    let is_name = |name: &&str| {
-        name.contains('_') && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
-    };
     named.retain(is_name);
-    named.iter().filter(|name| !exists(name)).map(|name| format!("{path}: no test is called {name}")).collect()
+    found.extend(named.iter().filter(|name| !exists(name)).map(|name| format!("{path}: no test is called {name}")));
+    found
 }
 
-/// The names of all functions in a source.
-pub fn functions(text: &str) -> impl Iterator<Item = &str> {
-    text.split("fn ").skip(1).filter_map(|rest| rest.split(['(', '<']).next())
+fn is_name(name: &&str) -> bool {
+    (name.contains('_') || name.ends_with("::"))
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == ':')
+}
+
+/// The names of the functions of a source that are test code: tests, and what macros make tests of.
+pub fn tests_of(source: &Source) -> Vec<String> {
+    let outside = functions(&source.product_code());
+    let all = functions(&source.code).into_iter().filter(|function| !outside.contains(function));
+    all.map(|function| function.name).collect()
 }
 
 fn in_code(cell: &str) -> impl Iterator<Item = &str> {
@@ -106,6 +118,12 @@ mod tests {
     }
 
     #[test]
+    fn product_code_is_no_test() {
+        let text = "fn works() {}\n#[cfg(test)]\nmod tests {\n    fn it_works() {}\n}\n";
+        assert_eq!(tests_of(&Source::new("fs/src/a.rs", text)), ["it_works"]);
+    }
+
+    #[test]
     fn a_script_that_is_not_there_is_found_in_code_blocks_only() {
         let text = "scripts/gone\n```sh\nscripts/run --stop\n./scripts/lost\n```\nscripts/gone";
         assert_eq!(
@@ -117,8 +135,10 @@ mod tests {
     #[test]
     fn a_test_that_is_not_there_is_found_in_tables_and_commands() {
         let text = "`scripts/test --quick a_test`\n`scripts/test --quick gone_test`\n\n| what | tests |\n|---|---|\n\
-            | `not_one` | `a_test`, `lost_test` |\n\n| what | why |\n| a | `no_test` |\n";
+            | `not_one` | `a_test`, `lost_test`, `lost::` |\n| b | |\n\n| what | why |\n| a | `no_test` |\n";
         let found = missing_tests("a.md", text, |name| name == "a_test");
-        assert_eq!(found, ["a.md: no test is called gone_test", "a.md: no test is called lost_test"]);
+        let lost = ["gone_test", "lost_test", "lost::"].map(|name| format!("a.md: no test is called {name}"));
+        assert_eq!(found[0], "a.md: no test is named for | b | |");
+        assert_eq!(found[1..], lost);
     }
 }

@@ -271,3 +271,18 @@ pub fn holes_ranges_and_direct_access_agree_with_ordinary_reads(mount: &Path) {
     let copied = fs::read(mount.join("copy")).unwrap();
     assert!(copied[..500] == [5; 500] && copied[500..] == expected[90_000..250_000]);
 }
+
+pub fn what_fuse_does_not_carry_is_refused_and_never_half_done(mount: &Path) {
+    use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
+    use rustix::io::Errno;
+    let nameless = rustix::fs::open(mount, OFlags::TMPFILE | OFlags::WRONLY, Mode::RUSR);
+    assert_eq!(nameless.map(drop), Err(Errno::OPNOTSUPP));
+    fs::write(mount.join("f"), b"text").unwrap();
+    let (from, to) = (both_ways(&mount.join("f")), both_ways(&mount.join("clone")));
+    assert_eq!(rustix::fs::ioctl_ficlone(&to, &from), Err(Errno::OPNOTSUPP));
+    assert_eq!(to.metadata().unwrap().len(), 0);
+    let told = rustix::fs::statx(CWD, mount.join("f"), AtFlags::empty(), StatxFlags::ALL | StatxFlags::BTIME).unwrap();
+    assert_eq!(told.stx_mask & StatxFlags::BTIME.bits(), 0, "no time of birth is told rather than a wrong one");
+    // It syncs nothing, and says so nowhere: it must not fail for who calls it beside fsync.
+    rustix::fs::syncfs(&from).unwrap();
+}

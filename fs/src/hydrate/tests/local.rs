@@ -91,7 +91,7 @@ async fn what_is_local_elsewhere_is_read_without_the_server() {
     let moved = [&old[SIZE / 2..], &old[..SIZE / 2]].concat();
     let copy = world.file(2, &old);
     let other = world.file(3, &moved);
-    world.hydrator.set_online(false);
+    world.hydrator.set_reach(crate::hydrate::Reach::Away);
     assert!(world.read(&copy, 0, SIZE).await == old);
     let shared = chunks(&world, &other.base().unwrap()).await;
     let known: HashSet<_> =

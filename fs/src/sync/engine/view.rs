@@ -3,6 +3,7 @@
 use super::super::link::LinkState;
 use super::super::plan::Stage;
 use super::Engine;
+use crate::hydrate::Reach;
 use crate::meta::rows::Ticket;
 use std::time::Duration;
 
@@ -63,9 +64,14 @@ pub struct EngineView {
 }
 
 impl EngineView {
-    /// Whether the server is known to be out of reach: whoever wants bytes is told at once.
-    pub fn is_known_offline(&self) -> bool {
-        self.held.is_some() || (self.link != LinkState::Online && self.failures > 0)
+    /// What is known of the way to the server.
+    pub fn reach(&self) -> Reach {
+        match () {
+            () if self.link == LinkState::Online => Reach::Linked,
+            // Requests do not need the notice socket: one that succeeds says as much.
+            () if self.failures == 0 && self.is_gate_open => Reach::Doubtful,
+            () => Reach::Away,
+        }
     }
 }
 

@@ -258,6 +258,21 @@ impl Device {
         let changes = rows.into_iter().map(|row| Change { seq: self.seq, row }).collect();
         self.tree.apply_cut(changes, cursor(self.seq)).unwrap();
     }
+
+    /// The same, and the server goes on knowing them: a full pull brings them again.
+    pub fn pull_known(&mut self, rows: Vec<Row>) {
+        keep_entries(&rows);
+        NODES.with_borrow_mut(|nodes| {
+            for row in &rows {
+                match row {
+                    Row::Node { node, state: Some(state) } => drop(nodes.insert(*node, (**state).clone())),
+                    Row::Node { node, state: None } => drop(nodes.remove(node)),
+                    _ => {}
+                }
+            }
+        });
+        self.pull(rows);
+    }
 }
 
 fn copy(from: &std::path::Path, to: &std::path::Path) {
@@ -365,12 +380,14 @@ pub fn applied_rows(op: &Operation) -> Vec<Row> {
             Row::Entry { parent: place.parent, name: place.name.clone(), node: None },
             Row::Node { node: seen.node, state: None },
         ],
-        OpKind::Rename { from, to, seen, displaced, .. } => {
+        OpKind::Rename { from, to, seen, displaced, mode } => {
+            let back = displaced.as_ref().filter(|_| *mode == RenameMode::Exchange).map(|other| other.node);
             let mut rows = vec![
-                Row::Entry { parent: from.parent, name: from.name.clone(), node: None },
+                Row::Entry { parent: from.parent, name: from.name.clone(), node: back },
                 Row::Entry { parent: to.parent, name: to.name.clone(), node: Some(seen.node) },
             ];
-            rows.extend(displaced.iter().map(|gone| Row::Node { node: gone.node, state: None }));
+            let gone = displaced.iter().filter(|_| back.is_none());
+            rows.extend(gone.map(|gone| Row::Node { node: gone.node, state: None }));
             rows
         }
         OpKind::Attach { .. } => Vec::new(),

@@ -79,7 +79,7 @@ impl Device {
     }
 
     /// Lets go of all that can be let go of.
-    fn swept(&self) {
+    pub fn swept(&self) {
         self.journal.drain().unwrap();
         self.tree.sweep_beyond(0);
         self.tree.tidy();
