@@ -73,7 +73,10 @@ fn open_log(context: &Context, args: &Mount) -> Result<()> {
 /// Is the daemon.
 fn serve(context: &Context, args: &Mount) -> Result<()> {
     open_log(context, args)?;
-    let bond = if args.supervised { Some(Bond::take().context("a supervisor starts this")?) } else { None };
+    let bond = match args.supervised {
+        true => Some(Bond::take().context("a supervisor starts this")?),
+        false => Bond::of_service_manager().context("what the service manager kept cannot be taken")?,
+    };
     let ready = |mount: &Path| {
         if args.report {
             report(READY)?;

@@ -2,8 +2,10 @@
 //! supervisor says which life of the mount begins, with what an earlier daemon left; when the mount answers, the daemon
 //! gives what the next one needs. Each is one message, its descriptors with it.
 
+use super::service_manager::Manager;
 use crate::fuse::Agreed;
 use rustix::cmsg_space;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
@@ -32,6 +34,13 @@ pub struct Heritage {
 }
 
 impl Heritage {
+    /// Whether the mount is gone from the kernel: the connection says so.
+    pub fn is_gone(&self) -> bool {
+        let mut asked = [PollFd::new(&self.device, PollFlags::empty())];
+        let answered = poll(&mut asked, Some(&Timespec::default()));
+        answered.is_ok_and(|count| count > 0) && asked[0].revents().contains(PollFlags::ERR)
+    }
+
     /// The same, with descriptors of its own.
     ///
     /// # Errors
@@ -61,17 +70,25 @@ struct Head {
     agreed: Option<Agreed>,
 }
 
+/// Who starts the next daemon.
+#[derive(Debug)]
+pub(super) enum Keeper {
+    /// A supervisor, as long as it is the parent.
+    Supervisor { socket: OwnedFd, pid: Option<Pid> },
+    /// The system's service manager.
+    Manager(Manager),
+}
+
 /// The daemon's end.
 #[derive(Debug)]
 pub struct Bond {
-    socket: OwnedFd,
     /// The so-many-th daemon of this mount.
     pub life: u32,
     /// What the last daemon left.
     pub heritage: Option<Heritage>,
     /// The program that is installed could not go on with the mount.
     pub fell_back: bool,
-    supervisor: Option<Pid>,
+    pub(super) keeper: Keeper,
 }
 
 impl Bond {
@@ -84,21 +101,40 @@ impl Bond {
         let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
         rustix::stdio::dup2_stdin(&null)?;
         let Message { life, heritage, fell_back } = receive(socket.as_fd())?;
-        Ok(Self { socket, life, heritage, fell_back, supervisor: getppid() })
+        Ok(Self { life, heritage, fell_back, keeper: Keeper::Supervisor { socket, pid: getppid() } })
     }
 
-    /// The supervisor's process, as long as it lives.
+    /// The process that starts the next daemon, as long as it lives.
     pub fn supervisor(&self) -> Option<u32> {
-        let pid = self.supervisor.filter(|pid| getppid() == Some(*pid))?;
-        Some(pid.as_raw_nonzero().get().unsigned_abs())
+        match &self.keeper {
+            Keeper::Manager(manager) => manager.pid(),
+            Keeper::Supervisor { pid, .. } => {
+                let pid = pid.filter(|pid| getppid() == Some(*pid))?;
+                Some(pid.as_raw_nonzero().get().unsigned_abs())
+            }
+        }
     }
 
     /// Says that the mount answers, and gives what the next daemon needs. A supervisor that is gone is no reason to end: the
     /// mount lives as long as this daemon then.
     pub fn mounted(&self, heritage: Option<Heritage>) {
-        if let Err(error) = send(self.socket.as_fd(), &Message { life: self.life, heritage, fell_back: self.fell_back })
-        {
+        let told = match &self.keeper {
+            Keeper::Manager(manager) => manager.mounted(self.life, heritage.as_ref()),
+            Keeper::Supervisor { socket, .. } => {
+                send(socket.as_fd(), &Message { life: self.life, heritage, fell_back: self.fell_back })
+            }
+        };
+        if let Err(error) = told {
             tracing::warn!(%error, "the supervisor is gone: the mount will not survive a crash");
+        }
+    }
+
+    /// Says that the mount is gone, to who does not see it by this process's end.
+    pub fn ended(&self) {
+        if let Keeper::Manager(manager) = &self.keeper
+            && let Err(error) = manager.ended()
+        {
+            tracing::warn!(%error, "the service manager does not hear that the mount is gone");
         }
     }
 }

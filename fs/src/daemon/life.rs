@@ -306,6 +306,7 @@ async fn leave(rest: &Arc<dyn Fn() + Send + Sync>) {
 }
 
 async fn end(ground: &Ground, server: Option<Server>, standing: Standing) {
+    ground.bond.iter().for_each(Bond::ended);
     if let Some(server) = server {
         server.stop(ANSWERS_WAIT).await;
     }

@@ -23,6 +23,7 @@ mod pins;
 mod place;
 mod rate_limits;
 mod service;
+mod service_manager;
 mod slumber;
 mod supervisor;
 mod text_merge;

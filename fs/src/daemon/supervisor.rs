@@ -8,7 +8,6 @@ use super::life::ROOM_STATUS;
 use super::offspring::Daemon;
 use crate::env::{Env, mounts};
 use anyhow::{Result, bail};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Signal as Number;
 use std::ffi::OsString;
 use std::future::pending;
@@ -160,7 +159,7 @@ impl Keeper {
                 Err(error) => (format!("{error:#}"), End::Unfit),
             };
             let Some(heritage) = &self.heritage else { return without_mount(&how, end) };
-            if is_gone(heritage) {
+            if heritage.is_gone() {
                 return Ok(());
             }
             let wait = match patience.next(end) {
@@ -314,13 +313,6 @@ fn free_stuck(dir: &Path) {
     {
         tracing::error!(%error, "the mount cannot be ended");
     }
-}
-
-/// Whether the mount is gone from the kernel: the connection says so.
-fn is_gone(heritage: &Heritage) -> bool {
-    let mut asked = [PollFd::new(&heritage.device, PollFlags::empty())];
-    let answered = poll(&mut asked, Some(&Timespec::default()));
-    answered.is_ok_and(|count| count > 0) && asked[0].revents().contains(PollFlags::ERR)
 }
 
 /// A daemon that ended before it had mounted has said why.

@@ -54,6 +54,7 @@ mod stopped_server;
 mod suites;
 mod survive;
 mod suspend;
+mod systemd;
 mod two_devices;
 mod undo;
 mod verify;
