@@ -6,7 +6,7 @@ use super::read_local::{blob, ino_at};
 use super::read_remote::{name_at, node_at};
 use super::readers::Reader;
 use super::rows::{Ino, InodeRow};
-use rusqlite::Row;
+use rusqlite::{Row, params_from_iter};
 use tarn_proto::ids::NodeId;
 use tarn_proto::name::Name;
 use tarn_proto::node::{NodeKind, NodeState};
@@ -49,6 +49,9 @@ pub struct KnownInode {
     /// The node's name on the server, if it has exactly one: folder, name, the folder's inode.
     pub place: Option<(NodeId, Name, Option<Ino>)>,
 }
+
+/// Nodes that one statement asks for.
+const NODES_AT_ONCE: usize = 256;
 
 const BRIEF: &str = "select e.name, e.node, n.state, i.ino from remote_entry e \
                      left join remote_node n on n.node = e.node left join inode i on i.node = e.node \
@@ -131,6 +134,26 @@ impl Reader {
         let sql = "select exists(select 1 from remote_entry where parent = ?1 limit 1 offset ?2)";
         let offset = to_sql("remote_entry", count as u64)?;
         Ok(self.one(sql, (parent.as_bytes(), offset), |row| Ok(row.get(0)?))?.unwrap_or(false))
+    }
+
+    /// Whether the database has heard of any of these nodes.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn knows_any(&self, nodes: &[NodeId]) -> Result<bool> {
+        let list = vec!["?"; NODES_AT_ONCE].join(",");
+        let sql = format!(
+            "select exists(select 1 from remote_node where node in ({list})) or exists(select 1 from inode where node in ({list}))"
+        );
+        for part in nodes.chunks(NODES_AT_ONCE) {
+            // Always the same statement: the last of them fills the rest.
+            let filled = part.iter().chain(std::iter::repeat(&part[part.len() - 1])).take(NODES_AT_ONCE);
+            let twice = filled.clone().chain(filled).map(NodeId::as_bytes);
+            if self.one(&sql, params_from_iter(twice), |row| Ok(row.get(0)?))?.unwrap_or(false) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// An inode with all that is known of it.

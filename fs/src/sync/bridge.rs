@@ -6,13 +6,13 @@ use crate::content::{LocalContent, Snapshot, SnapshotError};
 use crate::hydrate::{HydrateError, Hydrator, Priority};
 use crate::meta::rows::Ticket;
 use crate::remote::RemoteError;
-use crate::tree::{Loaded, Prepared, QueueItem, QueueTotals, Tree, TreeError};
+use crate::tree::{Listing, Loaded, Prepared, QueueItem, QueueTotals, Tree, TreeError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
-use tarn_proto::api::{Answer, ChildrenResponse, Usage};
+use tarn_proto::api::{Answer, ChildEntry, ChildrenResponse, Usage};
 use tarn_proto::change::{Change, Cursor};
 use tarn_proto::chunk::{ContentKey, encode};
 use tarn_proto::ids::DeviceId;
@@ -140,8 +140,16 @@ impl SyncTree for TreeBridge {
         Ok(Some(Arc::new(FrozenContent { content, snapshot, hydrator, key, base })))
     }
 
-    fn list_folder(&self, node: NodeId, listing: ChildrenResponse) -> Result<(), TreeError> {
-        self.tree.list_folder(node, listing)
+    fn begin_listing(&self, node: NodeId, seq: u64) -> Result<Listing, TreeError> {
+        self.tree.begin_listing(node, seq)
+    }
+
+    fn list_children(&self, listing: Listing, children: Vec<ChildEntry>) -> Result<Listing, TreeError> {
+        self.tree.list_children(listing, children)
+    }
+
+    fn end_listing(&self, listing: Listing, head: ChildrenResponse) -> Result<(), TreeError> {
+        self.tree.end_listing(listing, head)
     }
 
     fn answered(&self) -> u64 {

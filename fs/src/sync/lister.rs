@@ -3,6 +3,7 @@
 use super::ports::SyncTree;
 use crate::env::Env;
 use crate::remote::{Remote, RemoteError};
+use crate::tree::TreeError;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
@@ -84,22 +85,49 @@ impl Drop for Landing {
 pub async fn whole_listing(remote: &dyn Remote, space: SpaceId, node: NodeId) -> Result<ChildrenResponse, RemoteError> {
     let mut listing = remote.children(space, node, None).await?;
     while let Some(next) = listing.next.take() {
-        let mut page = remote.children(space, node, Some(&next)).await?;
-        if page.seq != listing.seq || page.next.as_ref() == Some(&next) {
-            return Err(RemoteError::Malformed("the pages are not of one listing".into()));
-        }
+        let mut page = following(remote.children(space, node, Some(&next)).await?, listing.seq, &next)?;
         listing.children.append(&mut page.children);
         listing.next = page.next;
     }
     Ok(listing)
 }
 
+/// A page that was asked for with `token`, if it is of the listing as of `seq`.
+fn following(page: ChildrenResponse, seq: u64, token: &str) -> Result<ChildrenResponse, RemoteError> {
+    if page.seq != seq || page.next.as_deref() == Some(token) {
+        return Err(RemoteError::Malformed("the pages are not of one listing".into()));
+    }
+    Ok(page)
+}
+
 impl Inner {
+    /// Each page is taken in while the next one is on its way.
     async fn fetch(&self, node: NodeId) -> Result<(), RemoteError> {
-        let listing = whole_listing(self.remote.as_ref(), self.space, node).await?;
+        let mut page = self.remote.children(self.space, node, None).await?;
         let tree = Arc::clone(&self.tree);
-        let taken = self.env.blocking(move || tree.list_folder(node, listing)).await;
-        let taken = taken.map_err(|e| RemoteError::Unreachable(e.to_string()))?;
-        taken.map_err(|e| RemoteError::Unreachable(format!("local state: {e}")))
+        let seq = page.seq;
+        let mut listing = self.local(move || tree.begin_listing(node, seq)).await?;
+        loop {
+            let (tree, children) = (Arc::clone(&self.tree), std::mem::take(&mut page.children));
+            let taken = self.local(move || tree.list_children(listing, children));
+            let Some(token) = page.next.take() else {
+                listing = taken.await?;
+                break;
+            };
+            let (taken, next) = tokio::join!(taken, self.remote.children(self.space, node, Some(&token)));
+            (listing, page) = (taken?, following(next?, seq, &token)?);
+        }
+        let tree = Arc::clone(&self.tree);
+        self.local(move || tree.end_listing(listing, page)).await
+    }
+
+    /// What the tree does with it, on a thread of its own.
+    async fn local<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, TreeError> + Send + 'static,
+    ) -> Result<T, RemoteError> {
+        let done = self.env.blocking(work).await;
+        let done = done.map_err(|e| RemoteError::Unreachable(e.to_string()))?;
+        done.map_err(|e| RemoteError::Unreachable(format!("local state: {e}")))
     }
 }

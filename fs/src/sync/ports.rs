@@ -4,14 +4,14 @@
 use super::event::Failure;
 use crate::meta::rows::Ticket;
 use crate::remote::RemoteError;
-use crate::tree::{Loaded, QueueItem, QueueTotals, TreeError};
+use crate::tree::{Listing, Loaded, QueueItem, QueueTotals, TreeError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::ops::Range;
 use std::sync::Arc;
-use tarn_proto::api::{Answer, ChildrenResponse, Usage};
+use tarn_proto::api::{Answer, ChildEntry, ChildrenResponse, Usage};
 use tarn_proto::change::{Change, Cursor};
 use tarn_proto::ids::{ChunkId, ContentId, DeviceId, NodeId, VersionId};
 use tarn_proto::lost::{EpochStart, Lost};
@@ -71,8 +71,12 @@ pub trait SyncTree: Send + Sync + Debug {
     fn lost_since(&self, fork: u64) -> Result<Vec<(u64, Lost)>, TreeError>;
     /// The bytes of a version, if all of them are here: to be sent whole.
     fn whole_content(&self, node: NodeId, version: VersionId) -> Result<Option<Arc<dyn UploadSource>>, TreeError>;
-    /// Takes a listed folder, all pages together.
-    fn list_folder(&self, node: NodeId, listing: ChildrenResponse) -> Result<(), TreeError>;
+    /// Begins to take a folder as the server lists it as of `seq`.
+    fn begin_listing(&self, node: NodeId, seq: u64) -> Result<Listing, TreeError>;
+    /// Takes a page of it.
+    fn list_children(&self, listing: Listing, children: Vec<ChildEntry>) -> Result<Listing, TreeError>;
+    /// All pages are here: the folder is listed, and is itself as the first page said (without its children).
+    fn end_listing(&self, listing: Listing, head: ChildrenResponse) -> Result<(), TreeError>;
     /// All answers up to this counter have been applied durably: none of a lower counter is outstanding.
     fn answered(&self) -> u64;
     /// How full the space is, as the server says.

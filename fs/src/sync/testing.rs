@@ -5,7 +5,7 @@ use super::event::Failure;
 use super::ports::{ChunkSource, Identity, PlanStep, PlannedChunk, SourceError, SyncTree, UploadPlan, UploadSource};
 use crate::meta::rows::{Ino, Ticket};
 use crate::remote::RemoteError;
-use crate::tree::{Loaded, QueueItem, QueueKey, QueueTotals, Readiness, TreeError};
+use crate::tree::{Listing, Loaded, QueueItem, QueueKey, QueueTotals, Readiness, TreeError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
-use tarn_proto::api::{Answer, ChildrenResponse, Outcome, Usage};
+use tarn_proto::api::{Answer, ChildEntry, ChildrenResponse, Outcome, Usage};
 use tarn_proto::change::{Change, Cursor, Row};
 use tarn_proto::chunk::{ContentKey, chunk_id, content_id, cut, encode};
 use tarn_proto::ids::{DeviceId, NodeId, SpaceId, VersionId};
@@ -53,6 +53,7 @@ struct State {
     loading: Option<BTreeMap<Key, Change>>,
     settled: Vec<(Ticket, Outcome)>,
     listed: Vec<ChildrenResponse>,
+    listing: Vec<ChildEntry>,
     device: Option<DeviceId>,
     settles_to_fail: u32,
     renames: u32,
@@ -306,8 +307,20 @@ impl SyncTree for FakeTree {
         Ok(())
     }
 
-    fn list_folder(&self, _node: NodeId, listing: ChildrenResponse) -> Result<(), TreeError> {
-        self.state.lock().listed.push(listing);
+    fn begin_listing(&self, node: NodeId, seq: u64) -> Result<Listing, TreeError> {
+        self.state.lock().listing.clear();
+        Ok(Listing::new(node, seq))
+    }
+
+    fn list_children(&self, listing: Listing, children: Vec<ChildEntry>) -> Result<Listing, TreeError> {
+        self.state.lock().listing.extend(children);
+        Ok(listing)
+    }
+
+    fn end_listing(&self, _: Listing, head: ChildrenResponse) -> Result<(), TreeError> {
+        let mut state = self.state.lock();
+        let children = std::mem::take(&mut state.listing);
+        state.listed.push(ChildrenResponse { children, ..head });
         Ok(())
     }
 

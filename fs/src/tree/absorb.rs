@@ -40,6 +40,7 @@ impl Session<'_> {
         work.kv.extend(self.state.room.unsaved());
         let position = self.core.journal.submit_remote(work.clone())?;
         self.state.pending.add(&work.changes, position);
+        self.state.listings.note(&work.changes);
         self.note_conflicts(&work.changes);
         let mut renamed = self.note_new_links(&work.changes)?;
         self.apply_rows(std::mem::take(&mut work.rows), position)?;
@@ -230,7 +231,7 @@ impl Session<'_> {
     }
 
     /// Of a folder that was never listed nobody knows a name, unless it has local ones.
-    fn is_seen_inside(&mut self, ino: Ino) -> Result<bool> {
+    pub(super) fn is_seen_inside(&mut self, ino: Ino) -> Result<bool> {
         let has_local = self.state.overlay.of_parent(ino).next().is_some() || self.state.queue.touches_dir(ino);
         Ok(has_local || self.inode(ino)?.dir.is_some() || self.is_listed(ino)?)
     }

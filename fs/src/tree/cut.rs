@@ -2,39 +2,19 @@
 
 use super::Tree;
 use super::error::TreeError;
-use super::happened::Happened;
 use super::history::{self, Loaded};
 use super::load::Session;
 use super::notify::Invalidation;
 use crate::meta::rows::Ino;
 use crate::meta::{RemoteWork, Staged, StagedChanges};
 use std::collections::HashSet;
-use tarn_proto::api::{ChildEntry, ChildrenResponse};
-use tarn_proto::change::{Change, Cursor, Row};
+use tarn_proto::change::{Change, Cursor};
 use tarn_proto::ids::NodeId;
 use tarn_proto::name::Name;
-
-/// Entries of a listed folder that are taken in under one lock.
-const LISTED_AT_ONCE: usize = 2_048;
 
 type Result<T> = std::result::Result<T, TreeError>;
 
 impl Session<'_> {
-    /// Entries that a new listing no longer has, as changes.
-    fn vanished(&mut self, node: NodeId, listing: &HashSet<Name>, seq: u64) -> Result<Vec<Change>> {
-        let known = self.core.reader()?.remote_children(node)?;
-        let mut names: HashSet<Name> = known.into_iter().filter(|row| row.seq <= seq).map(|row| row.name).collect();
-        for (name, row) in self.state.pending.entries_of(node).filter(|(_, row)| row.seq <= seq) {
-            if row.value.is_some() {
-                names.insert(name.clone())
-            } else {
-                names.remove(name)
-            };
-        }
-        let gone = names.difference(listing).cloned();
-        Ok(gone.map(|name| Change { seq, row: Row::Entry { parent: node, name, node: None } }).collect())
-    }
-
     /// Compares every loaded listing with the rows, after they were replaced as a whole.
     fn reload_listings(&mut self) -> Result<()> {
         let loaded: Vec<Ino> =
@@ -42,17 +22,7 @@ impl Session<'_> {
         self.reload_nodes()?;
         self.reload_links()?;
         for ino in loaded {
-            let Some(old) = self.state.inodes.get_mut(&ino).and_then(|inode| inode.dir.take()) else { continue };
-            let mut names: Vec<Name> = old.iter().map(|(name, _)| name.clone()).collect();
-            let before = old.clone();
-            if let Some(inode) = self.state.inodes.get_mut(&ino) {
-                inode.dir = Some(old);
-            }
-            names.extend(self.effective_names(ino)?);
-            names.sort();
-            names.dedup();
-            let shown = |name| (before.get(&name).map(|child| child.ino), name);
-            let names = names.into_iter().map(shown).map(|(old, name)| (name, old)).collect();
+            let names = self.differing_names(ino)?;
             self.renamed_in_listing(ino, names)?;
         }
         Ok(())
@@ -72,9 +42,26 @@ impl Session<'_> {
         self.invalidations.extend(swept.map(|ino| Invalidation::Content(*ino)));
     }
 
-    fn effective_names(&mut self, ino: Ino) -> Result<Vec<Name>> {
-        let Some(node) = self.inode(ino)?.node else { return Ok(Vec::new()) };
-        Ok(self.core.reader()?.remote_children(node)?.into_iter().map(|row| row.name).collect())
+    /// Names for which a loaded listing and the rows say different things, with what the listing says.
+    fn differing_names(&mut self, ino: Ino) -> Result<Vec<(Name, Option<Ino>)>> {
+        let inode = self.inode(ino)?;
+        let (Some(node), Some(dir)) = (inode.node, inode.dir.clone()) else { return Ok(Vec::new()) };
+        let rows = self.core.reader()?.entries_in_brief(node)?;
+        let mut names = Vec::new();
+        let mut same = HashSet::new();
+        for row in &rows {
+            let shown = dir.get(&row.name).map(|child| child.ino);
+            if shown.is_some() && shown == self.shown_by(row) {
+                same.insert(&row.name);
+            } else {
+                names.push((row.name.clone(), shown));
+            }
+        }
+        let new: HashSet<Name> = names.iter().map(|(name, _)| name.clone()).collect();
+        let gone = dir.iter().filter(|(name, _)| !same.contains(name) && !new.contains(*name));
+        names.extend(gone.map(|(name, child)| (name.clone(), Some(child.ino))));
+        names.sort();
+        Ok(names)
     }
 
     fn reload_nodes(&mut self) -> Result<()> {
@@ -169,6 +156,7 @@ impl Tree {
             session.tidy();
             // Listings that are being read are of before.
             session.state.let_go = session.state.let_go.max(position);
+            session.state.listings.note_all();
             session.state.cursor = Some(upto);
             session.tell_swept(&changed);
             if let Some(fork) = fork {
@@ -178,48 +166,4 @@ impl Tree {
             session.reload_files(outdated)
         })
     }
-
-    /// Takes in a folder as the server listed it (all pages joined). A large one comes in parts, each of which is true by
-    /// itself; only with the last is the folder listed.
-    ///
-    /// # Errors
-    /// What the disk and the database say.
-    pub fn list_folder(&self, node: NodeId, listing: ChildrenResponse) -> Result<()> {
-        let names: HashSet<Name> = listing.children.iter().map(|child| child.name.clone()).collect();
-        let mut rest = listing.children;
-        while rest.len() > LISTED_AT_ONCE {
-            let part = rest.split_off(rest.len() - LISTED_AT_ONCE);
-            let work = RemoteWork { changes: rows_of(node, part), ..RemoteWork::default() };
-            self.edit(|session| {
-                session.absorb(work, Vec::new())?;
-                session.happened = Happened::default();
-                Ok(())
-            })?;
-            // What has come into the database need not stay in memory.
-            self.core.journal.drain()?;
-            self.with(|session| session.tidy());
-        }
-        self.edit(|session| {
-            let mut changes = session.vanished(node, &names, listing.seq)?;
-            changes
-                .push(Change { seq: listing.node_seq, row: Row::Node { node, state: Some(Box::new(listing.node)) } });
-            changes.extend(rows_of(node, rest));
-            let work = RemoteWork { changes, listed: vec![(node, listing.seq)], ..RemoteWork::default() };
-            session.absorb(work, Vec::new())?;
-            session.state.listed.insert(node);
-            // Getting to know a folder is no change.
-            session.happened = Happened::default();
-            Ok(())
-        })
-    }
-}
-
-fn rows_of(folder: NodeId, children: Vec<ChildEntry>) -> Vec<Change> {
-    let rows = children.into_iter().flat_map(|child| {
-        let (node, name) = (child.node, child.name);
-        let state = Row::Node { node, state: Some(Box::new(child.state)) };
-        let entry = Row::Entry { parent: folder, name, node: Some(node) };
-        [Change { seq: child.node_seq, row: state }, Change { seq: child.entry_seq, row: entry }]
-    });
-    rows.collect()
 }

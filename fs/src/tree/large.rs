@@ -106,6 +106,13 @@ impl Session<'_> {
         self.take_listing(ino, &wanted, listing_of(&rows), &rows).map(drop)
     }
 
+    /// The inode that shows what an entry names, as far as there is one.
+    pub(super) fn shown_by(&self, row: &EntryBrief) -> Option<Ino> {
+        // Memory is newer than what is stored.
+        let is_newer = |ino: &Ino| self.state.inodes.contains_key(ino) || self.state.gone.contains_key(ino);
+        self.state.by_node.get(&row.node).copied().or(row.ino.filter(|ino| !is_newer(ino)))
+    }
+
     /// Takes a listing as the database had it, with what memory knows laid over; false if memory may have let go of
     /// something meanwhile that the database did not have then.
     fn take_listing(&mut self, ino: Ino, wanted: &Wanted, mut dir: Dir, rows: &[EntryBrief]) -> Result<bool> {
@@ -117,9 +124,7 @@ impl Session<'_> {
             return Ok(false);
         }
         for row in rows {
-            let known = self.state.by_node.get(&row.node).copied();
-            let is_newer = |ino: &Ino| self.state.inodes.contains_key(ino) || self.state.gone.contains_key(ino);
-            let child = known.or(row.ino.filter(|ino| !is_newer(ino)));
+            let child = self.shown_by(row);
             if child.is_none() || child != row.ino {
                 let child = child.map_or_else(|| self.ino_of(row.node), Ok)?;
                 dir.set(&row.name, child, row.node_type());

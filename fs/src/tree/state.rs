@@ -3,6 +3,7 @@
 
 use super::formers::Formers;
 use super::kept_dirs::KEPT;
+use super::listed::Listings;
 use super::listing::Dir;
 use super::local_only::LocalNames;
 use super::mass_delete::MassDelete;
@@ -357,6 +358,8 @@ pub(super) struct State {
     pub hidden: HashMap<Ino, u64>,
     /// Folders that were listed before the first full pull was complete.
     pub listed: HashSet<NodeId>,
+    /// Folders that are being listed.
+    pub listings: Listings,
     /// So many inodes in memory are worth a sweep.
     pub sweep_at: usize,
     /// Up to where the database was when memory was swept: what came into it since may be let go of now.

@@ -11,6 +11,7 @@ mod fixture;
 mod formers;
 mod happened;
 mod late;
+mod listed;
 mod listings;
 mod local_only;
 mod mass_delete;

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use tarn::env::{Disk, DiskFile, OpenMode};
 use tarn::meta::rows::Ticket;
 use tarn::sync::ports::{SyncTree, UploadSource};
-use tarn::tree::{Loaded, QueueItem, QueueTotals, Tree, TreeError};
-use tarn_proto::api::{Answer, ChildrenResponse, Usage};
+use tarn::tree::{Listing, Loaded, QueueItem, QueueTotals, Tree, TreeError};
+use tarn_proto::api::{Answer, ChildEntry, ChildrenResponse, Usage};
 use tarn_proto::change::{Change, Cursor, Row};
 use tarn_proto::ids::{DeviceId, NodeId, VersionId};
 use tarn_proto::lost::{EpochStart, Lost};
@@ -166,8 +166,16 @@ impl SyncTree for PlantedTree {
         self.inner.whole_content(node, version)
     }
 
-    fn list_folder(&self, node: NodeId, listing: ChildrenResponse) -> Result<()> {
-        self.inner.list_folder(node, listing)
+    fn begin_listing(&self, node: NodeId, seq: u64) -> Result<Listing> {
+        self.inner.begin_listing(node, seq)
+    }
+
+    fn list_children(&self, listing: Listing, children: Vec<ChildEntry>) -> Result<Listing> {
+        self.inner.list_children(listing, children)
+    }
+
+    fn end_listing(&self, listing: Listing, head: ChildrenResponse) -> Result<()> {
+        self.inner.end_listing(listing, head)
     }
 
     fn answered(&self) -> u64 {

@@ -3,12 +3,13 @@
 use crate::content::Options;
 use crate::env::Env;
 use crate::journal::{Journal, JournalOptions, StateLock};
+use crate::meta::RemoteWork;
 use crate::meta::rows::{Ino, ROOT, Ticket};
 use crate::tree::{Identity, NewNode, RenameRequest, Stat, Tree, TreeError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tarn_proto::api::{Answer, Outcome};
+use tarn_proto::api::{Answer, ChildrenResponse, Outcome};
 use tarn_proto::change::{Change, Cursor, Row};
 use tarn_proto::ids::{DeviceId, EpochId, JournalHash, NodeId, SpaceId, VersionId};
 use tarn_proto::manifest::Manifest;
@@ -193,6 +194,13 @@ impl Device {
         self.tree.resolve(path.as_bytes()).unwrap()
     }
 
+    /// The server listed a folder.
+    pub fn listed(&self, node: NodeId, mut listing: ChildrenResponse) {
+        let begun = self.tree.begin_listing(node, listing.seq).unwrap();
+        let all = self.tree.list_children(begun, std::mem::take(&mut listing.children)).unwrap();
+        self.tree.end_listing(all, listing).unwrap();
+    }
+
     pub fn list(&self, ino: Ino) -> Vec<String> {
         let entries = self.tree.read_dir_whole(ino).unwrap();
         let mut names: Vec<String> = entries.into_iter().map(|entry| entry.name.to_string()).collect();
@@ -253,6 +261,14 @@ impl Device {
     }
 
     /// A cut with these rows, made by others.
+    /// The server told of these rows besides, in an answer say.
+    pub fn told(&mut self, rows: Vec<Row>) {
+        self.seq += 1;
+        let changes = rows.into_iter().map(|row| Change { seq: self.seq, row }).collect();
+        let work = RemoteWork { changes, ..RemoteWork::default() };
+        self.tree.edit(|session| session.absorb(work, Vec::new())).unwrap();
+    }
+
     pub fn pull(&mut self, rows: Vec<Row>) {
         self.seq += 1;
         let changes = rows.into_iter().map(|row| Change { seq: self.seq, row }).collect();
@@ -322,6 +338,15 @@ pub fn folder() -> NodeState {
 
 pub fn gone(node: NodeId) -> Row {
     Row::Node { node, state: None }
+}
+
+/// A file of another device.
+pub fn theirs(bytes: &[u8], counter: u64) -> NodeState {
+    remote_file(bytes, VersionVector::default().with(OTHER, counter), OTHER)
+}
+
+pub fn folder_state() -> NodeState {
+    NodeState { kind: NodeKind::Dir, attrs: Attrs { mode: 0o755, ..Attrs::default() }, file: None }
 }
 
 pub fn node_row(node: NodeId, state: NodeState) -> Row {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tarn_proto::api::{ChildEntry, ChildrenResponse};
 use tarn_proto::change::Row;
 use tarn_proto::ids::NodeId;
-use tarn_proto::node::{Attrs, NodeKind, NodeState};
+use tarn_proto::node::{Attrs, NodeState};
 use tarn_proto::version::VersionVector;
 
 const N: NodeId = NodeId([11; 16]);
@@ -41,14 +41,6 @@ impl Told {
     pub fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock())
     }
-}
-
-fn theirs(bytes: &[u8], counter: u64) -> NodeState {
-    remote_file(bytes, VersionVector::default().with(OTHER, counter), OTHER)
-}
-
-fn folder_state() -> NodeState {
-    NodeState { kind: NodeKind::Dir, attrs: Attrs { mode: 0o755, ..Attrs::default() }, file: None }
 }
 
 fn with_mode(state: NodeState, mode: u32) -> NodeState {
@@ -124,7 +116,7 @@ fn getting_to_know_a_folder_is_no_change() {
     let told = Told::of(&device);
     let child = ChildEntry { name: name("f"), entry_seq: 5, node: N, node_seq: 5, state: theirs(b"x", 1) };
     let listing = ChildrenResponse { seq: 9, node: folder_state(), node_seq: 1, children: vec![child], next: None };
-    device.tree.list_folder(root(), listing).unwrap();
+    device.listed(root(), listing);
     assert_eq!(device.list(TOP), ["f"]);
     assert_eq!(told.take(), Vec::<String>::new());
 }

@@ -145,7 +145,7 @@ fn a_listing_older_than_an_own_write_does_not_take_its_bytes() {
     let child = ChildEntry { name: name("f"), entry_seq: old, node, node_seq: old, state };
     let folder = NodeState { kind: NodeKind::Dir, attrs: Attrs { mode: 0o755, ..Attrs::default() }, file: None };
     let listing = ChildrenResponse { seq: old, node: folder, node_seq: 0, children: vec![child], next: None };
-    device.tree.list_folder(root(), listing).unwrap();
+    device.listed(root(), listing);
     assert_local(&device, ino, b"second", "after the listing");
     assert_eq!(device.tree.stat(ino).unwrap().size_bytes, 6);
 }

@@ -12,14 +12,6 @@ use tarn_proto::version::VersionVector;
 const N: NodeId = NodeId([11; 16]);
 const D: NodeId = NodeId([12; 16]);
 
-fn folder_state() -> NodeState {
-    NodeState { kind: NodeKind::Dir, attrs: Attrs { mode: 0o755, ..Attrs::default() }, file: None }
-}
-
-fn theirs(bytes: &[u8], counter: u64) -> NodeState {
-    remote_file(bytes, VersionVector::default().with(OTHER, counter), OTHER)
-}
-
 #[derive(Debug, Default)]
 struct Told(Mutex<Vec<Invalidation>>);
 
@@ -139,11 +131,11 @@ fn a_listing_on_demand_beats_older_rows() {
     let mut device = Device::new();
     let child = ChildEntry { name: name("f"), entry_seq: 5, node: N, node_seq: 5, state: theirs(b"x", 1) };
     let listing = ChildrenResponse { seq: 9, node: folder_state(), node_seq: 1, children: vec![child], next: None };
-    device.tree.list_folder(root(), listing).unwrap();
+    device.listed(root(), listing);
     assert_eq!(device.list(TOP), ["f"]);
     device.seq = 9;
     let empty = ChildrenResponse { seq: 12, node: folder_state(), node_seq: 1, children: Vec::new(), next: None };
-    device.tree.list_folder(root(), empty).unwrap();
+    device.listed(root(), empty);
     assert!(device.list(TOP).is_empty());
 }
 
@@ -236,7 +228,7 @@ fn links_in_folders_that_were_not_listed_are_counted_once_the_pull_is_complete()
     let device = Device::unloaded();
     let child = ChildEntry { name: name("f"), entry_seq: 5, node: N, node_seq: 5, state: theirs(b"x", 1) };
     let listing = ChildrenResponse { seq: 9, node: folder_state(), node_seq: 1, children: vec![child], next: None };
-    device.tree.list_folder(root(), listing).unwrap();
+    device.listed(root(), listing);
     assert_eq!(device.lookup(TOP, "f").unwrap().link_count, 1);
     let rows = vec![
         node_row(N, theirs(b"x", 1)),

@@ -7,15 +7,9 @@ use std::sync::{Arc, Mutex};
 use tarn_proto::change::Row;
 use tarn_proto::ids::NodeId;
 use tarn_proto::name::Name;
-use tarn_proto::node::NodeState;
 use tarn_proto::op::RenameMode;
-use tarn_proto::version::VersionVector;
 
 const D: NodeId = NodeId([12; 16]);
-
-fn theirs(bytes: &[u8], counter: u64) -> NodeState {
-    remote_file(bytes, VersionVector::default().with(OTHER, counter), OTHER)
-}
 
 fn node(number: u32) -> NodeId {
     let mut id = [0x77; 16];

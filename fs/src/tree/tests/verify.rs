@@ -7,15 +7,10 @@ use rusqlite::{Connection, params};
 use tarn_proto::api::{ChildEntry, ChildrenResponse};
 use tarn_proto::change::Row;
 use tarn_proto::ids::NodeId;
-use tarn_proto::node::{Attrs, NodeKind, NodeState};
 use tarn_proto::version::VersionVector;
 
 fn node(n: u8) -> NodeId {
     NodeId([n; 16])
-}
-
-fn folder_state() -> NodeState {
-    NodeState { kind: NodeKind::Dir, attrs: Attrs { mode: 0o755, ..Attrs::default() }, file: None }
 }
 
 /// A device with files of its own, sent and not sent, files of others, and listings at hand.
