@@ -325,6 +325,17 @@ impl Device {
         self.mount.to_string_lossy().into_owned()
     }
 
+    /// Keeps what its daemons said where `TARN_KEEP_LOGS` says, for who looks into a failure.
+    fn keep_log(&self) {
+        let Some(folder) = std::env::var_os("TARN_KEEP_LOGS").map(PathBuf::from) else { return };
+        for name in ["daemon.log", "daemon.log.1"] {
+            let kept = folder.join(format!("{}-{}-{name}", std::process::id(), self.name));
+            if fs::copy(self.home.join(name), &kept).is_ok() {
+                eprintln!("--- {}: what its daemons said is in {}", self.name, kept.display());
+            }
+        }
+    }
+
     /// All processes that were started with this device's `TARN_HOME`, whatever became of them since.
     pub fn processes(&self) -> Vec<Process> {
         let mark = [b"TARN_HOME=", self.home.as_os_str().as_bytes()].concat();
@@ -341,6 +352,7 @@ impl Drop for Device {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("--- {}: {:?}", self.name, self.status().map(|status| status.to_string()));
+            self.keep_log();
         }
         let processes = self.processes();
         processes.iter().for_each(|process| process.thaw());

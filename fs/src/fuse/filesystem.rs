@@ -4,6 +4,7 @@ use super::attr::new_time;
 use super::attr_flags;
 use super::init;
 use super::readdir::{add_plain, add_plus, fill};
+use super::ready::Gate;
 use super::reply::Sized;
 use super::runner::Runner;
 use super::takeover::Agreed;
@@ -26,11 +27,17 @@ use std::time::SystemTime;
 pub(super) struct Mounted {
     runner: Runner,
     agreed: Arc<OnceLock<Agreed>>,
+    gate: Arc<Gate>,
 }
 
 impl Mounted {
     pub(super) fn new(runner: Runner) -> Self {
-        Self { runner, agreed: Arc::default() }
+        Self { runner, agreed: Arc::default(), gate: Arc::default() }
+    }
+
+    /// Where its workers wait before the first request.
+    pub(super) fn gate(&self) -> Arc<Gate> {
+        Arc::clone(&self.gate)
     }
 
     /// What is agreed with the kernel, once the session begins.
@@ -78,7 +85,10 @@ impl Filesystem for Mounted {
         self.runner.call("lookup", req, reply, move |vfs, caller| vfs.lookup_for(caller, ino(parent), &name));
     }
 
-    fn forget(&self, _: &Request, node: INodeNo, count: u64) {
+    fn forget(&self, req: &Request, node: INodeNo, count: u64) {
+        if self.gate.holds(req, node.0) {
+            return;
+        }
         let _turn = self.runner.turn();
         self.runner.tell(|vfs| vfs.forget(ino(node), count));
     }

@@ -3,7 +3,7 @@
 use fuser::{InitFlags, KernelConfig};
 
 /// Largest write, and with it largest read, of one request: what the kernel can do without root's help.
-const WRITE_BYTES_MAX: u32 = 1 << 20;
+pub(super) const WRITE_BYTES_MAX: u32 = 1 << 20;
 /// Read-ahead requests that may be on their way at once: enough to keep a wide wire busy.
 const BACKGROUND_MAX: u16 = 64;
 

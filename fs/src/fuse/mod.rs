@@ -18,6 +18,7 @@ mod mounts;
 mod notices;
 mod notifier;
 mod readdir;
+mod ready;
 mod replay;
 mod reply;
 mod runner;

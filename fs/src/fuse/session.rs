@@ -4,6 +4,7 @@ use super::backings::KernelBackings;
 use super::filesystem::Mounted;
 use super::mounts::gone;
 use super::notifier::KernelNotifier;
+use super::ready::{map_buffers_alone, put_aside};
 use super::replay::Replays;
 use super::runner::Runner;
 use super::takeover::{Agreed, Inherited, renew, take_over};
@@ -14,7 +15,7 @@ use crate::vfs::Vfs;
 use fuser::{BackgroundSession, Config, MountOption, SessionACL};
 use std::io;
 use std::mem::{ManuallyDrop, replace};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
@@ -78,31 +79,22 @@ pub fn mount(
     };
     let watcher = runner.clone();
     let mounted = Mounted::new(runner);
-    let agreed = mounted.agreed();
-    let (session, mountpoint) = match inherited {
-        None => {
-            let mountpoint = options.mountpoint.canonicalize()?;
-            (fuser::Session::new(mounted, &mountpoint, &config)?, mountpoint)
-        }
-        // It was resolved when it was mounted, and nobody would answer now.
-        Some(inherited) => {
-            // Before anything that they asked the last daemon for comes once more.
-            vfs.replay().refuse(end_players_of(&options.mountpoint));
-            (take_over(mounted, inherited, &config)?, options.mountpoint.clone())
-        }
-    };
-    let device = session.as_fd().try_clone_to_owned()?;
+    let (agreed, gate) = (mounted.agreed(), mounted.gate());
+    let Begun { session, mountpoint, device, socket } = begin(mounted, &vfs, options, &config, inherited)?;
     options.backings.attach(device.try_clone()?);
     watcher.look_at(vfs.left_lent());
     let sender = notifier.attach(device.try_clone()?)?;
-    if let Some(inherited) = inherited {
-        renew(session.notifier(), inherited.inode_max)?;
-    }
     let (ends, ended) = watch::channel(false);
     watch_table(&mountpoint, ends.clone(), runtime);
     let (notifier, place, replays) = (Arc::clone(notifier), mountpoint.clone(), Arc::clone(notifier.replays()));
     let teller = device.try_clone()?;
+    // SAFETY: the session's threads keep it open, and end after what is done here.
+    let own = unsafe { BorrowedFd::borrow_raw(session.as_fd().as_raw_fd()) };
     let session = ManuallyDrop::new(session.spawn()?);
+    gate.open_to((socket.as_fd(), own), device.as_fd(), THREADS)?;
+    if let Some(inherited) = inherited {
+        renew(session.notifier(), inherited.inode_max)?;
+    }
     if let Err(error) = notifier.begin_replays(teller, vfs, &place) {
         tracing::warn!(%error, "programs that watch are not told of changes from elsewhere");
     }
@@ -122,6 +114,37 @@ pub fn mount(
     })?;
     let agreed = agreed.get().copied();
     Ok(Session { mountpoint, device, agreed, ended, serving, replays })
+}
+
+/// A session that reads from a socket still.
+struct Begun {
+    session: fuser::Session<Mounted>,
+    mountpoint: PathBuf,
+    /// The connection to the kernel, from which it is to read.
+    device: OwnedFd,
+    /// The other end of what it reads from.
+    socket: OwnedFd,
+}
+
+fn begin(
+    mounted: Mounted,
+    vfs: &Vfs,
+    options: &MountOptions,
+    config: &Config,
+    inherited: Option<&Inherited>,
+) -> io::Result<Begun> {
+    map_buffers_alone();
+    let Some(inherited) = inherited else {
+        let mountpoint = options.mountpoint.canonicalize()?;
+        let session = fuser::Session::new(mounted, &mountpoint, config)?;
+        let (device, socket) = put_aside(session.as_fd())?;
+        return Ok(Begun { session, mountpoint, device, socket });
+    };
+    // Before anything that they asked the last daemon for comes once more.
+    vfs.replay().refuse(end_players_of(&options.mountpoint));
+    let (session, socket) = take_over(mounted, inherited, config)?;
+    // It was resolved when it was mounted, and nobody would answer now.
+    Ok(Begun { session, mountpoint: options.mountpoint.clone(), device: inherited.device.try_clone()?, socket })
 }
 
 /// Serves until the kernel lets go of the mount. At its end fuser 0.18 unmounts by path, for it takes a mount that is gone

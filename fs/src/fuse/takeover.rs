@@ -2,7 +2,7 @@
 //! made, and what the kernel must be told first.
 //!
 //! fuser begins every session by reading INIT, which the kernel sends once. So the next daemon's session begins on a socket
-//! where an INIT stands that offers what was agreed; then the real descriptor takes the socket's place. The kernel sends
+//! where an INIT stands that offers what was agreed; then the real descriptor takes the socket's place (`ready`). The kernel sends
 //! again what the last daemon had read and not answered, and looks up all names anew: what that daemon still wanted to
 //! tell it of changes is not known any more. For the same reason it is told to ask anew for all attributes, and drops the
 //! pages of a file when it is first opened. This process drops no pages itself: it would wait for a read that is under way,
@@ -88,7 +88,8 @@ pub(super) fn number(unique: u64) -> (bool, u64) {
     (unique & UNIQUE_RESEND != 0, unique & !UNIQUE_RESEND)
 }
 
-/// Begins a session on a mount that stands.
+/// Begins a session for a mount that stands, on a socket whose other end comes with it: the mount's own descriptor has yet
+/// to take its place.
 ///
 /// # Errors
 /// What the system says; `InvalidData` if this program would agree on something else than the one that mounted.
@@ -96,7 +97,7 @@ pub(super) fn take_over(
     mounted: Mounted,
     inherited: &Inherited,
     config: &Config,
-) -> io::Result<fuser::Session<Mounted>> {
+) -> io::Result<(fuser::Session<Mounted>, OwnedFd)> {
     let agreed = mounted.agreed();
     let (ours, theirs) = message_pair()?;
     send(ours.as_fd(), &inherited.agreed.init_request())?;
@@ -106,10 +107,10 @@ pub(super) fn take_over(
             "this version of tarn works otherwise with the kernel than the one that mounted: unmount, then mount again";
         return Err(io::Error::new(io::ErrorKind::InvalidData, why));
     }
-    put_in_place(inherited.device.as_fd(), session.as_fd())?;
-    notify(session.as_fd(), NOTIFY_INC_EPOCH)?;
-    notify(session.as_fd(), NOTIFY_RESEND)?;
-    Ok(session)
+    // Before anybody reads from it: what the next daemon has read would be sent once more, too.
+    notify(inherited.device.as_fd(), NOTIFY_INC_EPOCH)?;
+    notify(inherited.device.as_fd(), NOTIFY_RESEND)?;
+    Ok((session, ours))
 }
 
 /// Has the kernel ask anew for the attributes of all inodes that it may know.
@@ -123,7 +124,7 @@ pub(super) fn renew(kernel: fuser::Notifier, inode_max: u64) -> io::Result<()> {
     Builder::new().name("fuse-renew".into()).spawn(run).map(drop)
 }
 
-fn send(to: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn send(to: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<()> {
     match rustix::io::write(to, bytes)? {
         count if count == bytes.len() => Ok(()),
         _ => Err(io::ErrorKind::WriteZero.into()),
@@ -131,7 +132,7 @@ fn send(to: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// The number of `place` is `device`'s from now on.
-fn put_in_place(device: BorrowedFd<'_>, place: BorrowedFd<'_>) -> io::Result<()> {
+pub(super) fn put_in_place(device: BorrowedFd<'_>, place: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: both are open; who owns `place` goes on owning its number.
     if unsafe { libc::dup3(device.as_raw_fd(), place.as_raw_fd(), libc::O_CLOEXEC) } < 0 {
         return Err(io::Error::last_os_error());

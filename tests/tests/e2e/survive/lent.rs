@@ -1,6 +1,6 @@
 //! What the kernel reads by itself goes on while daemons come and go: handles, maps, and what is opened next.
 
-use super::{next_daemon, same};
+use super::{Met, next_daemon, same};
 use crate::passthrough::{evict, pass_through, read_requests, state, to_write, with_file_of};
 use std::fs::{self, File};
 use std::io;
@@ -30,7 +30,7 @@ pub fn plant(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// Opens it again and again, keeps some handles and maps, and writes beside them: through handles and through maps.
-pub fn use_lent(path: &Path, mut bytes: Vec<u8>, ends: &AtomicBool) -> io::Result<u64> {
+pub fn use_lent(path: &Path, mut bytes: Vec<u8>, ends: &AtomicBool) -> Result<u64, Met> {
     let (mut turns, mut seed, mut kept) = (0u64, Seed::new(4), Vec::new());
     let mut read = vec![0; 50_000];
     while !ends.load(Ordering::Relaxed) {
