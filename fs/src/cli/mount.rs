@@ -8,6 +8,7 @@ use super::{Context, units};
 use crate::daemon::{self, Bond, MountOptions};
 use crate::env::close_on_exec;
 use crate::telemetry::init_logging;
+use crate::tree::damage_notes;
 use anyhow::{Context as _, Result, bail};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -155,9 +156,19 @@ fn start(context: &Context, args: &Mount) -> Result<()> {
     let mut line = String::new();
     BufReader::new(File::from(OwnedFd::from(said))).read_line(&mut line)?;
     match line.trim_end() {
-        READY => Ok(()),
+        READY => {
+            tell_damage(context);
+            Ok(())
+        }
         "" => bail!("the daemon ended and did not say why; see {}", context.home.log_file().display()),
         reason => bail!("{reason}"),
+    }
+}
+
+/// Says what was found damaged, by this mount or one before, until its folder is gone.
+fn tell_damage(context: &Context) {
+    for note in damage_notes(&context.env, &context.home.state_dir()).unwrap_or_default() {
+        eprintln!("tarn: {}", note.trim_end());
     }
 }
 

@@ -45,7 +45,7 @@ pub(super) fn print_json(value: &impl Serialize) -> Result<()> {
 fn describe_mount(mount: &Path, reply: &StatusReply) -> String {
     let MountStatus { pid, version, life, server, online, queue, cache, counters, held, last_error, .. } =
         &reply.status;
-    let MountStatus { verified, passthrough, quota, .. } = &reply.status;
+    let MountStatus { verified, damaged, passthrough, quota, .. } = &reply.status;
     let reach = if *online { "online" } else { "offline" };
     let queued = match queue.operations {
         0 => "nothing: the server has everything".to_owned(),
@@ -79,6 +79,7 @@ fn describe_mount(mount: &Path, reply: &StatusReply) -> String {
         rows.push(("local only", format!("{files}, which no other device sees")));
     }
     rows.extend(last_error.clone().map(|error| ("last error", error)));
+    rows.extend(damaged.iter().map(|note| ("damaged", note.clone())));
     rows.extend(verified.as_ref().map(|verified| ("verified", describe_verified(verified))));
     let lives =
         if *life == 0 { String::new() } else { format!(", after {}", format::count(u64::from(*life), "other")) };
@@ -146,6 +147,7 @@ mod tests {
             counters: Default::default(),
             held: 0,
             last_error: None,
+            damaged: vec!["the local log was damaged".into()],
             verified: None,
             passthrough: PassthroughStatus { why_not: Some("only a mount by root can".into()), ..Default::default() },
             inodes: Default::default(),
@@ -174,6 +176,7 @@ mod tests {
             },
             "held": 0,
             "last_error": null,
+            "damaged": ["the local log was damaged"],
             "verified": null,
             "passthrough": {"active": false, "why_not": "only a mount by root can", "read_requests": 0},
             "inodes": {"in_memory": 0, "in_database": 0},
@@ -189,6 +192,7 @@ mod tests {
         assert!(quiet.contains("2 operations, 2.0 KiB") && !quiet.contains("held"), "{quiet}");
         assert!(quiet.contains("768.0 KiB of 10.0 GiB, and 256.0 KiB for log and database"), "{quiet}");
         assert!(quiet.contains("1.0 GiB of 2.0 GiB used"), "{quiet}");
+        assert!(quiet.contains("damaged     the local log was damaged"), "{quiet}");
         assert!(quiet.contains("1 temporary file, which no other device sees"), "{quiet}");
         assert!(quiet.contains("no passthrough: only a mount by root can"), "{quiet}");
         let mut reply = reply();

@@ -12,12 +12,21 @@ use std::path::Path;
 /// # Errors
 /// The disk's; can be tried again.
 pub fn set_aside(disk: &dyn Disk, dir: &Path, named: &HashSet<ContentNo>, aside: &Path) -> io::Result<()> {
+    set_files_aside(disk, dir, named, aside)?;
+    let (from, to) = (Layout::at(dir), Layout::at(aside));
+    if is_there(disk, &from.slab())? { copy_file(disk, &from.slab(), &to.slab()) } else { Ok(()) }
+}
+
+/// Moves the backing files in `dir` that are not `named` into `aside`.
+///
+/// # Errors
+/// The disk's; can be tried again.
+pub fn set_files_aside(disk: &dyn Disk, dir: &Path, named: &HashSet<ContentNo>, aside: &Path) -> io::Result<()> {
     let (from, to) = (Layout::at(dir), Layout::at(aside));
     disk.create_dir_all(&to.contents())?;
     for no in from.backed(disk)?.into_iter().filter(|no| !named.contains(no)) {
         let path = from.backing_path(no);
         disk.rename(&path, &to.contents().join(path.file_name().unwrap_or_default()))?;
     }
-    disk.sync_dir(&to.contents())?;
-    if is_there(disk, &from.slab())? { copy_file(disk, &from.slab(), &to.slab()) } else { Ok(()) }
+    disk.sync_dir(&to.contents())
 }

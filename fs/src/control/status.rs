@@ -76,6 +76,9 @@ pub struct MountStatus {
     pub held: u64,
     /// The last thing that went wrong and has not gone right since.
     pub last_error: Option<String>,
+    /// What was damaged on the local disk and is kept in a folder that is still there.
+    #[serde(default)]
+    pub damaged: Vec<String>,
     /// What the last verification of the whole mount came to; null if there was none.
     #[serde(default)]
     pub verified: Option<Verified>,

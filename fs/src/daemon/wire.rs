@@ -80,7 +80,8 @@ pub async fn build(ground: &Ground) -> Result<Standing> {
     let verifier = Arc::new(Verifier::new(&ground.env, &parts, &identity, &mount, ground.home.verified_file()));
     verify::start(&verifier);
     let lives = (ground.life(), ground.bond.as_ref().is_some_and(|bond| bond.fell_back));
-    let service = Arc::new(MountService { parts: Arc::clone(&parts), identity, mount, verifier, limits, lives });
+    let state = (ground.env.clone(), ground.home.state_dir());
+    let service = Arc::new(MountService { parts: Arc::clone(&parts), identity, mount, verifier, limits, state, lives });
     let resting = Arc::clone(&parts);
     let rest = Arc::new(move || rest(&resting.contents, &resting.journal));
     Ok(Standing { service, ending, connection, table, rest, stop: Box::pin(stop(parts)) })

@@ -22,7 +22,7 @@ mod tests;
 
 pub use error::{Health, JournalError};
 pub use record::Record;
-pub use recover::{LOG_DIR, Prepared, Recovered, Stopped};
+pub use recover::{LOG_DIR, Lost, Prepared, Recovered, Stopped};
 pub use sink::{ContentSink, NoContents, RecoverySink};
 pub use state_lock::{LockError, StateLock};
 pub use unit::Journal;

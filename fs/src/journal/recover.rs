@@ -8,11 +8,11 @@ use super::sink::RecoverySink;
 use super::unit::Journal;
 use super::{JournalOptions, queue};
 use crate::env::Env;
-use crate::log::{Log, LogScan, Lsn};
+use crate::log::{Damage, Log, LogError, LogScan, Lsn};
 use crate::meta::rows::{ContentNo, RowChange};
 use crate::meta::{FILE_NAME, Marks, Readers, Writer, finish_rebuild};
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The log's folder in the state folder.
 pub const LOG_DIR: &str = "log";
@@ -38,6 +38,21 @@ pub struct Recovered {
     pub replayed_count: usize,
     /// Where recovery stopped early, if it did.
     pub stopped: Option<Stopped>,
+    /// Where the log is that was damaged before its end, with what else was kept of it.
+    pub aside: Option<PathBuf>,
+}
+
+/// Records of the log that were durable are missing. All before them is in the database.
+#[derive(Debug)]
+pub struct Lost<'a> {
+    /// What is missing.
+    pub damage: Damage,
+    /// The first missing record as it can be read still; bytes of it are wrong.
+    pub suspect: Option<Record>,
+    /// Sound records behind: applied without what is missing they could make what never was.
+    pub behind: Vec<(Lsn, Record)>,
+    /// Reads the database.
+    pub readers: &'a Readers,
 }
 
 /// Recovery stopped before a record that speaks of bytes that a power cut took.
@@ -75,19 +90,40 @@ impl Prepared {
     /// Replays the log into `sink` and the database, and opens the journal.
     ///
     /// # Errors
-    /// As [`Journal::prepare`], or what the sink says. Nothing is lost then; it can be tried again.
-    pub fn recover(self, mut sink: Box<dyn RecoverySink>) -> Result<(Journal, Recovered), JournalError> {
+    /// As [`Journal::prepare`], or what the sink says; a log of which durable records are missing. Nothing is lost
+    /// then; it can be tried again.
+    pub fn recover(self, sink: Box<dyn RecoverySink>) -> Result<(Journal, Recovered), JournalError> {
+        self.recover_keeping(sink, |lost| Err(LogError::Damaged(lost.damage.clone()).into()))
+    }
+
+    /// The same; where durable records are missing, all before them is recovered, `keep` gives a folder and keeps there
+    /// what it can of the rest, and the log's files go there too before a new log begins.
+    ///
+    /// # Errors
+    /// As [`Self::recover`], or what `keep` says.
+    pub fn recover_keeping(
+        mut self,
+        mut sink: Box<dyn RecoverySink>,
+        keep: impl FnOnce(&Lost<'_>) -> Result<PathBuf, JournalError>,
+    ) -> Result<(Journal, Recovered), JournalError> {
         let applied = Lsn(self.writer.applied()?);
-        let (batch, stopped) = replay(&self.scan, applied, sink.as_mut())?;
+        let Replayed { batch, stopped, damage } = replay(&self.scan, applied, sink.as_mut())?;
         let mut materialiser = Materialiser { writer: self.writer, sink, applied };
         if !batch.is_empty() {
             materialiser.apply(&batch, None)?;
+        }
+        let mut aside = None;
+        if let Some(damage) = damage {
+            let kept = keep(&lost(&self.scan, damage, &self.readers)?)?;
+            self.scan.set_aside(&kept.join(LOG_DIR))?;
+            aside = Some(kept);
         }
         let recovered = Recovered {
             marks: materialiser.marks(),
             applied: materialiser.applied,
             replayed_count: batch.len(),
             stopped,
+            aside,
         };
         let next = materialiser.applied.next();
         // All that it holds is in the database by now.
@@ -98,19 +134,34 @@ impl Prepared {
     }
 }
 
-type Replayed = (Vec<Pending>, Option<Stopped>);
+fn lost<'a>(scan: &LogScan, damage: Damage, readers: &'a Readers) -> Result<Lost<'a>, JournalError> {
+    let suspect = scan.suspect(&damage)?.and_then(|payload| Record::decode(&payload).ok());
+    let behind = scan.behind(&damage)?.into_iter().map(decoded).collect::<Result<_, _>>()?;
+    Ok(Lost { damage, suspect, behind, readers })
+}
+
+#[derive(Default)]
+struct Replayed {
+    batch: Vec<Pending>,
+    stopped: Option<Stopped>,
+    damage: Option<Damage>,
+}
 
 fn replay(scan: &LogScan, applied: Lsn, sink: &mut dyn RecoverySink) -> Result<Replayed, JournalError> {
-    let (mut batch, mut later) = (Vec::new(), Later::default());
+    let (mut replayed, mut later) = (Replayed::default(), Later::default());
     for record in scan.replay(applied.next()) {
-        let (lsn, record) = decoded(record?)?;
+        let record = match record {
+            Err(LogError::Damaged(damage)) => return Ok(Replayed { damage: Some(damage), ..replayed }),
+            record => record?,
+        };
+        let (lsn, record) = decoded(record)?;
         if let Some(content) = first_missing(scan, lsn, &record, &mut later, sink)? {
-            return Ok((batch, Some(Stopped { before: lsn, content })));
+            return Ok(Replayed { stopped: Some(Stopped { before: lsn, content }), ..replayed });
         }
         let job = recover_one(record, sink).map_err(JournalError::Content)?;
-        batch.push(Pending { job, lsn: Some(lsn), bytes: 0, done: None });
+        replayed.batch.push(Pending { job, lsn: Some(lsn), bytes: 0, done: None });
     }
-    Ok((batch, None))
+    Ok(replayed)
 }
 
 fn first_missing(
@@ -153,8 +204,16 @@ impl Later {
 
     fn read(scan: &LogScan, from: Lsn) -> Result<HashMap<ContentNo, Vec<(Lsn, u64)>>, JournalError> {
         let mut asked: HashMap<ContentNo, Vec<(Lsn, u64)>> = HashMap::new();
+        let (mut records, mut damage) = (Vec::new(), None);
         for record in scan.replay(from) {
-            let (lsn, record) = decoded(record?)?;
+            match record {
+                Err(LogError::Damaged(found)) => damage = Some(found),
+                record => records.push(record?),
+            }
+        }
+        let behind = damage.map_or(Ok(Vec::new()), |damage| scan.behind(&damage))?;
+        for record in records.into_iter().chain(behind) {
+            let (lsn, record) = decoded(record)?;
             for &(no, len_bytes) in unsynced_of(&record) {
                 asked.entry(no).or_default().push((lsn, len_bytes));
             }

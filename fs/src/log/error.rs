@@ -1,5 +1,7 @@
 //! Owns the errors of the log.
 
+use super::Lsn;
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,18 +21,9 @@ pub enum LogError {
         /// Its length.
         len_bytes: usize,
     },
-    /// Records are missing in the middle; those before are sound.
-    #[error("the local log {path} is damaged at byte {offset}: records from {expected} to {until} are missing")]
-    Damaged {
-        /// Which segment.
-        path: PathBuf,
-        /// Where in it.
-        offset: u64,
-        /// The first missing record.
-        expected: u64,
-        /// The next one that is there.
-        until: u64,
-    },
+    /// Records are missing that were durable once; those before are sound.
+    #[error(transparent)]
+    Damaged(Damage),
     /// A newer Tarn wrote it.
     #[error("the local log {path} has format {found}, this Tarn knows up to {known}: install a newer Tarn")]
     TooNew {
@@ -44,6 +37,30 @@ pub enum LogError {
     /// The file system, while opening or reading.
     #[error("local log: {0}")]
     Io(Arc<io::Error>),
+}
+
+/// Records are missing that were durable once: bytes changed on the disk, or files are gone.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct Damage {
+    /// Which segment.
+    pub path: PathBuf,
+    /// Where in it.
+    pub offset: u64,
+    /// The first missing record.
+    pub expected: Lsn,
+    /// The next one that is there, if there is one.
+    pub until: Option<Lsn>,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, offset, expected, until } = self;
+        write!(f, "the local log {} is damaged at byte {offset}: records from {}", path.display(), expected.0)?;
+        match until {
+            Some(until) => write!(f, " to {} are missing", until.0),
+            None => write!(f, " on are missing"),
+        }
+    }
 }
 
 impl From<io::Error> for LogError {

@@ -4,9 +4,11 @@
 //! A record is *appended* (it has its place in the order), then *flushed* (given to the kernel: it
 //! survives the daemon), then *synced* (it survives power loss). What a crash leaves is always a
 //! prefix of what was appended. Never pretends: after a failed write or sync nothing more is taken.
+//! What is missing though it was synced is damage, and told; what was not synced may be missing, and is not.
 //! Start reading at `segment` (the format), then `writer`.
 
 mod error;
+mod replay;
 mod scan;
 mod segment;
 mod writer;
@@ -14,8 +16,9 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use error::LogError;
-pub use scan::{LogScan, Replay};
+pub use error::{Damage, LogError};
+pub use replay::Replay;
+pub use scan::LogScan;
 pub use writer::Log;
 
 use crate::limits;

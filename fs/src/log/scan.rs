@@ -1,10 +1,11 @@
 //! Owns reading a log that was left behind: which segments count, and their records in order.
 
-use super::segment::{self, HEADER_BYTES, Segment};
+use super::segment::{self, FRAME_BYTES, HEADER_BYTES, Segment};
 use super::writer::Spare;
-use super::{Log, LogError, LogOptions, Lsn};
+use super::{Damage, Log, LogError, LogOptions, Lsn, Replay};
 use crate::env::{Env, OpenMode};
 use crate::limits;
+use std::ops::Range;
 use std::path::Path;
 
 /// A log as it was found on the disk: read it, then start it.
@@ -85,96 +86,75 @@ impl LogScan {
 
     /// The records from `from` on, in order, up to the last one that is whole.
     pub fn replay(&self, from: Lsn) -> Replay<'_> {
-        let start = self.segments.iter().rposition(|segment| segment.first <= from.0);
-        let lost = start.is_none() && !self.segments.is_empty();
-        Replay {
-            scan: self,
-            from: from.0,
-            segment: start.unwrap_or(0),
-            bytes: None,
-            offset: 0,
-            next: 0,
-            lost,
-            done: false,
-        }
+        Replay::of(self, from)
     }
-}
 
-/// Records in order. Ends at the first that is not whole in the newest segment (a torn tail), and with
-/// an error where records are missing before sound ones (damage).
-#[derive(Debug)]
-pub struct Replay<'a> {
-    scan: &'a LogScan,
-    from: u64,
-    segment: usize,
-    bytes: Option<Vec<u8>>,
-    offset: usize,
-    next: u64,
-    lost: bool,
-    done: bool,
-}
+    /// The sound records behind a damage, in order, whatever else is missing between them. Nothing that they rest on
+    /// need be there.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn behind(&self, damage: &Damage) -> Result<Vec<(Lsn, Vec<u8>)>, LogError> {
+        let mut found = Vec::new();
+        for (at, segment) in self.segments.iter().enumerate() {
+            let until = self.segments.get(at + 1).map_or(u64::MAX, |newer| newer.first);
+            if until > damage.expected.0 {
+                let wanted = segment.first.max(damage.expected.next().0)..until;
+                found.extend(all_sound(&self.read(segment)?, segment.salt, wanted));
+            }
+        }
+        Ok(found)
+    }
 
-impl Replay<'_> {
-    fn load(&mut self, segment: &Segment) -> Result<(), LogError> {
-        let len = segment.file.len_bytes()?.min(self.scan.options.segment_bytes.max(limits::LOG_SEGMENT_BYTES));
+    /// What stands at a damage, as far as its length can be believed: bytes of it are wrong.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn suspect(&self, damage: &Damage) -> Result<Option<Vec<u8>>, LogError> {
+        let Some(segment) = self.segments.iter().find(|segment| segment.path == damage.path) else { return Ok(None) };
+        let bytes = self.read(segment)?;
+        let at = usize::try_from(damage.offset.saturating_sub(HEADER_BYTES)).unwrap_or(usize::MAX);
+        let record = bytes.get(at..).and_then(|bytes| segment::unchecked(bytes, damage.expected.0));
+        Ok(record.map(<[u8]>::to_vec))
+    }
+
+    /// Moves all files of the log to another folder of the same file system: what comes next begins a new log.
+    ///
+    /// # Errors
+    /// What the file system says; can be tried again.
+    pub fn set_aside(&mut self, to: &Path) -> Result<(), LogError> {
+        let disk = &self.env.disk;
+        disk.create_dir_all(to)?;
+        // The newest first: what is left over by a crash has the damage still.
+        let segments = self.segments.iter().rev().map(|segment| &segment.path);
+        for path in segments.chain(self.spares.iter().map(|spare| &spare.path)) {
+            disk.rename(path, &to.join(path.file_name().unwrap_or_default()))?;
+        }
+        disk.sync_dir(to)?;
+        disk.sync_dir(&self.dir)?;
+        self.segments.clear();
+        self.spares.clear();
+        Ok(())
+    }
+
+    /// All records of a segment, as they stand on the disk.
+    pub(super) fn read(&self, segment: &Segment) -> Result<Vec<u8>, LogError> {
+        let len = segment.file.len_bytes()?.min(self.options.segment_bytes.max(limits::LOG_SEGMENT_BYTES));
         let len = usize::try_from(len.saturating_sub(HEADER_BYTES)).unwrap_or(0);
         let mut bytes = vec![0; len];
         let read = segment.file.read_at(&mut bytes, HEADER_BYTES)?;
         bytes.truncate(read);
-        self.bytes = Some(bytes);
-        self.offset = 0;
-        self.next = segment.first;
-        Ok(())
-    }
-
-    fn step(&mut self) -> Result<Option<(Lsn, Vec<u8>)>, LogError> {
-        while let Some(segment) = self.scan.segments.get(self.segment) {
-            if self.lost {
-                return Err(self.damage(segment, self.from, segment.first));
-            }
-            if self.bytes.is_none() {
-                self.load(segment)?;
-            }
-            let until = self.scan.segments.get(self.segment + 1).map(|newer| newer.first);
-            if until == Some(self.next) {
-                self.segment += 1;
-                self.bytes = None;
-                continue;
-            }
-            match (self.take(segment), until) {
-                (Some(record), _) if record.0.0 < self.from => {}
-                (Some(record), _) => return Ok(Some(record)),
-                (None, Some(until)) => return Err(self.damage(segment, self.next, until)),
-                (None, None) => return Ok(None),
-            }
-        }
-        Ok(None)
-    }
-
-    fn take(&mut self, segment: &Segment) -> Option<(Lsn, Vec<u8>)> {
-        let bytes = self.bytes.as_ref()?.get(self.offset..)?;
-        let payload = segment::decode(bytes, segment.salt, self.next, limits::LOG_RECORD_BYTES_MAX)?;
-        let record = (Lsn(self.next), payload.to_vec());
-        self.offset += segment::FRAME_BYTES + payload.len();
-        self.next += 1;
-        Some(record)
-    }
-
-    fn damage(&self, segment: &Segment, expected: u64, until: u64) -> LogError {
-        let offset = HEADER_BYTES + self.offset as u64;
-        LogError::Damaged { path: segment.path.clone(), offset, expected, until }
+        Ok(bytes)
     }
 }
 
-impl Iterator for Replay<'_> {
-    type Item = Result<(Lsn, Vec<u8>), LogError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.done {
-            return None;
-        }
-        let step = self.step().transpose();
-        self.done = !matches!(step, Some(Ok(_)));
-        step
+fn all_sound(bytes: &[u8], salt: u64, mut wanted: Range<u64>) -> Vec<(Lsn, Vec<u8>)> {
+    let (mut found, mut from) = (Vec::new(), 0);
+    while let Some((at, lsn)) = segment::find(bytes, from, salt, wanted.clone(), limits::LOG_RECORD_BYTES_MAX) {
+        let Some(payload) = segment::decode(&bytes[at..], salt, lsn, limits::LOG_RECORD_BYTES_MAX) else { break };
+        found.push((Lsn(lsn), payload.to_vec()));
+        from = at + FRAME_BYTES + payload.len();
+        wanted.start = lsn + 1;
     }
+    found
 }

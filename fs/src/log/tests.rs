@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod read_back;
+mod rot;
 mod space;
 
 use super::segment::HEADER_BYTES;
@@ -104,7 +105,7 @@ fn a_tail_cut_at_any_byte_leaves_a_prefix() {
 }
 
 #[test]
-fn a_flipped_byte_in_the_newest_segment_ends_the_replay_there() {
+fn a_flipped_byte_in_what_was_never_synced_ends_the_replay_there() {
     let disk = CrashDisk::new();
     let log = open(&disk, 1).unwrap();
     let all: Vec<_> = (1..=8).map(|n| payload(n, 30)).collect();
@@ -130,11 +131,11 @@ fn a_flipped_byte_in_a_sealed_segment_is_reported_as_damage() {
         log.append(record).unwrap();
     }
     log.flush(Lsn(60)).unwrap();
-    for at in [0, 20, HEADER_BYTES as usize, HEADER_BYTES as usize + 700] {
+    for at in [HEADER_BYTES as usize, HEADER_BYTES as usize + 700] {
         let bad = disk.copy();
         bad.tamper(&path_of(2), |bytes| bytes[at] ^= 1).unwrap();
         let (found, error) = replay(&bad, 1);
-        assert!(matches!(error, Some(LogError::Damaged { .. })), "byte {at}: {error:?}");
+        assert!(matches!(error, Some(LogError::Damaged(_))), "byte {at}: {error:?}");
         assert_eq!(found, all[..found.len()]);
     }
 }

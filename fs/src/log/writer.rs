@@ -189,13 +189,25 @@ impl Log {
             return Ok(());
         }
         self.check()?;
-        let (file, upto) = {
+        let (segment, upto) = {
             let io = self.io.lock();
-            (active(&io).file.clone(), self.flushed.load(Ordering::Acquire))
+            (active(&io).clone(), self.flushed.load(Ordering::Acquire))
         };
-        file.sync_data().map_err(|e| self.fail(e))?;
+        segment.file.sync_data().map_err(|e| self.fail(e))?;
         self.synced.fetch_max(upto, Ordering::AcqRel);
+        self.mark(&segment, upto);
         Ok(())
+    }
+
+    /// Notes what was synced, unless the segment was left by now: then all of it was.
+    fn mark(&self, segment: &Segment, upto: u64) {
+        let io = self.io.lock();
+        if active(&io).number == segment.number
+            && let Err(error) = segment.write_mark(upto)
+        {
+            // All that was asked for is durable. Without the mark, rot in it would pass for a torn tail.
+            tracing::debug!(%error, "the local log could not note what was synced");
+        }
     }
 
     /// The last record that was appended.
@@ -298,6 +310,8 @@ impl Log {
         let segment = new_segment(&self.env, &self.dir, limit, &mut io, tail.next)?;
         active(&io).file.sync_data().map_err(|e| self.fail(e))?;
         self.synced.fetch_max(io.last, Ordering::AcqRel);
+        // What this says is known anyway once there is a newer segment; it is the copy of the header.
+        let _ = active(&io).write_mark(io.last);
         // From here on a header may exist that makes void what the old segment would still take.
         tail.offset = tail.limit;
         if let Err(e) = write_header(&self.env, &self.dir, &segment) {
@@ -345,7 +359,8 @@ fn new_segment(env: &Env, dir: &std::path::Path, bytes: u64, io: &mut Io, first:
     io.number_max += 1;
     let mut salt = [0; 8];
     env.rng.fill(&mut salt);
-    Ok(Segment { path, file, number: io.number_max, first, salt: u64::from_le_bytes(salt) })
+    let (number, salt, durable) = (io.number_max, u64::from_le_bytes(salt), first - 1);
+    Ok(Segment { path, file, number, first, salt, durable, has_bad_header: false })
 }
 
 fn write_header(env: &Env, dir: &std::path::Path, segment: &Segment) -> io::Result<()> {

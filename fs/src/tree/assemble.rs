@@ -5,7 +5,7 @@ use super::open::Parts;
 use super::rebuild::is_unfinished;
 use super::rows_port::ContentPort;
 use super::sink::TreeSink;
-use super::{Tree, TreeError};
+use super::{Tree, TreeError, damaged};
 use crate::content::{Contents, Options};
 use crate::env::Env;
 use crate::journal::{Journal, JournalError, JournalOptions, Recovered};
@@ -69,7 +69,8 @@ impl Ground {
         let contents = Contents::open(env.disk.clone(), dir, contents)?;
         let port = Arc::new(ContentPort { readers: prepared.readers(), journal: OnceLock::new() });
         contents.attach(port.clone(), port.clone());
-        let (journal, recovered) = prepared.recover(Box::new(TreeSink::new(contents.clone())))?;
+        let sink = Box::new(TreeSink::new(contents.clone()));
+        let (journal, recovered) = prepared.recover_keeping(sink, |lost| damaged::keep(env, dir, lost))?;
         contents.replayed_all()?;
         let journal = Arc::new(journal);
         // It is set here for the first time, and here alone.

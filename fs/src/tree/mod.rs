@@ -12,6 +12,7 @@ mod conflicts;
 mod content;
 mod core;
 mod cut;
+mod damaged;
 mod depends;
 mod edit;
 mod error;
@@ -57,6 +58,7 @@ mod work;
 
 pub use assemble::{OpenError, Opened};
 pub use core::Identity;
+pub use damaged::damage_notes;
 pub use error::TreeError;
 pub use happened::{Child, Happening};
 pub use history::Loaded;

@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tarn_tests::device::Device;
 use tarn_tests::diff::same_tree;
+use tarn_tests::process::is_root;
 use tarn_tests::seed::Seed;
 use tarn_tests::server::Server;
+use tarn_tests::threads::Stopped;
 use tarn_tests::wait::eventually;
 
 fn flip(path: &Path, at: u64) {
@@ -67,6 +69,98 @@ fn a_flipped_byte_in_the_log_is_named_while_it_runs_and_loses_nothing_of_what_is
     let alike = || same_tree(a.path(), b.path()).is_ok();
     eventually(Duration::from_secs(60), "both show the same", alike);
     all_there(&b, &marks);
+}
+
+/// A device that was killed right after it wrote, its database being behind; where the log has the bytes of a file.
+fn killed_behind(server: &Server, count: u64) -> (Device, Vec<Vec<u8>>, PathBuf) {
+    let a = Device::mounted(server, "a").unwrap();
+    fs::write(a.join("earlier"), "earlier").unwrap();
+    a.wait().unwrap();
+    server.stop().unwrap();
+    let daemon = a.daemon().unwrap();
+    let stopped = Stopped::threads(daemon, "materialiser").unwrap();
+    let files = write_files(&a, count, 900);
+    // One has a file of its own below the mount.
+    fs::write(a.join("large"), Seed::new(77).bytes(300_000)).unwrap();
+    fs::File::open(a.path()).unwrap().sync_all().unwrap();
+    daemon.signal(libc::SIGKILL);
+    stopped.reap();
+    daemon.kill();
+    let segments = fs::read_dir(a.home().join("state/log")).unwrap().map(|entry| entry.unwrap().path());
+    let mut named = segments.filter(|path| find(path, &files[0]).is_some());
+    let segment = named.next().expect("the log has what was written last");
+    (a, files, segment)
+}
+
+#[test]
+fn a_flipped_byte_in_the_log_of_a_device_that_is_not_mounted_is_named_and_what_stands_behind_is_kept() {
+    if !is_root() {
+        return;
+    }
+    let server = server();
+    let (a, files, segment) = killed_behind(&server, 12);
+    flip(&segment, find(&segment, &files[5]).unwrap() + 100);
+    let mounted = a.tarn(&["mount", a.path().to_str().unwrap(), "--no-supervisor"]).unwrap();
+    assert_eq!(mounted.code, 0, "{}", mounted.stderr);
+    assert!(mounted.stderr.contains("the local log was damaged"), "{}", mounted.stderr);
+    for name in ["file5", "file6", "file11", "large"] {
+        assert!(mounted.stderr.contains(&format!("\n  {name}\n")), "{name}: {}", mounted.stderr);
+    }
+    // All before it, and nothing that rests on what is missing.
+    assert_eq!(fs::read_to_string(a.join("earlier")).unwrap(), "earlier");
+    all_there(&a, &files[..5]);
+    assert!((6..12).all(|number| !a.join(&format!("file{number}")).exists()));
+    let aside = a.home().join("state/damaged-1");
+    for (number, bytes) in files.iter().enumerate().skip(6) {
+        assert_eq!(&fs::read(aside.join(format!("files/file{number}"))).unwrap(), bytes, "file{number}");
+    }
+    let almost = fs::read(aside.join("files/damaged file5")).unwrap();
+    assert_eq!(almost.iter().zip(&files[5]).filter(|(one, other)| one != other).count(), 1);
+    let large = fs::read_dir(aside.join("contents")).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap());
+    assert!(large.into_iter().any(|bytes| bytes == Seed::new(77).bytes(300_000)), "the large file is kept");
+    assert!(find(&aside.join("log").join(segment.file_name().unwrap()), &files[11]).is_some());
+    told_until_it_is_gone(&a, &aside);
+    server.restart().unwrap();
+    let b = Device::mounted(&server, "b").unwrap();
+    converge(&a, &b);
+    all_there(&b, &files[..5]);
+}
+
+/// It is told until the folder is removed, also by a daemon that comes later.
+fn told_until_it_is_gone(a: &Device, aside: &Path) {
+    let told = |args: &[&str]| a.tarn(args).unwrap().stdout.contains("the local log was damaged");
+    let status = ["status", a.path().to_str().unwrap()];
+    assert!(told(&status) && told(&["doctor"]));
+    a.kill_daemon().unwrap();
+    let again = a.tarn(&["mount", a.path().to_str().unwrap(), "--no-supervisor"]).unwrap();
+    assert!(again.code == 0 && again.stderr.contains("damaged-1"), "{}", again.stderr);
+    assert!(told(&status) && !a.home().join("state/damaged-2").exists());
+    fs::remove_dir_all(aside).unwrap();
+    assert!(!told(&status) && !told(&["doctor"]));
+}
+
+#[test]
+fn a_flipped_byte_in_the_last_record_of_a_log_is_named_too_and_a_torn_tail_is_none() {
+    if !is_root() {
+        return;
+    }
+    let server = server();
+    let (a, files, segment) = killed_behind(&server, 3);
+    let copy = a.copied("copy").unwrap();
+    let bytes = fs::read(&segment).unwrap();
+    let used = bytes.iter().rposition(|byte| *byte != 0).unwrap() as u64;
+    flip(&segment, used);
+    let mounted = a.tarn(&["mount", a.path().to_str().unwrap(), "--no-supervisor"]).unwrap();
+    assert!(mounted.code == 0 && mounted.stderr.contains("the local log was damaged"), "{}", mounted.stderr);
+    all_there(&a, &files);
+    // What a power cut leaves of a record that was never synced.
+    let of_copy = copy.home().join("state/log").join(segment.file_name().unwrap());
+    let file = fs::OpenOptions::new().write(true).open(of_copy).unwrap();
+    file.write_all_at(&[0x5a; 300], used + 1).unwrap();
+    let mounted = copy.tarn(&["mount", copy.path().to_str().unwrap(), "--no-supervisor"]).unwrap();
+    assert!(mounted.code == 0 && mounted.stderr.is_empty(), "{}", mounted.stderr);
+    all_there(&copy, &files);
+    assert!(fs::read(copy.join("large")).unwrap() == Seed::new(77).bytes(300_000));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::daemon::{Credentials, CredentialsError, Marker};
 use crate::journal::{LockError, StateLock};
 use crate::limits::FREE_FLOOR_BYTES;
 use crate::meta::{self, Check};
+use crate::tree::damage_notes;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
@@ -14,7 +15,10 @@ use std::time::Duration;
 type Loaded = Result<Option<Credentials>, CredentialsError>;
 
 pub(super) async fn look(context: &Context, credentials: &Loaded) -> Vec<Finding> {
-    vec![signed_in(credentials), readable(context), space(context), database(context).await]
+    let mut all = vec![signed_in(credentials), readable(context), space(context), database(context).await];
+    let notes = damage_notes(&context.env, &context.home.state_dir()).unwrap_or_default();
+    all.extend(notes.iter().filter_map(|note| Some(Finding::bad("local log", note.lines().next()?))));
+    all
 }
 
 fn signed_in(credentials: &Loaded) -> Finding {

@@ -7,13 +7,15 @@ use crate::control::messages::{
 };
 use crate::control::{Failure, MountPath, rfc3339};
 use crate::daemon::parts::Parts;
+use crate::env::Env;
 use crate::meta::rows::Ino;
 use crate::sync::SyncStatus;
 use crate::sync::engine::Held;
 use crate::sync::link::LinkState;
 use crate::telemetry::{CounterValues, Rates};
-use crate::tree::{HeldDeletes, NoRoom, QueueTotals};
+use crate::tree::{HeldDeletes, NoRoom, QueueTotals, damage_notes};
 use crate::vfs::{Caused, STATE, Stop, Vfs};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tarn_proto::api::{DeviceReceipt, Usage};
@@ -27,14 +29,16 @@ const LISTING_WAIT: Duration = Duration::from_millis(800);
 impl MountService {
     pub(super) async fn mount_status(&self) -> Result<StatusReply, Failure> {
         let parts = Arc::clone(&self.parts);
+        let (env, state_dir) = self.state.clone();
         let looked = spawn_blocking(move || {
             let conflicts = parts.journal.readers().get().and_then(|reader| reader.conflicts());
             let held = parts.tree.held_deletes(None).ok().flatten();
             let room = (parts.tree.usage(), parts.tree.waiting_for_room(None));
-            let told = (conflicts.map_or(0, |all| all.len()), held, disk_trouble(&parts), room);
+            let told =
+                (conflicts.map_or(0, |all| all.len()), held, disk_trouble(&parts), room, damaged(&env, &state_dir));
             (parts.sync.status(), parts.contents.usage(), counters(&parts), told)
         });
-        let (sync, usage, counters, (conflicts, held, trouble, (usage_there, no_room))) =
+        let (sync, usage, counters, (conflicts, held, trouble, (usage_there, no_room), damaged)) =
             looked.await.map_err(Failure::failed)?;
         let credentials = self.identity.credentials();
         let (in_memory, in_database) = self.parts.tree.inode_counts();
@@ -52,6 +56,7 @@ impl MountService {
                 + held.as_ref().map_or(0, |held| held.operations)
                 + no_room.as_ref().map_or(0, |no_room| no_room.operations),
             last_error: trouble.or_else(|| last_error(&sync)),
+            damaged,
             verified: self.verifier.last(),
             passthrough: passthrough(&self.parts.vfs),
             inodes,
@@ -148,6 +153,12 @@ fn counters(parts: &Parts) -> CounterValues {
         chunks_sent: sent.chunks_sent,
         bytes_sent: sent.bytes_sent,
     }
+}
+
+/// The first lines of the notes: what a person is told until the folders are gone.
+fn damaged(env: &Env, state_dir: &Path) -> Vec<String> {
+    let notes = damage_notes(env, state_dir).unwrap_or_default();
+    notes.iter().filter_map(|note| note.lines().next()).map(str::to_owned).collect()
 }
 
 /// What is wrong with the local disk, and what to do.

@@ -15,6 +15,7 @@ use crate::control::messages::{
     Choice, ConflictRow, PathStatus, ProgramRow, QueueStatus, RateChange, RateLimits, Resolved, StatusReply, Work,
 };
 use crate::control::{Failure, Hello, MountPath, PROTOCOL, ProgressSink, Service};
+use crate::env::Env;
 use crate::meta::rows::Ino;
 use async_trait::async_trait;
 use std::path::PathBuf;
@@ -30,6 +31,8 @@ pub(super) struct MountService {
     pub mount: PathBuf,
     pub verifier: Arc<Verifier>,
     pub limits: Arc<KeptLimits>,
+    /// Where the state lies.
+    pub state: (Env, PathBuf),
     /// How many daemons the mount had before; whether this is one of another program than is installed.
     pub lives: (u32, bool),
 }

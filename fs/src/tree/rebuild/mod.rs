@@ -96,10 +96,10 @@ pub(super) fn is_unfinished(env: &Env, dir: &Path) -> std::io::Result<bool> {
     is_there(env.disk.as_ref(), &dir.join(UNFINISHED))
 }
 
-fn free_name(env: &Env, dir: &Path) -> std::io::Result<PathBuf> {
+pub(super) fn free_name(env: &Env, dir: &Path) -> std::io::Result<PathBuf> {
     let taken: HashSet<PathBuf> = env.disk.read_dir(dir)?.into_iter().collect();
     let free = (1..=ASIDE_MAX).map(|n| dir.join(format!("damaged-{n}"))).find(|path| !taken.contains(path));
     free.ok_or_else(|| {
-        std::io::Error::other(format!("{} holds {ASIDE_MAX} damaged databases; remove some", dir.display()))
+        std::io::Error::other(format!("{} holds {ASIDE_MAX} folders of damaged things; remove some", dir.display()))
     })
 }
