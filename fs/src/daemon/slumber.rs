@@ -4,10 +4,12 @@
 //! Must never keep the machine from sleeping longer than the system allows, nor rest longer than the machine does.
 
 use super::parts::Parts;
+use super::verify::{Pause, Verifier};
 use crate::env::{Env, Logind, SleepDelay, SleepSign, SleepTeller};
 use crate::fuse::Waits;
 use crate::remote::HttpRemote;
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use std::future::pending;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -34,6 +36,8 @@ pub(super) struct Sleepers {
     pub parts: Weak<Parts>,
     pub waits: Arc<Waits>,
     pub remote: Arc<HttpRemote>,
+    pub verifier: Arc<Verifier>,
+    pub pause: Mutex<Option<Pause>>,
 }
 
 #[async_trait]
@@ -42,6 +46,7 @@ impl House for Sleepers {
         tracing::debug!("the machine falls asleep");
         self.waits.close(&self.env, GRACE_MAX.min(delay_max / 2)).await;
         self.remote.rest();
+        self.quieten(delay_max / 8).await;
         let parts = self.parts.clone();
         let syncing = self.env.blocking(move || parts.upgrade().map(|parts| parts.tree.sync_log()));
         match self.env.timeout(delay_max / 4, syncing).await {
@@ -55,8 +60,25 @@ impl House for Sleepers {
         tracing::debug!("the machine is awake");
         self.remote.go_on();
         self.waits.open();
+        drop(self.pause.lock().take());
         if let Some(parts) = self.parts.upgrade() {
+            parts.notifier.rise();
             parts.sync.network_changed();
+        }
+    }
+}
+
+impl Sleepers {
+    /// Leaves no process of the daemon's own in a call of the mount: frozen after the daemon, it would be waited for.
+    async fn quieten(&self, patience: Duration) {
+        match self.env.timeout(patience, self.verifier.pause()).await {
+            Ok(pause) => *self.pause.lock() = Some(pause),
+            Err(_) => tracing::warn!("a verification does not end before sleep"),
+        }
+        let parts = self.parts.clone();
+        let resting = self.env.blocking(move || parts.upgrade().map(|parts| parts.notifier.rest(patience)));
+        if let Err(error) = resting.await {
+            tracing::warn!(%error, "the kernel may not have heard of all changes before sleep");
         }
     }
 }

@@ -43,6 +43,8 @@ enum End {
     MadeRoom,
     /// It failed before it served, or could not even be started.
     Unfit,
+    /// Somebody killed it before it served: that says little of its program.
+    KilledEarly,
     /// It failed or crashed; whether it had served for long.
     Failed { was_sound: bool },
 }
@@ -69,7 +71,7 @@ impl Patience {
         match end {
             End::InOrder => return Next::End,
             End::Killed | End::MadeRoom => self.failures = 0,
-            End::Unfit => self.failures += 1,
+            End::Unfit | End::KilledEarly => self.failures += 1,
             End::Failed { was_sound } => self.failures = if was_sound { 1 } else { self.failures + 1 },
         }
         match self.failures {
@@ -77,6 +79,30 @@ impl Patience {
             failures if failures > FAILURES_MAX => Next::GiveUp,
             failures => Next::Restart(LONGEST_WAIT.min(FIRST_WAIT * 2u32.pow(failures - 2))),
         }
+    }
+}
+
+/// Which program the next daemon is of.
+#[derive(Debug, Default)]
+struct Choice {
+    /// The program that is installed did not begin: daemons are of the supervisor's.
+    fell_back: bool,
+    /// The last daemon was killed before it served.
+    was_killed_early: bool,
+}
+
+impl Choice {
+    /// What follows from a daemon's end; `is_own` says that the program that is installed is the supervisor's.
+    fn after(&mut self, end: End, is_own: bool) {
+        let was_killed_early = std::mem::replace(&mut self.was_killed_early, end == End::KilledEarly);
+        self.fell_back = match end {
+            End::MadeRoom => false,
+            // Whichever it was, the other one may be able to.
+            End::Unfit => !self.fell_back,
+            // Twice in a row is no accident: it may be too large for this machine.
+            End::KilledEarly if was_killed_early => !self.fell_back,
+            End::KilledEarly | End::InOrder | End::Killed | End::Failed { .. } => self.fell_back,
+        } && !is_own;
     }
 }
 
@@ -112,7 +138,7 @@ pub fn supervise(env: &Env, programs: Programs, dir: &Path, release: impl Fn() -
             env: env.clone(),
             programs,
             heritage,
-            fell_back: false,
+            choice: Choice::default(),
             term: signal(SignalKind::terminate())?,
             int: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
@@ -126,8 +152,7 @@ struct Keeper {
     env: Env,
     programs: Programs,
     heritage: Option<Heritage>,
-    /// The program that is installed did not begin: daemons are of this one.
-    fell_back: bool,
+    choice: Choice,
     term: Signal,
     int: Signal,
     hangup: Signal,
@@ -178,17 +203,14 @@ impl Keeper {
 
     /// Says what has happened, and which program is next.
     fn choose(&mut self, end: End, how: &str) {
+        self.choice.after(end, is_own(&self.programs.program));
+        let next = if self.choice.fell_back { "the program that the supervisor is of" } else { "what is installed" };
         match end {
             End::MadeRoom => {
                 tracing::info!("the daemon made room; what is installed now goes on with its mount");
-                self.fell_back = false;
             }
-            // Whichever it was, the other one may be able to.
-            End::Unfit => {
-                self.fell_back = !self.fell_back;
-                let next = if self.fell_back { "the program that the supervisor is of" } else { "what is installed" };
-                tracing::error!(how, next, "the daemon could not go on with the mount");
-            }
+            End::Unfit => tracing::error!(how, next, "the daemon could not go on with the mount"),
+            End::KilledEarly => tracing::warn!(how, next, "the daemon was killed before it went on with the mount"),
             _ => tracing::warn!(how, "the daemon ended without a word; the next one goes on with its mount"),
         }
     }
@@ -196,8 +218,8 @@ impl Keeper {
     fn start(&self, life: u32) -> Result<Daemon> {
         let heritage = self.heritage.as_ref().map(Heritage::try_clone).transpose()?;
         let own = Path::new("/proc/self/exe");
-        let program = if self.fell_back { own } else { &self.programs.program };
-        let message = Message { life, heritage, fell_back: self.fell_back };
+        let program = if self.choice.fell_back { own } else { &self.programs.program };
+        let message = Message { life, heritage, fell_back: self.choice.fell_back };
         Daemon::start(program, &self.programs.daemon, &message)
     }
 
@@ -209,8 +231,9 @@ impl Keeper {
         release: impl Fn() -> io::Result<()>,
     ) -> Result<(String, End)> {
         let began = self.env.clock.monotonic();
-        let is_tried = daemon.life > 0 && !self.fell_back && !is_own(&self.programs.program);
+        let is_tried = daemon.life > 0 && !self.choice.fell_back && !is_own(&self.programs.program);
         let (mut served_since, mut looks) = (daemon.has_served.then(|| self.env.clock.monotonic()), 0);
+        let mut is_late = false;
         let status = loop {
             tokio::select! {
                 status = daemon.ended() => break status?,
@@ -219,7 +242,7 @@ impl Keeper {
                     if daemon.life == 0 {
                         self.heritage = message.heritage;
                         release()?;
-                    } else if !self.fell_back {
+                    } else if !self.choice.fell_back {
                         self.become_what_is_installed(&daemon);
                     }
                 }
@@ -230,6 +253,7 @@ impl Keeper {
                 () = tokio::time::sleep(LOOK_EVERY) => {
                     let waited = self.env.clock.monotonic().saturating_sub(began);
                     if is_tried && served_since.is_none() && waited > BEGIN_WAIT {
+                        is_late = true;
                         daemon.signal(Number::KILL);
                     }
                     looks = if daemon.is_stuck() { looks + 1 } else { 0 };
@@ -239,13 +263,21 @@ impl Keeper {
                 }
             }
         };
-        Ok((status.to_string(), self.end_of(status, daemon.life, served_since)))
+        let end = match self.end_of(status, daemon.life, served_since) {
+            End::KilledEarly if is_late => End::Unfit,
+            end => end,
+        };
+        Ok((status.to_string(), end))
     }
 
     fn end_of(&self, status: ExitStatus, life: u32, served_since: Option<Duration>) -> End {
         let Some(since) = served_since else {
-            // The first one has said why it did not mount.
-            return if status.success() && life == 0 { End::InOrder } else { End::Unfit };
+            return match () {
+                // The first one has said why it did not mount.
+                () if status.success() && life == 0 => End::InOrder,
+                () if status.signal() == Some(libc::SIGKILL) => End::KilledEarly,
+                () => End::Unfit,
+            };
         };
         match () {
             () if status.success() => End::InOrder,
@@ -360,6 +392,25 @@ mod tests {
         assert_eq!(patience.next(End::MadeRoom), Next::Restart(Duration::ZERO));
         let nexts: Vec<Next> = (0..=FAILURES_MAX).map(|_| patience.next(End::Unfit)).collect();
         assert_eq!((nexts[0], nexts.last()), (Next::Restart(Duration::ZERO), Some(&Next::GiveUp)));
+    }
+
+    #[test]
+    fn one_kill_before_it_serves_is_no_sign_that_a_program_is_unfit_and_two_are() {
+        let fell_back_after = |ends: &[End], is_own| {
+            let mut choice = Choice::default();
+            ends.iter().for_each(|end| choice.after(*end, is_own));
+            choice.fell_back
+        };
+        assert!(fell_back_after(&[End::Unfit], false) && !fell_back_after(&[End::Unfit, End::Unfit], false));
+        assert!(!fell_back_after(&[End::KilledEarly], false));
+        assert!(fell_back_after(&[End::KilledEarly, End::KilledEarly], false));
+        assert!(!fell_back_after(&[End::KilledEarly, End::Killed, End::KilledEarly], false));
+        assert!(fell_back_after(&[End::Unfit, End::KilledEarly, End::Killed], false), "it is what goes on");
+        assert!(!fell_back_after(&[End::Unfit, End::MadeRoom], false));
+        assert!(!fell_back_after(&[End::Unfit], true), "there is nothing else to fall back to");
+        let mut patience = Patience::default();
+        let ends = (0..=FAILURES_MAX).map(|_| patience.next(End::KilledEarly));
+        assert_eq!(ends.last(), Some(Next::GiveUp), "it is tried for ever neither");
     }
 
     #[test]

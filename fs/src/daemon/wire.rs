@@ -22,7 +22,7 @@ use crate::vfs::ports::Backings;
 use crate::vfs::{Lending, LiveTree, OpenTable, Options, Ports, TakenUp, Vfs};
 use anyhow::{Context, Result};
 use async_trait::async_trait;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -71,14 +71,20 @@ pub async fn build(ground: &Ground) -> Result<Standing> {
     let Opened { tree, contents, journal, .. } = opened;
     let parts = Arc::new(Parts { sync, vfs, hydrator, notifier, ending: Arc::clone(&ending), tree, contents, journal });
     housekeeping::start(&ground.env, &parts, &ground.home.state_dir());
-    let (env, rests) = (ground.env.clone(), Arc::downgrade(&parts));
-    slumber::start(Sleepers { env, parts: rests, waits, remote });
     let mount = ground.options.dir.clone();
     if ground.options.merges_texts && !ground.options.read_only {
         merging::start(&ground.env, &parts, &identity);
     }
     let verifier = Arc::new(Verifier::new(&ground.env, &parts, &identity, &mount, ground.home.verified_file()));
     verify::start(&verifier);
+    slumber::start(Sleepers {
+        env: ground.env.clone(),
+        parts: Arc::downgrade(&parts),
+        waits,
+        remote,
+        verifier: Arc::clone(&verifier),
+        pause: Mutex::default(),
+    });
     let lives = (ground.life(), ground.bond.as_ref().is_some_and(|bond| bond.fell_back));
     let state = (ground.env.clone(), ground.home.state_dir());
     let service = Arc::new(MountService { parts: Arc::clone(&parts), identity, mount, verifier, limits, state, lives });

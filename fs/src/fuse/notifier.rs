@@ -14,7 +14,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ const AGAIN_AFTER: [Duration; 3] = [Duration::from_millis(20), Duration::from_mi
 enum Message {
     Batch(Vec<Invalidation>),
     Happened(Vec<Happening>),
+    /// Somebody wants to know when all before it has been told.
+    Asked(SyncSender<()>),
     Stop,
 }
 
@@ -66,6 +68,22 @@ impl KernelNotifier {
         let Some(entry) = mounted_at(mountpoint)? else { return Ok(()) };
         let kernel = Messenger::new(device, Some(program.clone()));
         self.replays.start(Stage { kernel, vfs, entry, program })
+    }
+
+    /// Brings everything that is told to rest: the kernel has heard of all that has changed, or has been waited for long enough,
+    /// and programs that watch are told of nothing more until [`Self::rise`].
+    pub fn rest(&self, patience: Duration) {
+        let (answer, told) = sync_channel(1);
+        if self.queue.send(Message::Asked(answer)).is_ok() {
+            // A notifier that has ended tells nothing.
+            let _ = told.recv_timeout(patience);
+        }
+        self.replays.rest(patience);
+    }
+
+    /// Goes on.
+    pub fn rise(&self) {
+        self.replays.rise();
     }
 
     /// The inodes whose invalidations are on their way, for [`crate::vfs::Vfs::new`].
@@ -176,6 +194,11 @@ fn run(waiting: &Receiver<Message>, mut kernel: Messenger, stale: &Stale, replay
             Some(Message::Batch(batch)) => batch,
             Some(Message::Happened(batch)) => {
                 replays.tell(batch);
+                continue;
+            }
+            Some(Message::Asked(answer)) => {
+                // Who asked may not wait any more.
+                let _ = answer.try_send(());
                 continue;
             }
             Some(Message::Stop) => return,

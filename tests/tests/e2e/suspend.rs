@@ -4,17 +4,20 @@
 mod logind;
 
 use crate::converge;
+use libc::IN_CREATE;
 use logind::Logind;
 use std::fs;
-use std::io::{BufRead, BufReader, Lines, Write};
+use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 use tarn_tests::device::Device;
 use tarn_tests::freezer::Freezer;
+use tarn_tests::process::Process;
 use tarn_tests::seed::Seed;
 use tarn_tests::server::Server;
 use tarn_tests::wait::eventually;
+use tarn_tests::watch::Watcher;
 
 /// How long the system waits for whoever asked it to: logind, unless told otherwise, and one that is told.
 const DELAY_MAX: Duration = Duration::from_secs(5);
@@ -147,5 +150,78 @@ fn what_is_on_its_way_when_the_machine_falls_asleep_may_finish() {
     // What was written while it fell asleep goes up when it is awake.
     fs::write(b.join("late"), "late").unwrap();
     logind.says(false);
+    converge(&a, &b);
+}
+
+/// A device for which the machine waits before it sleeps.
+fn delaying(server: &Server, logind: &Logind, name: &str) -> Device {
+    let device = Device::new(server, name).unwrap().with_env("DBUS_SYSTEM_BUS_ADDRESS", &logind.address());
+    device.mount().unwrap();
+    eventually(Duration::from_secs(30), "the machine waits for the mount", || logind.is_delayed());
+    device
+}
+
+/// A process of a device's daemon that was started with this word.
+fn helper(device: &Device, word: &str) -> Option<Process> {
+    let command = |pid: u32| fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let is_it = |process: &Process| command(process.pid()).split(|byte| *byte == 0).any(|part| part == word.as_bytes());
+    device.processes().into_iter().find(is_it)
+}
+
+#[test]
+fn no_verification_looks_at_the_mount_while_the_machine_sleeps() {
+    let logind = Logind::start(DELAY_MAX);
+    let server = crate::server();
+    let b = delaying(&server, &logind, "b");
+    // It takes a while.
+    (0..300).for_each(|number| fs::create_dir(b.join(&format!("d{number}"))).unwrap());
+    let mut verify = b.command("env");
+    verify.arg(tarn_tests::programs::program("tarn")).arg("verify").arg(b.path()).env("TARN_HOME", b.home());
+    let mut verify = verify.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    // Stopped as soon as it is there: it would have been through soon.
+    let mut walker = None;
+    eventually(Duration::from_secs(30), "a process looks at the mount", || {
+        walker = helper(&b, "--walker");
+        walker.inspect(|walker| walker.freeze()).is_some()
+    });
+    logind.says(true);
+    eventually(DELAY_MAX, "the machine may sleep", || !logind.is_delayed());
+    assert!(walker.unwrap().ends_within(Duration::from_secs(5)), "it is not left in the mount");
+    let mut said = String::new();
+    verify.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(!verify.wait().unwrap().success() && said.contains("the machine falls asleep"), "{said}");
+    logind.says(false);
+    eventually(Duration::from_secs(30), "it can be verified again", || {
+        b.tarn(&["verify", &b.path().display().to_string()]).unwrap().code == 0
+    });
+}
+
+#[test]
+fn programs_that_watch_are_told_of_nothing_while_the_machine_sleeps_and_of_all_when_it_wakes() {
+    const FILES: usize = 4_000;
+    let logind = Logind::start(DELAY_MAX);
+    let server = crate::server();
+    let (a, b) = (Device::mounted(&server, "a").unwrap(), delaying(&server, &logind, "b"));
+    fs::create_dir(a.join("docs")).unwrap();
+    converge(&a, &b);
+    let mut watcher = Watcher::new(&[&b.join("docs")]).unwrap();
+    logind.says(true);
+    eventually(DELAY_MAX, "the machine may sleep", || !logind.is_delayed());
+    (0..FILES).for_each(|number| fs::write(a.join(&format!("docs/{number}")), "").unwrap());
+    a.wait().unwrap();
+    // It wakes, and falls asleep again while it tells of what it found.
+    logind.says(false);
+    eventually(Duration::from_secs(30), "the machine waits for the mount again", || logind.is_delayed());
+    let mut told = || watcher.seen().iter().filter(|event| event.mask & IN_CREATE != 0).count();
+    eventually(Duration::from_secs(60), "something is told", || told() > 0);
+    logind.says(true);
+    eventually(DELAY_MAX, "the machine may sleep", || !logind.is_delayed());
+    let before = told();
+    assert!(before < FILES, "it was in the middle of it");
+    // What is known is looked at meanwhile, which takes longer than to tell of one more.
+    (0..200).for_each(|number| assert!(!b.join(&format!("absent {number}")).exists()));
+    assert_eq!(told(), before, "told of while the machine sleeps");
+    logind.says(false);
+    eventually(Duration::from_secs(120), "all is told", || told() == FILES);
     converge(&a, &b);
 }

@@ -1,7 +1,6 @@
 //! Rest and rise, in the order of the signs, whoever fails meanwhile.
 
 use super::*;
-use parking_lot::Mutex;
 use std::io;
 use tokio::sync::mpsc;
 

@@ -61,16 +61,16 @@ pub(super) struct Verifier {
     file: PathBuf,
     last: Mutex<Option<Saved>>,
     running: tokio::sync::Mutex<()>,
-    is_paused: watch::Sender<bool>,
+    pauses: watch::Sender<usize>,
 }
 
 /// Keeps verifications from running while it lives.
 #[derive(Debug)]
-pub(super) struct Pause<'a>(&'a Verifier);
+pub(super) struct Pause(Arc<Verifier>);
 
-impl Drop for Pause<'_> {
+impl Drop for Pause {
     fn drop(&mut self) {
-        self.0.is_paused.send_replace(false);
+        self.0.pauses.send_modify(|count| *count -= 1);
     }
 }
 
@@ -99,7 +99,7 @@ impl Verifier {
             last: Mutex::new(Saved::load(env, &file)),
             file,
             running: tokio::sync::Mutex::new(()),
-            is_paused: watch::Sender::new(false),
+            pauses: watch::Sender::new(0),
         }
     }
 
@@ -108,10 +108,11 @@ impl Verifier {
         self.last.lock().as_ref().map(|saved| saved.result.clone())
     }
 
-    /// Breaks off what runs, and lets nothing begin: whoever looks at the mount keeps it from being taken away.
-    pub async fn pause(&self) -> Pause<'_> {
-        self.is_paused.send_replace(true);
-        let pause = Pause(self);
+    /// Breaks off what runs, and lets nothing begin: whoever looks at the mount keeps it from being taken away, and the machine
+    /// from falling asleep.
+    pub async fn pause(self: &Arc<Self>) -> Pause {
+        self.pauses.send_modify(|count| *count += 1);
+        let pause = Pause(Arc::clone(self));
         drop(self.running.lock().await);
         pause
     }
@@ -119,10 +120,12 @@ impl Verifier {
     /// Verifies the mount, or what lies at or below `start`. Waits for one that runs already.
     pub async fn verify(&self, start: Ino, light: bool, sink: &ProgressSink) -> Result<VerifyReport, Failure> {
         let _one_at_a_time = self.running.lock().await;
-        let mut is_paused = self.is_paused.subscribe();
+        let mut pauses = self.pauses.subscribe();
         let report = tokio::select! {
             biased;
-            _paused = is_paused.wait_for(|paused| *paused) => return Err(Failure::failed("broken off: the mount is being taken away")),
+            _paused = pauses.wait_for(|count| *count > 0) => {
+                return Err(Failure::failed("broken off: the mount is being taken away, or the machine falls asleep"));
+            }
             report = self.run(start, light, sink) => report?,
         };
         let compared = report.compared;

@@ -19,7 +19,7 @@ use crate::env::{Clock, RealClock, Watched, watched};
 use crate::tree::Happening;
 use crate::vfs::{Place, Replay, Vfs};
 use orders::Said;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use plan::{Plan, Step, is_watched};
 use process::Player;
 use std::io;
@@ -64,6 +64,9 @@ struct Shared {
     is_over: AtomicBool,
     /// Held while the player is in the mount.
     turn: Mutex<()>,
+    /// Nothing is told while it rests.
+    rests: Mutex<bool>,
+    risen: Condvar,
 }
 
 impl Default for Replays {
@@ -116,10 +119,36 @@ impl Replays {
         work()
     }
 
+    /// Tells nothing more until it rises; returns when the player is not in the mount, or has been waited for long enough.
+    pub fn rest(&self, patience: Duration) {
+        *self.shared.rests.lock() = true;
+        self.aside(patience, || {});
+    }
+
+    /// Goes on.
+    pub fn rise(&self) {
+        *self.shared.rests.lock() = false;
+        self.shared.risen.notify_all();
+    }
+
     /// Ends telling.
     pub fn stop(&self) {
         self.shared.is_over.store(true, Ordering::Release);
+        self.rise();
         let _ = self.sender.send(Vec::new());
+    }
+}
+
+impl Shared {
+    /// The turn to be in the mount, once nothing rests; `None` if it is over by then.
+    fn turn(&self) -> Option<MutexGuard<'_, ()>> {
+        let mut rests = self.rests.lock();
+        while *rests {
+            self.risen.wait(&mut rests);
+        }
+        // Taken before who wants rest can ask for it: that one waits for the turn.
+        let turn = self.turn.lock();
+        (!self.is_over.load(Ordering::Acquire)).then_some(turn)
     }
 }
 
@@ -168,7 +197,7 @@ impl Teller {
     /// Has the player make a call, as often as names change meanwhile.
     fn perform(&mut self, step: &Step) -> io::Result<()> {
         let shared = Arc::clone(&self.shared);
-        let _turn = shared.turn.lock();
+        let Some(_turn) = shared.turn() else { return Ok(()) };
         for _ in 0..TRIES {
             self.forget(&step.unknown);
             self.granted.begin(step.part.clone());
@@ -225,5 +254,50 @@ impl Teller {
             }
         }
         receiver.recv().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn who_rests_is_not_in_the_mount_until_it_rises_or_all_is_over() {
+        for ends in [false, true] {
+            let replays = Arc::new(Replays::default());
+            replays.rest(Duration::ZERO);
+            let (said, heard) = channel();
+            let shared = Arc::clone(&replays.shared);
+            let teller = std::thread::spawn(move || {
+                said.send(()).unwrap();
+                let is_in = shared.turn().is_some();
+                said.send(()).unwrap();
+                is_in
+            });
+            heard.recv().unwrap();
+            replays.aside(Duration::ZERO, || assert!(heard.try_recv().is_err(), "it rests"));
+            if ends {
+                replays.stop()
+            } else {
+                replays.rise()
+            }
+            assert_eq!(teller.join().unwrap(), !ends);
+        }
+    }
+
+    #[test]
+    fn who_wants_rest_waits_for_who_is_in_the_mount() {
+        let replays = Arc::new(Replays::default());
+        let shared = Arc::clone(&replays.shared);
+        let turn = shared.turn().unwrap();
+        let resting = Arc::clone(&replays);
+        let rest = std::thread::spawn(move || resting.rest(Duration::from_secs(600)));
+        while !*replays.shared.rests.lock() {
+            std::thread::yield_now();
+        }
+        assert!(!rest.is_finished());
+        drop(turn);
+        rest.join().unwrap();
     }
 }
