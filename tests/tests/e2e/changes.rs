@@ -9,6 +9,7 @@ use crate::converge;
 use looker::Looker;
 use model::Model;
 use std::fs;
+use std::io::ErrorKind;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -51,6 +52,8 @@ impl World {
             // The second is made when the first was seen: what came with that one has been told to the kernel by then.
             for mark in ["first", "second"] {
                 let mark = format!("marks/{mark}{batch}");
+                // The kernel has it as absent from here on: it is seen when the kernel has been told of it, not before.
+                assert_eq!(fs::symlink_metadata(to.join(&mark)).unwrap_err().kind(), ErrorKind::NotFound);
                 fs::create_dir(from.join(&mark)).unwrap();
                 let is_seen = || self.is_over.load(Ordering::SeqCst) || fs::symlink_metadata(to.join(&mark)).is_ok();
                 eventually(SOON, &mark, is_seen);
