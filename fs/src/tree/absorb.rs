@@ -5,6 +5,8 @@ use super::error::TreeError;
 use super::kept_dirs::KEPT;
 use super::load::Session;
 use super::notify::Invalidation;
+use super::state::Inode;
+use super::work::NameChange;
 use crate::log::Lsn;
 use crate::meta::RemoteWork;
 use crate::meta::rows::{Ino, InodeRow, LocalNode, ROOT, RowChange};
@@ -46,11 +48,13 @@ impl Session<'_> {
         self.apply_rows(std::mem::take(&mut work.rows), position)?;
         self.apply_nodes(&work.changes)?;
         self.note_hidden_names(&work.changes)?;
+        let mut of_folders = Vec::new();
         for (parent, name, old) in before {
             let change = self.refresh_name(parent, &name, old)?;
             self.note_renamed(parent, &name, change, old.and_then(|old| known.get(&old)));
             if let Some(invalidation) = Self::invalidation(parent, &name, change) {
-                self.invalidations.push(invalidation);
+                let told = if self.is_of_folder(change) { &mut of_folders } else { &mut self.invalidations };
+                told.push(invalidation);
                 self.note_new_name(parent);
             }
             if let (Some(old), Some(new)) = (change.old, change.new)
@@ -71,14 +75,26 @@ impl Session<'_> {
         for (ino, old) in looks {
             self.invalidate_looks(ino, old, rewritten.contains(&ino))?;
         }
-        for change in &work.changes {
+        self.part_from_all_removed(&work.changes)?;
+        // Last: below a folder's new name nothing is seen that is older than that.
+        self.invalidations.append(&mut of_folders);
+        Ok(position)
+    }
+
+    fn part_from_all_removed(&mut self, changes: &[Change]) -> Result<()> {
+        for change in changes {
             if let Row::Node { node, state: None } = &change.row
                 && let Some(&ino) = self.state.by_node.get(node)
             {
                 self.part_from_removed(ino)?;
             }
         }
-        Ok(position)
+        Ok(())
+    }
+
+    fn is_of_folder(&self, change: NameChange) -> bool {
+        let mut inos = [change.old, change.new].into_iter().flatten();
+        inos.any(|ino| self.state.inodes.get(&ino).is_some_and(Inode::is_dir))
     }
 
     /// Files that somebody has open, and that are removed or written elsewhere, keep the version that they show. First of all,

@@ -35,6 +35,32 @@ fn a_remote_file_appears_by_name_and_size_without_its_bytes() {
 }
 
 #[test]
+fn the_kernel_is_told_of_a_folders_new_name_after_what_changed_in_it() {
+    let mut device = Device::new();
+    let rows = [node_row(D, folder_state()), entry_row(root(), "d", Some(D)), node_row(N, theirs(b"1", 1))];
+    device.pull([&rows[..], &[entry_row(D, "f", Some(N))]].concat());
+    let (dir, ino) = (device.at("/d"), device.at("/d/f"));
+    device.tree.opened(ino, false).unwrap();
+    let told = Arc::new(Told::default());
+    device.tree.set_notifier(told.clone());
+    // A program that has found the folder under its new name finds the file in what the kernel has of it: the old one.
+    let moved = [entry_row(root(), "d", None), entry_row(root(), "e", Some(D))];
+    device.pull([&[node_row(N, theirs(b"2", 2))], &moved[..]].concat());
+    assert_ne!(device.at("/e/f"), ino);
+    let told = told.0.lock().unwrap();
+    let place = |(of, named): (_, &str)| {
+        let is_it = |invalidation: &Invalidation| match invalidation {
+            Invalidation::Entry { parent, name: told } | Invalidation::Gone { parent, name: told, .. } => {
+                (*parent, told) == (of, &name(named))
+            }
+            _ => false,
+        };
+        told.iter().position(is_it).unwrap()
+    };
+    assert!(place((dir, "f")) < place((TOP, "d")).min(place((TOP, "e"))), "{told:?}");
+}
+
+#[test]
 fn remote_renames_and_removals_show() {
     let mut device = Device::new();
     device.pull(vec![node_row(N, theirs(b"1", 1)), entry_row(root(), "a", Some(N))]);
