@@ -13,6 +13,9 @@ pub const FOLDERS: usize = 5;
 pub const FILES: usize = 10;
 const ATTRIBUTE: &std::ffi::CStr = c"user.mark";
 
+/// Of shorter contents two are alike now and then, and one would be taken for the other.
+const LENGTH_MIN: usize = 16;
+
 /// A name: of a folder, or of a file in one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
@@ -45,7 +48,7 @@ impl Version {
 
     fn any(seed: &mut Seed) -> Self {
         let most = [300, 5_000, 90_000, 400_000][seed.index(40) / 13];
-        Self { id: seed.next_u64(), length: 1 + seed.index(most) }
+        Self { id: seed.next_u64(), length: LENGTH_MIN + seed.index(most) }
     }
 }
 
