@@ -27,6 +27,7 @@ mod load;
 mod local_only;
 mod mass_delete;
 mod names;
+mod neighbours;
 mod notify;
 mod open;
 mod ops;
