@@ -6,9 +6,11 @@
 //!
 //! Must never keep a worker from its reply: a turn ends after it. Ends with the first worker that the kernel sends away.
 
+use super::linger::{Habit, linger};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::cell::RefCell;
-use std::sync::Arc;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// Time between two looks: a call that takes longer gets the others a reader of their own.
@@ -110,6 +112,8 @@ impl Turns {
 pub(super) struct Crew {
     turns: Mutex<Turns>,
     risen: Condvar,
+    /// What the workers read from.
+    device: OnceLock<OwnedFd>,
 }
 
 thread_local! {
@@ -120,6 +124,13 @@ thread_local! {
 struct Member {
     crew: Arc<Crew>,
     is_reading: bool,
+    habit: Habit,
+}
+
+impl Member {
+    fn new(crew: &Arc<Crew>) -> Self {
+        Self { crew: Arc::clone(crew), is_reading: false, habit: Habit::default() }
+    }
 }
 
 impl Drop for Member {
@@ -137,7 +148,7 @@ impl Crew {
     /// Begins a call. What it gives is dropped after the reply.
     pub fn turn(self: &Arc<Self>) -> Turn<'_> {
         let was_reading = MEMBER.with_borrow_mut(|member| {
-            let member = member.get_or_insert_with(|| Member { crew: Arc::clone(self), is_reading: false });
+            let member = member.get_or_insert_with(|| Member::new(self));
             std::mem::take(&mut member.is_reading)
         });
         let is_unwatched = self.turns.lock().begin(was_reading);
@@ -147,12 +158,30 @@ impl Crew {
         Turn(self)
     }
 
+    /// Says what the workers read from; once.
+    pub fn attach(&self, device: OwnedFd) {
+        // A crew works for one mount.
+        let _ = self.device.set(device);
+    }
+
     fn end(&self) {
         let mut turns = self.turns.lock();
-        if !turns.end() {
+        let reads_on = turns.end();
+        if reads_on {
+            drop(turns);
+        } else {
             self.rest(turns);
         }
-        MEMBER.with_borrow_mut(|member| member.as_mut().map(|member| member.is_reading = true));
+        MEMBER.with_borrow_mut(|member| {
+            let Some(member) = member else { return };
+            member.is_reading = true;
+            if reads_on
+                && let Some(device) = self.device.get()
+                && member.habit.is_due()
+            {
+                member.habit.note(linger(device));
+            }
+        });
     }
 
     /// Rests until somebody is needed to read.
@@ -277,7 +306,7 @@ mod tests {
         drop(crew.turn());
         let resting = std::thread::spawn(move || drop(other.turn()));
         // Whichever way they meet, the end of a worker ends the rest of all.
-        drop(Member { crew: Arc::clone(&crew), is_reading: false });
+        drop(Member::new(&crew));
         resting.join().unwrap();
     }
 }

@@ -14,6 +14,7 @@ mod errno;
 mod filesystem;
 mod given_up;
 mod init;
+mod linger;
 mod mounts;
 mod notices;
 mod notifier;

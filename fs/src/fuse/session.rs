@@ -82,6 +82,7 @@ pub fn mount(
     let (agreed, gate) = (mounted.agreed(), mounted.gate());
     let Begun { session, mountpoint, device, socket } = begin(mounted, &vfs, options, &config, inherited)?;
     options.backings.attach(device.try_clone()?);
+    watcher.crew.attach(device.try_clone()?);
     watcher.look_at(vfs.left_lent());
     let sender = notifier.attach(device.try_clone()?)?;
     let (ends, ended) = watch::channel(false);
