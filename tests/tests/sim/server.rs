@@ -1,25 +1,26 @@
 //! Owns the server of a simulation: the production rules and the production chain of the journal over rows in memory.
 //! It does what `service::push` and `service::pull` do, and checks on the way what must always hold of a journal.
 
+mod backups;
+mod chunks;
+
 use super::plant::Plant;
 use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use tarn::remote::{FetchedFrames, RemoteError, UploadItem};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use tarn::remote::RemoteError;
 use tarn_proto::api::{
-    Answer, ChildEntry, ChildrenResponse, ChunkRange, Outcome, PullResponse, PushRequest, PushResponse, SpaceInfo,
-    to_binary,
+    Answer, ChildEntry, ChildrenResponse, Outcome, PullResponse, PushRequest, PushResponse, SpaceInfo, to_binary,
 };
 use tarn_proto::change::{Change, Cursor, Row};
-use tarn_proto::chunk::{ContentKey, Header, decode};
 use tarn_proto::error::ErrorCode;
 use tarn_proto::ids::{ChunkId, DeviceId, EpochId, JournalHash, NodeId, SpaceId, VersionId};
-use tarn_proto::lost::{EpochStart, Lost, LostNode, RecoverRequest, RecoverResponse, Recovered};
-use tarn_proto::manifest::{Lookup, resolve, survey};
+use tarn_proto::lost::EpochStart;
+use tarn_proto::manifest::{Lookup, survey};
 use tarn_proto::name::Name;
 use tarn_proto::node::{Attrs, Content, FileVersion, NodeKind, NodeState, Timestamp};
 use tarn_proto::op::{OpKind, Operation};
 use tarn_proto::version::VersionVector;
-use tarn_server::rules::{self, Author, Decision, Effects, NodeRow, NodeSlot, Since, Snapshot};
+use tarn_server::rules::{self, Author, Decision, Effects, NodeRow, NodeSlot, Snapshot};
 use tarn_server::store::batch::Batch;
 
 pub const SPACE: SpaceId = SpaceId([0x5A; 16]);
@@ -267,113 +268,6 @@ impl SimServer {
         SpaceInfo { space: SPACE, home: true, root, cursor: self.cursor(), epochs, bytes_used: 0, bytes_max: None }
     }
 
-    /// What a backup has.
-    pub fn backup(&self) -> Backup {
-        Backup {
-            snapshot: self.snapshot.clone(),
-            rows: self.rows.clone(),
-            versions: self.versions.clone(),
-            chunks: self.chunks.clone(),
-            hashes: self.hashes.clone(),
-            marks: self.marks.clone(),
-        }
-    }
-
-    /// The server is its backup again, and knows it. Objects may have been kept where they are.
-    pub fn put_back(&mut self, backup: Backup, keeps_chunks: bool) {
-        let Backup { snapshot, rows, versions, chunks, hashes, marks } = backup;
-        (self.snapshot, self.rows, self.versions, self.hashes, self.marks) = (snapshot, rows, versions, hashes, marks);
-        if !keeps_chunks {
-            self.chunks = chunks;
-        }
-        self.pages.clear();
-        self.recovered.clear();
-        self.epoch = EpochId([self.epochs.len() as u8 + 1; 16]);
-        self.epochs.push(EpochStart { epoch: self.epoch, seq: self.seq() });
-    }
-
-    /// As `service::recover` does it.
-    pub fn recover(&mut self, request: &RecoverRequest, now: Timestamp) -> Result<RecoverResponse, RemoteError> {
-        if request.epoch != self.epoch {
-            return Err(refused(ErrorCode::EpochChanged, "the server is in another epoch by now"));
-        }
-        let first = self.seq() + 1;
-        let mut since = Since { fork: request.fork, recovered: self.recovered.clone() };
-        since.recovered.push((first, u64::MAX));
-        let rows: Vec<&Lost> = request.rows.iter().filter(|lost| !self.is_passed_over(lost)).collect();
-        let node_of = |lost: &&Lost| if let Lost::Node(lost) = lost { Some(lost.node) } else { None };
-        let together: HashSet<NodeId> = rows.iter().filter_map(node_of).collect();
-        let (mut todo, mut brought, mut is_last) = (rows, Vec::new(), false);
-        while !todo.is_empty() {
-            let count = todo.len();
-            let mut left = Vec::new();
-            for lost in todo {
-                if self.is_lacking(lost) || !self.bring(lost, (&since, &together), is_last, now)? {
-                    left.push(lost);
-                } else {
-                    brought.extend(rules::marks_of(lost));
-                }
-            }
-            if left.len() == count && std::mem::replace(&mut is_last, true) {
-                break;
-            }
-            todo = left;
-        }
-        for node in std::mem::take(&mut self.touched) {
-            let decision = rules::make_reachable(&self.snapshot, &self.author_of_recovery(now), node, self.seq() + 1);
-            self.take(decision)?;
-        }
-        brought.into_iter().for_each(|mark| self.snapshot.set_recovered(mark, request.upto));
-        if self.seq() >= first {
-            self.recovered.push((first, self.seq()));
-        }
-        let answer = |lost| if self.is_lacking(lost) { Recovered::MissingChunks } else { Recovered::Done };
-        Ok(RecoverResponse { answers: request.rows.iter().map(answer).collect(), seq: self.seq() })
-    }
-
-    fn is_passed_over(&self, lost: &Lost) -> bool {
-        let is_gone = matches!(lost, Lost::Node(LostNode { state: None, .. }) | Lost::Freed { .. });
-        is_gone && self.plant == Some(Plant::RemovalsNotBroughtBack)
-    }
-
-    fn is_lacking(&self, lost: &Lost) -> bool {
-        let content = match lost {
-            Lost::Node(lost) => lost.state.as_ref().and_then(|state| state.file.as_ref()).map(|file| &file.content),
-            Lost::Conflict { state, .. } => Some(&state.theirs.content),
-            Lost::Freed { .. } | Lost::Alias { .. } => None,
-        };
-        content.is_some_and(|content| self.bytes_of(content).is_none())
-    }
-
-    fn author_of_recovery(&self, now: Timestamp) -> Author {
-        let device = DeviceId(self.epoch.0);
-        let device_name = "the server".to_owned();
-        Author { space: SPACE, device, shown_as: device, device_name, cursor_seq: self.seq(), now }
-    }
-
-    fn bring(
-        &mut self,
-        lost: &Lost,
-        (since, together): (&Since, &HashSet<NodeId>),
-        is_last: bool,
-        now: Timestamp,
-    ) -> Result<bool, RemoteError> {
-        let seq = self.seq() + 1;
-        let asked = rules::Recover { lost, since, together, is_last, counter: seq };
-        let decision = rules::recover(&self.snapshot, &self.author_of_recovery(now), &asked, seq);
-        self.take(decision)
-    }
-
-    /// Whether it was done.
-    fn take(&mut self, decision: Result<Decision, rules::Missing>) -> Result<bool, RemoteError> {
-        let decision = decision.map_err(|missing| RemoteError::Busy(format!("rows are missing: {missing:?}")))?;
-        if let Some(effects) = decision.effects {
-            self.touched.extend(effects.touched());
-            self.apply(&effects, self.seq() + 1);
-        }
-        Ok(decision.outcome == Outcome::Applied)
-    }
-
     pub fn pull(&mut self, cursor: &Cursor, page: Option<&str>) -> Result<PullResponse, RemoteError> {
         self.check_cursor(cursor)?;
         let (upto, changes) = match page {
@@ -451,55 +345,6 @@ impl SimServer {
             Row::Entry { node: Some(node), .. } => Some((name, change.seq, *node)),
             _ => None,
         })
-    }
-
-    pub fn missing(&self, ids: &[ChunkId]) -> Vec<ChunkId> {
-        ids.iter().filter(|id| !self.chunks.contains_key(id)).copied().collect()
-    }
-
-    pub fn upload(&mut self, items: Vec<UploadItem>) -> Result<u64, RemoteError> {
-        let mut stored = 0;
-        for item in items {
-            decode(&ContentKey::Ordinary, item.id, &item.stored)
-                .map_err(|error| refused(ErrorCode::BadChunk, &error.to_string()))?;
-            if self.plant == Some(Plant::ChunkNotKept) && item.id.0[0] < 32 {
-                continue;
-            }
-            stored += u64::from(self.chunks.insert(item.id, item.stored).is_none());
-        }
-        Ok(stored)
-    }
-
-    pub fn fetch(&self, ranges: &[ChunkRange]) -> Result<Vec<FetchedFrames>, RemoteError> {
-        ranges.iter().map(|range| self.fetch_one(range)).collect()
-    }
-
-    fn fetch_one(&self, range: &ChunkRange) -> Result<FetchedFrames, RemoteError> {
-        let stored = self.chunks.get(&range.id).ok_or_else(|| refused(ErrorCode::NotFound, "no such chunk"))?;
-        let header = Header::parse(stored).map_err(|e| RemoteError::Malformed(e.to_string()))?;
-        let frames = header.frames_stored_range(range.first_frame, range.frame_count);
-        let frames = frames.ok_or_else(|| refused(ErrorCode::BadRequest, "no such frame"))?;
-        Ok(FetchedFrames {
-            id: range.id,
-            first_frame: range.first_frame,
-            frame_count: range.frame_count.min(header.frame_count() - range.first_frame),
-            header: stored.slice(..header.header_len()),
-            frames: stored.slice(frames),
-        })
-    }
-
-    fn plain(&self, id: ChunkId) -> Option<Vec<u8>> {
-        self.chunks.get(&id).and_then(|stored| decode(&ContentKey::Ordinary, id, stored).ok())
-    }
-
-    /// All bytes of a content, if all are there.
-    pub fn bytes_of(&self, content: &Content) -> Option<Vec<u8>> {
-        let resolved = resolve(&content.manifest, 0..content.size, |id| self.plain(*id)).ok()?;
-        let mut bytes = Vec::with_capacity(content.size as usize);
-        for chunk in &resolved.chunks {
-            bytes.extend(self.plain(chunk.entry.id)?);
-        }
-        (resolved.missing.is_empty() && bytes.len() as u64 == content.size).then_some(bytes)
     }
 
     /// What is wrong with the tree: orphans, cycles, folders with two names, contents that are not there.
