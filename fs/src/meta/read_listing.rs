@@ -63,7 +63,8 @@ macro_rules! known {
             "select i.ino, i.row, n.state, e.parent, e.name, p.ino from inode i \
              left join remote_node n on n.node = i.node left join remote_entry e on e.node = i.node \
              left join inode p on p.node = e.parent where ",
-            $which
+            $which,
+            " order by i.ino desc limit 2"
         )
     };
 }
@@ -160,33 +161,8 @@ impl Reader {
     /// # Errors
     /// What the database says; a malformed row.
     pub fn known_inode(&self, ino: Ino) -> Result<Option<KnownInode>> {
-        let rows = self.all(concat!(known!("i.ino = ?1"), " limit 2"), [to_sql("inode", ino.0)?], known_at)?;
+        let rows = self.all(known!("i.ino = ?1"), [to_sql("inode", ino.0)?], known_at)?;
         Ok(joined(rows).map(|(_, known)| known))
-    }
-
-    /// An inode, first, with all that is known of it, and those of the next `count` numbers, as far as they exist.
-    ///
-    /// # Errors
-    /// What the database says; a malformed row.
-    pub fn known_inodes(&self, from: Ino, count: u64) -> Result<Vec<(Ino, KnownInode)>> {
-        // A file of many names has many rows.
-        let rows_max = count.saturating_mul(4);
-        let sql = concat!(known!("i.ino >= ?1 and i.ino < ?2"), " order by i.ino limit ?3");
-        let behind = to_sql("inode", from.0.saturating_add(count))?;
-        let rows = self.all(sql, (to_sql("inode", from.0)?, behind, to_sql("inode", rows_max)?), known_at)?;
-        let is_cut = rows.len() as u64 == rows_max;
-        let mut groups: Vec<Vec<(Ino, KnownInode)>> = Vec::new();
-        for row in rows {
-            match groups.last_mut() {
-                Some(group) if group[0].0 == row.0 => group.push(row),
-                _ => groups.push(vec![row]),
-            }
-        }
-        // The first one's names are counted beyond two anyway; of the last one a single row may be all that is left.
-        if is_cut && groups.len() > 1 {
-            groups.pop();
-        }
-        Ok(groups.into_iter().filter_map(joined).collect())
     }
 
     /// The inode that shows a node (the newest, were there ever two), with all that is known of it.
@@ -194,11 +170,7 @@ impl Reader {
     /// # Errors
     /// What the database says; a malformed row.
     pub fn known_inode_of(&self, node: NodeId) -> Result<Option<(Ino, KnownInode)>> {
-        Ok(joined(self.all(
-            concat!(known!("i.node = ?1"), " order by i.ino desc limit 2"),
-            [node.as_bytes()],
-            known_at,
-        )?))
+        Ok(joined(self.all(known!("i.node = ?1"), [node.as_bytes()], known_at)?))
     }
 }
 

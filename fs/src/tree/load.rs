@@ -40,12 +40,13 @@ impl Session<'_> {
             if self.state.gone.contains_key(&ino) {
                 return Err(TreeError::NotFound);
             }
-            self.load_inode(ino)?;
+            let known = self.core.reader()?.known_inode(ino)?.ok_or(TreeError::NotFound)?;
+            self.insert_known(ino, known);
         }
         self.state.inodes.get_mut(&ino).ok_or(TreeError::NotFound)
     }
 
-    pub(super) fn insert_known(&mut self, ino: Ino, known: KnownInode) {
+    fn insert_known(&mut self, ino: Ino, known: KnownInode) {
         let KnownInode { row, state, place } = known;
         let pending = row.node.and_then(|node| self.state.pending.node(node));
         let remote = pending.map_or_else(|| state.map(Arc::new), |pending| pending.value.clone());

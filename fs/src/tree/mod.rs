@@ -27,7 +27,6 @@ mod load;
 mod local_only;
 mod mass_delete;
 mod names;
-mod neighbours;
 mod notify;
 mod open;
 mod ops;

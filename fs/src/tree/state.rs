@@ -7,7 +7,6 @@ use super::listed::Listings;
 use super::listing::Dir;
 use super::local_only::LocalNames;
 use super::mass_delete::MassDelete;
-use super::neighbours::Misses;
 use super::pending::PendingRemote;
 use super::room::Room;
 use super::swept::Swept;
@@ -369,8 +368,6 @@ pub(super) struct State {
     pub sweep_min: Option<usize>,
     /// The kernel may know inodes up to this one from an earlier daemon of the same mount.
     pub inherited_max: u64,
-    /// Inodes that were asked for and not in memory.
-    pub misses: Misses,
     /// Inodes that are gone, until the database knows it.
     pub gone: HashMap<Ino, Position>,
     /// Deletes that wait for a verdict, or have one.

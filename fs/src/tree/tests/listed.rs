@@ -97,28 +97,3 @@ fn what_went_since_does_not_come_back_with_a_listing_that_the_whole_tree_overtoo
     let names = device.list(ROOT);
     assert_eq!((names.len(), names[0].as_str(), names[97].as_str()), (98, "file 00001", "file 00098"));
 }
-
-#[test]
-fn a_walk_after_a_restart_finds_each_file_as_it_is() {
-    let mut device = Device::new();
-    let children: Vec<ChildEntry> = (0..300).map(child).collect();
-    let mut rows: Vec<Row> = children.iter().map(|child| node_row(child.node, child.state.clone())).collect();
-    rows.extend(children.iter().map(|child| entry_row(root(), &child.name.to_string(), Some(child.node))));
-    // One has another name, one more names than are asked for at once.
-    rows.push(entry_row(root(), "second name", Some(children[40].node)));
-    rows.extend((0..400).map(|number| entry_row(root(), &format!("link {number:03}"), Some(children[80].node))));
-    device.pull(rows);
-    assert_eq!(device.list(ROOT).len(), 701);
-    let mut device = device.restart();
-    device.pull(vec![entry_row(root(), "file 00120", None), Row::Node { node: children[120].node, state: None }]);
-    for child in &children {
-        let links = match child.name.to_string().as_str() {
-            "file 00040" => 2,
-            "file 00080" => 401,
-            "file 00120" => 0,
-            _ => 1,
-        };
-        let found = device.lookup(ROOT, &child.name.to_string());
-        assert_eq!(found.map(|stat| stat.link_count).unwrap_or(0), links, "{}", child.name);
-    }
-}
