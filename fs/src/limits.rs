@@ -71,6 +71,12 @@ pub const LINK_BACKOFF_MAX: Duration = Duration::from_secs(30);
 pub const OPEN_QUIET_MIN: Duration = Duration::from_secs(2);
 /// A file that programs never stop writing is sent at least this often.
 pub const OPEN_AGE_MAX: Duration = Duration::from_secs(30);
+/// A rename, a removal or a temporary file waits this long for what may follow it when a program saves a file.
+pub const SECOND_HALF_WAIT: Duration = Duration::from_secs(2);
+/// The same for a temporary file that programs still write.
+pub const SECOND_HALF_WAIT_OPEN: Duration = Duration::from_secs(600);
+/// Such waits end at multiples of this.
+pub const SECOND_HALF_STEP: Duration = Duration::from_millis(200);
 /// Queued operations that the engine looks at.
 pub const QUEUE_WINDOW: usize = 4_096;
 /// Operations that may be overtaken at a time; beyond it the queue stands still.

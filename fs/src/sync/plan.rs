@@ -169,7 +169,8 @@ fn need_of_untouched(item: &QueueItem, context: &Context<'_>) -> Need {
     match item.readiness {
         Readiness::Ready => ready,
         Readiness::InFlight => Need::Other(None),
-        Readiness::Quiet { left } => {
+        Readiness::Half { .. } if item.ticket <= context.urged => ready,
+        Readiness::Quiet { left } | Readiness::Half { left } => {
             // Time alone decides nothing: the next reading does.
             let at = context.read_at + left;
             Need::Other((at > context.now).then_some(at))

@@ -5,6 +5,7 @@
 
 use super::Tree;
 use super::error::TreeError;
+use super::halves::{Origin, Successor};
 use super::load::Session;
 use super::state::Inode;
 use super::types::{NewNode, Stat};
@@ -101,16 +102,12 @@ impl Session<'_> {
         (attrs.mtime, attrs.ctime, attrs.btime) = (now, now, now);
         let mut work = Work::default();
         let revived = self.revived(parent, name, &new.kind)?;
-        let is_fresh = revived.is_none();
-        let node = match revived {
+        let Origin { node, pinned, is_fresh } = match revived {
             Some((unlink, old, node)) => {
-                self.queue_revival(&mut work, (parent, name), (unlink, old), (ino, ticket, &attrs)).map(|()| node)?
+                self.queue_revival(&mut work, (parent, name), (unlink, old), (ino, ticket, &attrs))?;
+                Origin { node, pinned: false, is_fresh: false }
             }
-            None => {
-                let op = LocalOp::Create { ino, parent, name: name.clone() };
-                self.enqueue_creation(&mut work, ticket, op, new.kind.is_file());
-                NodeId(self.core.env.rng.id())
-            }
+            None => self.queue_creation(&mut work, (ino, ticket), (parent, name), (&new.kind, &attrs))?,
         };
         let content = new.kind.is_file().then(|| self.state.next_content());
         if let Some(no) = content {
@@ -118,7 +115,7 @@ impl Session<'_> {
             work.rows.push(crate::meta::rows::RowChange::Content(no, Some(fresh.row())));
         }
         let local = Some(LocalNode { kind: new.kind, attrs, ticket });
-        work.inode(ino, InodeRow { node: Some(node), local, content, pinned: false });
+        work.inode(ino, InodeRow { node: Some(node), local, content, pinned });
         work.entry(parent, name, Some(ino), ticket);
         if is_fresh {
             self.commit_fresh(work, ino, node)?
@@ -128,6 +125,24 @@ impl Session<'_> {
         self.adopt_fresh(ino, content, new.open)?;
         self.touch(parent)?;
         Ok(ino)
+    }
+
+    /// Queues a new node, or the next version of a file that was just renamed away from its name.
+    fn queue_creation(
+        &mut self,
+        work: &mut Work,
+        (ino, ticket): (Ino, Ticket),
+        (parent, name): (Ino, &Name),
+        (kind, attrs): (&NodeKind, &Attrs),
+    ) -> Result<Origin> {
+        let away = if kind.is_file() { self.moved_away(parent, name)? } else { None };
+        if let Some(away) = away {
+            let to = Successor { ino, ticket, place: (parent, name.clone()), attrs: attrs.clone() };
+            return self.succeed(work, away, &to);
+        }
+        let op = LocalOp::Create { ino, parent, name: name.clone() };
+        self.enqueue_creation(work, ticket, op, kind.is_file());
+        Ok(Origin { node: NodeId(self.core.env.rng.id()), pinned: false, is_fresh: true })
     }
 
     /// Commits the rows of a node that was made just now: nobody can have spoken of it, so the database is not asked.

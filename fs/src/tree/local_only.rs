@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use tarn_proto::name::Name;
 
 /// Names of files that stay here: locks first, then what editors, browsers and file managers write meanwhile.
-pub const LOCAL_ONLY_DEFAULT: [&str; 10] = [
+pub const LOCAL_ONLY_DEFAULT: [&str; 11] = [
     ".~lock.*#",
     "~$*",
     ".nfs*",
@@ -22,6 +22,7 @@ pub const LOCAL_ONLY_DEFAULT: [&str; 10] = [
     "#*#",
     ".*.kate-swp",
     ".goutputstream-*",
+    "lu[0-9]*.tmp",
     "*.crdownload",
 ];
 /// Of these: what only says that something is in use. It never goes out by itself.

@@ -80,6 +80,9 @@ impl Session<'_> {
         if let Some(quiet) = self.verdict_wait(front.ticket) {
             return Ok(quiet);
         }
+        if let Some(half) = self.half_wait(&front.op, front.since)? {
+            return Ok(half);
+        }
         let touches_content = |op: &LocalOp| op.content_of().is_some();
         for ino in front.op.inodes() {
             let mut earlier = self.state.queue.of_ino(ino).take_while(|(other, _)| *other < front.ticket);

@@ -2,6 +2,7 @@
 
 use super::Tree;
 use super::error::TreeError;
+use super::halves::{Away, Origin, Successor};
 use super::load::Session;
 use super::types::RenameRequest;
 use super::work::Work;
@@ -18,6 +19,8 @@ enum Plan {
     MoveCreation { create: Ticket, displaced: Option<(Ino, Ticket)> },
     /// A never sent file takes the name of a published one: that one's next version.
     BecomeVersion { create: Ticket, target: Ino },
+    /// A never sent file takes the name from which a published one was renamed: that one's next version.
+    Succeed { create: Ticket, away: Away },
     /// The server is to do the same.
     Send { target: Option<Ino> },
 }
@@ -40,7 +43,7 @@ impl Session<'_> {
         if *mode != RenameMode::Exchange {
             self.check_kinds(source, target)?;
         }
-        let plan = self.plan_rename(source, target, *mode)?;
+        let plan = self.plan_rename(request, source, target)?;
         if matches!(plan, Plan::Send { .. }) {
             self.send_after_all(source)?;
             target.filter(|_| *mode == RenameMode::Exchange).map_or(Ok(()), |target| self.send_after_all(target))?;
@@ -82,7 +85,8 @@ impl Session<'_> {
         }
     }
 
-    fn plan_rename(&mut self, source: Ino, target: Option<Ino>, mode: RenameMode) -> Result<Plan> {
+    fn plan_rename(&mut self, request: &RenameRequest, source: Ino, target: Option<Ino>) -> Result<Plan> {
+        let mode = request.mode;
         let send = Plan::Send { target };
         let alone = self.links(source)?.len() == 1;
         let file = self.inode(source)?.kind().is_some_and(NodeKind::is_file);
@@ -90,7 +94,11 @@ impl Session<'_> {
         if mode == RenameMode::Exchange || self.is_prepared(create) {
             return Ok(send);
         }
-        let Some(target) = target else { return Ok(Plan::MoveCreation { create, displaced: None }) };
+        let Some(target) = target else {
+            let away = self.moved_away(request.to_parent, &request.to_name)?;
+            let moved = Plan::MoveCreation { create, displaced: None };
+            return Ok(away.map_or(moved, |away| Plan::Succeed { create, away }));
+        };
         if self.links(target)?.len() != 1 || !self.inode(target)?.kind().is_some_and(NodeKind::is_file) {
             return Ok(send);
         }
@@ -127,6 +135,9 @@ impl Session<'_> {
             }
             Plan::BecomeVersion { create, target } => {
                 self.become_version(&mut work, request, (source, create), target, ticket)?
+            }
+            Plan::Succeed { create, away } => {
+                self.succeed_by_rename(&mut work, request, (source, create), away, ticket)?
             }
             Plan::Send { target } => self.send_rename(&mut work, request, source, target, ticket)?,
         }
@@ -184,13 +195,33 @@ impl Session<'_> {
         dropped.push(create);
         let local = self.local_node(source, ticket)?;
         let attrs = self.full_change(target, &local.attrs)?;
-        let orphan = InodeRow { node: None, ..self.kept_row(target)? };
+        let pinned = self.inode(target)?.pinned;
+        let orphan = InodeRow { node: None, pinned: false, ..self.kept_row(target)? };
         work.inode(target, orphan);
-        let row = InodeRow { node, local: Some(LocalNode { ticket, ..local }), ..self.inode(source)?.row() };
+        let row = InodeRow { node, local: Some(LocalNode { ticket, ..local }), pinned, ..self.inode(source)?.row() };
         work.inode(source, row);
         let (parent, name) = (request.to_parent, request.to_name.clone());
         self.enqueue(work, ticket, LocalOp::Write { ino: source, parent, name, attrs, over });
         self.move_entry(work, request, source, ticket, &dropped);
+        Ok(())
+    }
+
+    fn succeed_by_rename(
+        &mut self,
+        work: &mut Work,
+        request: &RenameRequest,
+        (source, create): (Ino, Ticket),
+        away: Away,
+        ticket: Ticket,
+    ) -> Result<()> {
+        work.dequeue(create);
+        let local = self.local_node(source, ticket)?;
+        let place = (request.to_parent, request.to_name.clone());
+        let to = Successor { ino: source, ticket, place, attrs: local.attrs.clone() };
+        let Origin { node, pinned, .. } = self.succeed(work, away, &to)?;
+        let row = InodeRow { node: Some(node), local: Some(local), pinned, ..self.inode(source)?.row() };
+        work.inode(source, row);
+        self.move_entry(work, request, source, ticket, &[create]);
         Ok(())
     }
 

@@ -388,8 +388,9 @@ impl Tree {
     pub fn settle_unchanged(&self, ticket: Ticket) -> Result<bool> {
         let content_of = |session: &mut Session<'_>| {
             let Some(queued) = session.state.queue.ops.get(&ticket) else { return Ok(None) };
-            let (ino, prepared, is_frozen) = (queued.op.op.content_of(), queued.prepared, queued.op.frozen.is_some());
-            let Some((ino, prepared)) = ino.zip(prepared).filter(|_| !is_frozen) else { return Ok(None) };
+            // A file's first version, and one that replaces another, are news whatever their bytes were before.
+            let LocalOp::Write { ino, over: None, .. } = queued.op.op else { return Ok(None) };
+            let Some(prepared) = queued.prepared.filter(|_| queued.op.frozen.is_none()) else { return Ok(None) };
             Ok(session.local_content(ino)?.map(|content| (ino, prepared, content)))
         };
         let Some((_, _, content)) = self.look(content_of)? else { return Ok(false) };

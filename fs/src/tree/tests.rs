@@ -9,6 +9,7 @@ mod edits;
 mod faults;
 mod fixture;
 mod formers;
+mod halves;
 mod happened;
 mod late;
 mod listed;

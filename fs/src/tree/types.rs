@@ -129,6 +129,11 @@ pub enum Readiness {
         /// When that may be.
         left: Duration,
     },
+    /// It may be the first half of a save: the second one changes what is sent.
+    Half {
+        /// How long it waits for that.
+        left: Duration,
+    },
 }
 
 /// From which size on a delete is unusual: more than both.

@@ -230,9 +230,9 @@ impl Engine {
 
     fn tick(&mut self) {
         self.timer = None;
-        // How quiet an open file has been is known from reading alone.
-        let is_open = |item: &QueueItem| matches!(item.readiness, Readiness::Open { .. } | Readiness::Quiet { .. });
-        self.reading.is_stale |= self.items.iter().any(is_open);
+        // How quiet an open file has been, and for how long a first half has waited, is known from reading alone.
+        let waits = |item: &QueueItem| !matches!(item.readiness, Readiness::Ready | Readiness::InFlight);
+        self.reading.is_stale |= self.items.iter().any(waits);
     }
 
     fn stop(&mut self, actions: &mut Vec<Action>) {

@@ -160,3 +160,13 @@ fn a_bounded_number_of_operations_is_overtaken() {
     assert_eq!(plan.parked.len(), limits::PARKED_MAX);
     assert!(plan.push.is_empty());
 }
+
+#[test]
+fn a_first_half_waits_unless_somebody_waits_for_it() {
+    let mut half = plain(1, 1, &[]);
+    half.readiness = Readiness::Half { left: Duration::from_millis(700) };
+    let waiting = plan(&[half.clone(), plain(2, 2, &[])], &[]);
+    assert_eq!((tickets(&waiting.push), tickets(&waiting.parked)), (vec![2], vec![1]));
+    assert_eq!(waiting.wake, Some(NOW + Duration::from_millis(700)));
+    assert_eq!(tickets(&plan_urged(&[half], &[], 1).push), [1]);
+}

@@ -5,7 +5,7 @@ use crate::env::Env;
 use crate::journal::{Journal, JournalOptions, StateLock};
 use crate::meta::RemoteWork;
 use crate::meta::rows::{Ino, ROOT, Ticket};
-use crate::tree::{Identity, NewNode, RenameRequest, Stat, Tree, TreeError};
+use crate::tree::{Identity, NewNode, Readiness, RenameRequest, Stat, Tree, TreeError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -208,12 +208,12 @@ impl Device {
         names
     }
 
-    /// Freezes all that is ready, as the sync engine would.
+    /// Freezes all that is ready, as the sync engine would while somebody waits for it.
     pub fn freeze(&self) -> Vec<(Ticket, Operation)> {
         let items = self.tree.queue(1_000).unwrap();
         let mut batch = Vec::new();
         for item in items {
-            if item.readiness != crate::tree::Readiness::Ready {
+            if !matches!(item.readiness, Readiness::Ready | Readiness::Half { .. }) {
                 break;
             }
             let content = item.content_of.filter(|_| item.frozen.is_none()).map(|ino| {
