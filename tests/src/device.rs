@@ -200,6 +200,14 @@ impl Device {
         &self.home
     }
 
+    /// Who it is to its server.
+    ///
+    /// # Errors
+    /// If nobody has signed in.
+    pub fn credentials(&self) -> Result<Value> {
+        Ok(serde_json::from_str(&fs::read_to_string(self.home.join("credentials.json"))?)?)
+    }
+
     /// Mounts it; also after its daemon was killed.
     ///
     /// # Errors

@@ -19,6 +19,7 @@ pub mod postgres;
 pub mod process;
 pub mod programs;
 pub mod relay;
+pub mod saves;
 pub mod seed;
 pub mod server;
 pub mod suites;

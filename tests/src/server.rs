@@ -1,5 +1,6 @@
 //! A real `tarn-server` in a folder of its own: started, killed, frozen, started again on the same port and data.
 
+use crate::device::Device;
 use crate::postgres::Database;
 use crate::process::Process;
 use crate::programs::{self, Finished, program};
@@ -222,9 +223,22 @@ impl Server {
     /// # Errors
     /// If the status is not 200.
     pub fn get(&self, path: &str) -> Result<String> {
+        self.get_with(path, "")
+    }
+
+    /// What the API says to a device.
+    ///
+    /// # Errors
+    /// If the status is not 200.
+    pub fn get_as(&self, device: &Device, path: &str) -> Result<String> {
+        let token = device.credentials()?["token"].as_str().context("it is not signed in")?.to_owned();
+        self.get_with(&format!("/api/v1{path}"), &format!("Authorization: Bearer {token}\r\n"))
+    }
+
+    fn get_with(&self, path: &str, header: &str) -> Result<String> {
         let mut stream = TcpStream::connect(self.address)?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        write!(stream, "GET {path} HTTP/1.0\r\nHost: {}\r\n\r\n", self.address)?;
+        write!(stream, "GET {path} HTTP/1.0\r\nHost: {}\r\n{header}\r\n", self.address)?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         let (head, body) = answer.split_once("\r\n\r\n").context("no end of the headers")?;

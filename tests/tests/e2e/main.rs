@@ -48,6 +48,7 @@ mod rebuild;
 mod restored;
 mod rolled_back;
 mod rot;
+mod saves;
 mod scanners;
 mod server_crash;
 mod stopped_server;
