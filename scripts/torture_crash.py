@@ -42,6 +42,11 @@ def survive(house, args):
                                         TARN_SURVIVE_KILLS=args.kills) for way in ways)
 
 
+def devices(house, args):
+    """Five devices at random work in one tree end equal and lose nothing, after each of the kills of daemons and server."""
+    return check(house, args, "five_devices_that_are_killed_at_random_work_end_equal_and_lose_nothing", TARN_DEVICES_KILLS=args.kills)
+
+
 def check(house, args, test, *more, **given):
     command = ["cargo", "test", "--quiet", "--locked", "-p", "tarn-tests", "--test", "e2e", "--", test, "--nocapture", *more]
     lines = cargo(command, TARN_BIN_DIR=BIN, TMPDIR=house.place, TARN_CRASH_SEED=args.seed, **given)

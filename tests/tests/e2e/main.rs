@@ -29,6 +29,7 @@ mod crash;
 mod crash_check;
 mod disk;
 mod exerciser;
+mod five_devices;
 mod formats;
 mod fsx;
 mod hydration;
