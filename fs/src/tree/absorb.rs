@@ -132,7 +132,12 @@ impl Session<'_> {
     fn drop_stale_local(&self, work: &mut RemoteWork) {
         // What this unit of work says of an inode itself stands.
         let told: BTreeSet<Ino> = work.rows.iter().filter_map(told_of).collect();
-        let is_stale = |local: &LocalNode| local.ticket != KEPT && !self.state.queue.ops.contains_key(&local.ticket);
+        // A folder that was kept may have been moved by its person since: then no row keeps it any more.
+        let is_kept = |ino| self.state.overlay.kept_dirs().iter().any(|(_, _, child)| *child == Some(ino));
+        let is_stale = |ino, local: &LocalNode| match local.ticket {
+            KEPT => !is_kept(ino),
+            ticket => !self.state.queue.ops.contains_key(&ticket),
+        };
         let present: BTreeSet<Ino> = work
             .changes
             .iter()
@@ -141,9 +146,11 @@ impl Session<'_> {
                 _ => None,
             })
             .collect();
-        for ino in present.difference(&told) {
-            if let Some(inode) = self.state.inodes.get(ino).filter(|inode| inode.local.as_ref().is_some_and(is_stale)) {
-                work.rows.push(RowChange::Inode(*ino, Some(InodeRow { local: None, ..inode.row() })));
+        for &ino in present.difference(&told) {
+            if let Some(inode) = self.state.inodes.get(&ino)
+                && inode.local.as_ref().is_some_and(|local| is_stale(ino, local))
+            {
+                work.rows.push(RowChange::Inode(ino, Some(InodeRow { local: None, ..inode.row() })));
             }
         }
     }

@@ -358,7 +358,11 @@ impl Session<'_> {
                 return Ok(true);
             }
             steps += 1;
-            at = if steps > tarn_proto::limits::DEPTH_MAX { None } else { self.parent(here)? };
+            at = match self.parent(here) {
+                // Others removed what was above.
+                Err(TreeError::NotFound) if here != ino => None,
+                parent => parent?.filter(|_| steps <= tarn_proto::limits::DEPTH_MAX),
+            };
         }
         Ok(false)
     }

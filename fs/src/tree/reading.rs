@@ -123,8 +123,12 @@ impl Session<'_> {
         let mut chain = Vec::new();
         let mut at = Some(dir);
         while let Some(here) = at.filter(|here| !chain.contains(here)) {
+            at = match self.parent(here) {
+                // Others removed it, and nothing shows it: what is queued below brings it back.
+                Err(TreeError::NotFound) => break,
+                parent => parent?.filter(|_| here != ROOT),
+            };
             chain.push(here);
-            at = if here == ROOT { None } else { self.parent(here)? };
         }
         seen.chains.insert(dir, chain.clone());
         Ok(chain)

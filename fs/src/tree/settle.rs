@@ -60,6 +60,8 @@ impl Session<'_> {
             // The answer to what was on its way while it was rescued.
             let is_rescued = self.is_created_by_another(ino, ticket);
             if self.inode(ino)?.kind().is_some_and(NodeKind::is_file) && !is_rescued {
+                // Under its names is from now on what the server has.
+                all.names.extend(self.links(ino)?);
                 let name = op.places().next().map(|(_, name)| name);
                 all.names.push(self.rescue_content(ino, name, &mut all.work.rows)?);
                 return Ok(());

@@ -56,7 +56,12 @@ impl Session<'_> {
         let mut parts = Vec::new();
         let mut at = ino;
         while at != ROOT {
-            let Some((parent, name)) = self.links(at)?.into_iter().next() else { return Ok(None) };
+            let links = match self.links(at) {
+                // Others removed what was above.
+                Err(TreeError::NotFound) if at != ino => return Ok(None),
+                links => links?,
+            };
+            let Some((parent, name)) = links.into_iter().next() else { return Ok(None) };
             parts.push(name);
             if parts.len() > tarn_proto::limits::DEPTH_MAX {
                 return Ok(None);

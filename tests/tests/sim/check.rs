@@ -113,32 +113,84 @@ impl Walk<'_> {
     }
 }
 
-/// What is wrong with the server's tree, and with it in the light of what programs were told.
-pub fn server(server: &SimServer, oracle: &Oracle) -> Vec<String> {
+/// What is wrong with the server's tree, and with it in the light of what programs were told. `is_straight`: no server was
+/// put back meanwhile.
+pub fn server(server: &SimServer, oracle: &Oracle, is_straight: bool) -> Vec<String> {
     let mut faults = server.unsound();
     let without = server.versions.values().filter(|(_, file)| server.bytes_of(&file.content).is_none());
     faults.extend(without.map(|(_, file)| format!("bytes of version {} are missing", file.content.version)));
     let everywhere = everywhere(server);
     let mut kept = in_conflict(server);
-    let (mut present, mut contents) = (BTreeSet::new(), BTreeMap::<ContentId, BTreeSet<NodeId>>::new());
+    let (mut named, mut contents) = (Vec::new(), BTreeMap::<ContentId, BTreeSet<NodeId>>::new());
     for (path, node, state) in files(server) {
         let Some(file) = state.file else { continue };
-        if file.content.size > 0 {
+        // Who became an older copy of itself may have sent before what it rescues now.
+        let may_be_second = path.starts_with("/Tarn rescued") && !oracle.rolled_back.is_empty();
+        if file.content.size > 0 && !may_be_second && !server.settled.contains(&node) {
             contents.entry(file.content.content_id).or_default().insert(node);
         }
         let here = tokens(&server.bytes_of(&file.content).unwrap_or_default());
         kept.extend(&here);
-        // Beside the file, or out of its way, on purpose.
-        if !path.contains("(conflict from") && !path.starts_with("/Tarn rescued") {
-            present.extend(here);
-        }
+        named.push((path, here));
     }
-    faults.extend(oracle.lost(&kept, &everywhere));
+    faults.extend(oracle.lost(&kept, &everywhere, is_straight));
     faults.extend(needless_conflicts(server, oracle));
-    faults.extend(oracle.returned(&present));
+    faults.extend(returned(server, oracle, &in_place(&named)));
+    if is_straight {
+        faults.extend(oracle.misnamed(&named, &server.refused));
+    }
+    faults.extend(siblings_per_save(server, oracle));
     let twice = contents.iter().filter(|(_, nodes)| nodes.len() > 1);
     faults.extend(twice.map(|(content, nodes)| format!("{content:?} is there {} times: {nodes:?}", nodes.len())));
     faults
+}
+
+/// Removed writes that are there again. What stood in two files, as in one and its sibling, may have been removed from one.
+pub fn returned(server: &SimServer, oracle: &Oracle, present: &BTreeSet<u64>) -> Vec<String> {
+    let back = oracle.returned(present, &server.refused);
+    if back.is_empty() {
+        return Vec::new();
+    }
+    let mut files: BTreeMap<u64, BTreeSet<NodeId>> = BTreeMap::new();
+    for (node, file) in server.versions.values() {
+        for token in tokens(&server.bytes_of(&file.content).unwrap_or_default()) {
+            files.entry(token).or_default().insert(*node);
+        }
+    }
+    let is_of_one = |token: &u64| files.get(token).is_none_or(|nodes| nodes.len() == 1);
+    back.into_iter().filter(|(token, _)| is_of_one(token)).map(|(_, said)| said).collect()
+}
+
+/// Writes that stand where somebody put them: not beside a file, nor out of its way, on purpose.
+fn in_place(named: &[(String, BTreeSet<u64>)]) -> BTreeSet<u64> {
+    let is_in_place = |path: &str| !path.contains("(conflict from") && !path.starts_with("/Tarn rescued");
+    let here = named.iter().filter(|(path, _)| is_in_place(path));
+    here.flat_map(|(_, tokens)| tokens).copied().collect()
+}
+
+/// All writes that stand in the tree, and in their place.
+pub fn present(server: &SimServer) -> BTreeSet<u64> {
+    let bytes = |state: NodeState| server.bytes_of(&state.file?.content);
+    let named: Vec<_> =
+        files(server).into_iter().map(|(path, _, state)| (path, tokens(&bytes(state).unwrap_or_default()))).collect();
+    in_place(&named)
+}
+
+/// A file has one sibling for a device, however often that saves, unless somebody else wrote to the one before.
+fn siblings_per_save(server: &SimServer, oracle: &Oracle) -> Vec<String> {
+    let mut count: BTreeMap<(NodeId, &str), u32> = BTreeMap::new();
+    for conflict in conflicts(server) {
+        // A file that came back and found its name taken is a sibling with a history of its own.
+        let made = conflict.sibling.filter(|sibling| server.versions_of(*sibling).count() == 1);
+        let shown = made.and_then(|sibling| server.node(sibling)?.file);
+        if shown.is_some_and(|file| file.content.version == conflict.theirs.content.version) {
+            *count.entry((conflict.node, &conflict.device_name)).or_default() += 1;
+        }
+    }
+    // Who became an older copy of itself is another device.
+    let is_one = |name: &str| oracle.rolled_back.iter().all(|who| name != format!("machine {who}"));
+    let many = count.into_iter().filter(|((_, name), count)| *count > 1 && is_one(name));
+    many.map(|((node, device), count)| format!("{node} has {count} siblings of {device}")).collect()
 }
 
 /// The writes in all versions that the server ever had.

@@ -2,9 +2,10 @@
 
 use super::dice::{Dice, SimRng};
 use super::kernel::Kernel;
+use super::lying_disk::LyingDisk;
 use super::net::{Centre, Line, SimRemote};
 use super::plant::Plant;
-use super::planted::{LyingDisk, PlantedTree};
+use super::planted::PlantedTree;
 use super::server::SPACE;
 use super::time::{MachineClock, SimTasks, Time};
 use super::trace::Trace;
@@ -12,7 +13,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tarn::content::{self, Contents};
 use tarn::env::{CrashDisk, Disk, Env};
@@ -55,6 +56,7 @@ pub struct Machine {
     pub disk: CrashDisk,
     pub line: watch::Sender<Line>,
     pub oddness: u64,
+    pub line_bytes: u64,
     pub keeps_here: bool,
     pub skew_secs: i64,
     pub lives: u64,
@@ -118,6 +120,7 @@ impl Machine {
             line: self.line.clone(),
             is_dead: AtomicBool::new(false),
             oddness: Mutex::new(self.oddness),
+            line_bytes: AtomicU64::new(self.line_bytes),
             dice: Mutex::new(dice(3)),
             trace: trace.clone(),
         });
@@ -155,7 +158,11 @@ impl Machine {
 
     fn disk(&self) -> Arc<dyn Disk> {
         let disk = Arc::new(self.disk.clone());
-        if self.plant == Some(Plant::LogNotSynced) { Arc::new(LyingDisk(disk)) } else { disk }
+        match self.plant {
+            Some(Plant::LogNotSynced) => Arc::new(LyingDisk { inner: disk, of_log: true }),
+            Some(Plant::PresenceBeforeContent) => Arc::new(LyingDisk { inner: disk, of_log: false }),
+            _ => disk,
+        }
     }
 
     pub fn life(&self) -> Option<&Life> {
@@ -200,7 +207,7 @@ impl Life {
         let options = HydrateOptions { memory_bytes: 1 << 20, ..HydrateOptions::default() };
         let hydrator = Hydrator::new(env.clone(), calls.clone(), SPACE, Handle::current(), options);
         let bridge: Arc<dyn SyncTree> = TreeBridge::new(tree.clone(), hydrator.clone(), ContentKey::Ordinary);
-        let planted = |plant| Arc::new(PlantedTree { inner: bridge.clone(), tree: tree.clone(), plant }) as _;
+        let planted = |plant| Arc::new(PlantedTree::new(bridge.clone(), tree.clone(), (env.clone(), plant))) as _;
         let sync = SyncHandle::start(Parts {
             env: env.clone(),
             space: SPACE,

@@ -8,7 +8,7 @@ use super::trace::Trace;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tarn::env::Clock;
 use tarn::limits::IDLE_TIMEOUT;
@@ -56,6 +56,8 @@ pub struct SimRemote {
     pub is_dead: AtomicBool,
     /// Of a thousand calls so many meet something odd.
     pub oddness: Mutex<u64>,
+    /// Bytes that the line carries in a second; no bound if 0.
+    pub line_bytes: AtomicU64,
     pub dice: Mutex<Dice>,
     pub trace: Trace,
 }
@@ -84,6 +86,12 @@ impl SimRemote {
         let mut dice = self.dice.lock();
         let micros = if dice.chance(50) { dice.between(20_000, 2_000_000) } else { dice.between(300, 20_000) };
         Duration::from_micros(micros)
+    }
+
+    /// Contents take their time.
+    async fn carry(&self, bytes: usize) {
+        let micros = (bytes as u64 * 1_000_000).checked_div(self.line_bytes.load(Ordering::Relaxed));
+        self.time.sleep(Duration::from_micros(micros.unwrap_or(0))).await;
     }
 
     fn fate(&self) -> Fate {
@@ -227,6 +235,7 @@ impl Remote for SimRemote {
 
     async fn upload(&self, _space: SpaceId, items: Vec<UploadItem>) -> Result<UploadResponse, RemoteError> {
         let what = format!("upload {}", items.len());
+        self.carry(items.iter().map(|item| item.stored.len()).sum()).await;
         self.call(&what, move |server, _| {
             let stored = server.upload(items.clone())?;
             Ok(UploadResponse { accepted: items.len() as u64, stored })
@@ -242,6 +251,7 @@ impl Remote for SimRemote {
     ) -> Result<(), RemoteError> {
         let ranges = ranges.to_vec();
         let frames = self.call("fetch", move |server, _| server.fetch(&ranges)).await?;
+        self.carry(frames.iter().map(|one| one.frames.len()).sum()).await;
         for one in frames {
             if sink.send(one).await.is_err() {
                 return Ok(());

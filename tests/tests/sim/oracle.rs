@@ -4,6 +4,7 @@
 use blake3::{Hash, hash};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use tarn_proto::ids::NodeId;
+use tarn_proto::name::Name;
 
 /// Bytes of one slot.
 pub const SLOT: usize = 64;
@@ -30,7 +31,16 @@ pub struct Oracle {
     last: u64,
     wanted: BTreeMap<u64, Wanted>,
     gone: BTreeMap<u64, Gone>,
+    /// Who changed what since all machines last knew of everything.
     touched: BTreeMap<u64, BTreeSet<usize>>,
+    /// Who ever did.
+    hands: BTreeMap<u64, BTreeSet<usize>>,
+    /// What people called files, by a write in each, in order.
+    calls: Vec<(u64, usize, Name)>,
+    /// Writes in files that got several names.
+    linked: BTreeSet<u64>,
+    /// Machines whose power went.
+    cut_off: BTreeSet<usize>,
     /// Writes to one file, each with an older one.
     same_file: BTreeMap<u64, u64>,
     /// What stands for each file beside its writes.
@@ -74,6 +84,7 @@ impl Oracle {
         for token in seen {
             self.gone.remove(token);
             self.touched.entry(*token).or_default().insert(who);
+            self.hands.entry(*token).or_default().insert(who);
         }
     }
 
@@ -101,12 +112,31 @@ impl Oracle {
     }
 
     /// Who changed each file, by its first write.
-    fn touched_files(&self) -> BTreeMap<u64, BTreeSet<usize>> {
+    fn by_file(&self, touched: &BTreeMap<u64, BTreeSet<usize>>) -> BTreeMap<u64, BTreeSet<usize>> {
         let mut files: BTreeMap<u64, BTreeSet<usize>> = BTreeMap::new();
-        for (token, touched) in &self.touched {
+        for (token, touched) in touched {
             files.entry(self.first_of(*token)).or_default().extend(touched);
         }
         files
+    }
+
+    /// All machines know of everything, and these are there: from now on each has seen what the others did until now.
+    /// What a machine that becomes its older copy had seen, nobody knows.
+    pub fn all_seen(&mut self, present: &BTreeSet<u64>) {
+        if self.copied.is_empty() {
+            self.gone.retain(|token, _| !present.contains(token));
+            self.touched.clear();
+        }
+    }
+
+    /// A person gave a file, in which these can be seen, this name.
+    pub fn called(&mut self, who: usize, seen: &BTreeSet<u64>, name: &Name) {
+        self.calls.extend(seen.first().map(|token| (*token, who, name.clone())));
+    }
+
+    /// A person gave a file one more name.
+    pub fn linked(&mut self, seen: &BTreeSet<u64>) {
+        self.linked.extend(seen);
     }
 
     /// A program made a file's bytes of those that it could see.
@@ -169,6 +199,7 @@ impl Oracle {
 
     /// The power went: of this machine only what was synced counts.
     pub fn power_cut(&mut self, who: usize) {
+        self.cut_off.insert(who);
         self.wanted.retain(|_, wanted| wanted.who != who || wanted.is_synced);
         self.gone.retain(|_, gone| gone.who != who || gone.is_synced);
     }
@@ -188,23 +219,60 @@ impl Oracle {
 
     /// Writes that programs were told of and nobody has: `kept` are those in the tree and in conflicts, `history` those in
     /// any version. Who replaces or removes what it saw no longer wants that; so what is in the history alone went
-    /// without having been seen.
-    pub fn lost(&self, kept: &BTreeSet<u64>, history: &BTreeSet<u64>) -> Vec<String> {
+    /// without having been seen. A server that was put back (not `is_straight`) may have no history of what went since.
+    pub fn lost(&self, kept: &BTreeSet<u64>, history: &BTreeSet<u64>, is_straight: bool) -> Vec<String> {
         let of = |token: &u64| format!("write {token} of machine {}", self.wanted[token].who);
         let missing = self.wanted.keys().filter(|token| !kept.contains(token));
         let (unseen, lost): (Vec<&u64>, Vec<&u64>) = missing.partition(|token| history.contains(token));
-        let lost = lost.into_iter().map(|token| format!("{} is lost ({:?})", of(token), self.wanted[token]));
+        let lost = lost.into_iter().filter(|token| is_straight || !self.unnamed.contains(token));
+        let lost = lost.map(|token| format!("{} is lost ({:?})", of(token), self.wanted[token]));
         let unseen = unseen.into_iter().filter(|token| !self.unnamed.contains(token));
         lost.chain(unseen.map(|token| format!("{} went without having been seen", of(token)))).collect()
     }
 
-    /// Removed files that are there again though nobody else touched them.
-    pub fn returned(&self, present: &BTreeSet<u64>) -> Vec<String> {
-        let files = self.touched_files();
+    /// Removed files that are there again though nobody else touched them, nor was anything of them refused.
+    pub fn returned(&self, present: &BTreeSet<u64>, refused: &BTreeSet<u64>) -> Vec<(u64, String)> {
+        let (files, refused) = (self.by_file(&self.touched), self.files_of(refused));
         let alone = |token: &u64, who: usize| {
-            files.get(&self.first_of(*token)).is_none_or(|touched| touched.iter().all(|other| *other == who))
+            let file = self.first_of(*token);
+            !refused.contains(&file) && files.get(&file).is_none_or(|touched| touched.iter().all(|other| *other == who))
         };
         let back = self.gone.iter().filter(|(token, gone)| present.contains(token) && alone(token, gone.who));
-        back.map(|(token, gone)| format!("write {token}, removed by machine {}, is back", gone.who)).collect()
+        let said = |token, gone: &Gone| format!("write {token}, removed by machine {}, is back", gone.who);
+        back.map(|(token, gone)| (*token, said(token, gone))).collect()
+    }
+
+    fn files_of(&self, tokens: &BTreeSet<u64>) -> BTreeSet<u64> {
+        tokens.iter().map(|token| self.first_of(*token)).collect()
+    }
+
+    /// Files whose one name is not the last one that the only person who ever had to do with them gave them, nor one
+    /// beside that. `present`: the names of all files, with the writes in them.
+    pub fn misnamed(&self, present: &[(String, BTreeSet<u64>)], refused: &BTreeSet<u64>) -> Vec<String> {
+        let (hands, mut left_out) = (self.by_file(&self.hands), self.files_of(refused));
+        left_out.extend(self.files_of(&self.linked));
+        let mut last = BTreeMap::new();
+        for (token, who, name) in &self.calls {
+            last.insert(self.first_of(*token), (*who, name.to_string()));
+        }
+        let mut found: BTreeMap<u64, BTreeSet<&str>> = BTreeMap::new();
+        for (path, tokens) in present {
+            for file in self.files_of(tokens) {
+                found.entry(file).or_default().insert(path);
+            }
+        }
+        let mut faults = Vec::new();
+        for (file, paths) in found.into_iter().filter(|(file, paths)| paths.len() == 1 && !left_out.contains(file)) {
+            let Some((who, wanted)) = last.get(&file) else { continue };
+            let is_alone = hands.get(&file).is_some_and(|hands| hands.iter().all(|other| other == who));
+            let is_whole = !self.cut_off.contains(who) && !self.rolled_back.contains(who);
+            for path in paths.into_iter().filter(|path| is_alone && is_whole && !path.contains("(conflict from")) {
+                let name = path.rsplit('/').next().unwrap_or_default();
+                if name != wanted {
+                    faults.push(format!("{path} was called {wanted} by machine {who}, and by nobody else"));
+                }
+            }
+        }
+        faults
     }
 }

@@ -38,29 +38,59 @@ pub enum Plant {
     CursorNotSaved,
     /// Disk: the log is never synced, whatever fsync says.
     LogNotSynced,
+    /// Disk: contents are never synced, whatever fsync says: what is recorded to be there need not be.
+    PresenceBeforeContent,
+    /// Server: who says what becomes of a conflict counts as having seen both files as they are by now.
+    MergeOnStaleBase,
+    /// Server: an operation whose counter is known gets the answer that was given to that one, whatever it is.
+    AnswerOfAnother,
+    /// Server: what was brought back after a restore is not noted: the next device that comes brings it again.
+    BroughtBackTwice,
+    /// Server: each conflict of a device gets a sibling of its own.
+    SiblingPerSave,
+    /// Server: it forgets that one folder stands for another.
+    AliasForgotten,
+    /// Device: what a cut says is taken in a second time, with the next one.
+    PageAppliedTwice,
+    /// Device: what brings a content keeps no order with what touches the same file or name.
+    OrderNotKept,
+    /// Device: a folder that is listed is taken for newer than all that is known.
+    ListingTakenForNews,
+    /// Device: what was refused leaves the queue at once, and its bytes are brought to safety by a later chore.
+    RescueAfterRemoval,
 }
 
 /// What a few seeds find.
-pub const PLANTS: [Plant; 11] = [
-    Plant::CursorBeforePages,
-    Plant::TombstoneSkipped,
-    Plant::ChunkNotKept,
-    Plant::BaseTakenForGranted,
-    Plant::VectorOverwritten,
-    Plant::BaseNotSent,
-    Plant::AnswersMixedUp,
-    Plant::PullOverDirty,
-    Plant::CutAppliedInPart,
+pub const PLANTS: [Plant; 16] = [
+    Plant::AltNameIgnored,
     Plant::AnswerNotTakenIn,
+    Plant::AnswersMixedUp,
+    Plant::BaseNotSent,
+    Plant::BaseTakenForGranted,
+    Plant::BroughtBackTwice,
+    Plant::ChunkNotKept,
+    Plant::CursorBeforePages,
     Plant::CursorNotSaved,
+    Plant::CutAppliedInPart,
+    Plant::LogNotSynced,
+    Plant::OrderNotKept,
+    Plant::PageAppliedTwice,
+    Plant::PullOverDirty,
+    Plant::RescueAfterRemoval,
+    Plant::TombstoneSkipped,
 ];
 
-/// What takes too many seeds, or too long, for every test run.
-pub const RARE: [Plant; 6] = [
-    Plant::LogNotSynced,
-    Plant::NameBesideNotTold,
-    Plant::AltNameIgnored,
-    Plant::FolderSeenAll,
+/// What takes too many seeds for every test run.
+pub const RARE: [Plant; 11] = [
+    Plant::AliasForgotten,
+    Plant::AnswerOfAnother,
     Plant::CounterReused,
+    Plant::FolderSeenAll,
+    Plant::ListingTakenForNews,
+    Plant::MergeOnStaleBase,
+    Plant::NameBesideNotTold,
+    Plant::PresenceBeforeContent,
     Plant::RemovalsNotBroughtBack,
+    Plant::SiblingPerSave,
+    Plant::VectorOverwritten,
 ];

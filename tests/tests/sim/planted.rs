@@ -1,20 +1,21 @@
-//! Owns the bugs planted in a device: the production tree and disk behind ports that do one thing wrong.
+//! Owns the bugs planted in a device: the production tree behind ports that do one thing wrong.
 
 use super::plant::Plant;
+use parking_lot::Mutex;
 use std::collections::BTreeSet;
-use std::io;
-use std::os::fd::BorrowedFd;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tarn::env::{Disk, DiskFile, OpenMode};
-use tarn::meta::rows::Ticket;
+use std::time::Duration;
+use tarn::content::Read;
+use tarn::env::Env;
+use tarn::meta::rows::{Ino, ROOT, Ticket};
 use tarn::sync::ports::{SyncTree, UploadSource};
-use tarn::tree::{Listing, Loaded, QueueItem, QueueTotals, Tree, TreeError};
-use tarn_proto::api::{Answer, ChildEntry, ChildrenResponse, Usage};
+use tarn::tree::{Listing, Loaded, NewNode, QueueItem, QueueTotals, Tree, TreeError};
+use tarn_proto::api::{Answer, ChildEntry, ChildrenResponse, Outcome, Usage};
 use tarn_proto::change::{Change, Cursor, Row};
 use tarn_proto::ids::{DeviceId, NodeId, VersionId};
 use tarn_proto::lost::{EpochStart, Lost};
-use tarn_proto::node::Content;
+use tarn_proto::name::Name;
+use tarn_proto::node::{Content, NodeKind};
 use tarn_proto::op::{OpKind, Operation};
 use tokio::sync::Notify;
 
@@ -23,12 +24,52 @@ type Result<T> = std::result::Result<T, TreeError>;
 /// The tree as the engine sees it, with a bug.
 #[derive(Debug)]
 pub struct PlantedTree {
-    pub inner: Arc<dyn SyncTree>,
-    pub tree: Arc<Tree>,
-    pub plant: Plant,
+    inner: Arc<dyn SyncTree>,
+    tree: Arc<Tree>,
+    env: Env,
+    plant: Plant,
+    /// What the last cut said.
+    last_cut: Mutex<Vec<Change>>,
 }
 
+/// A chore is done so much later.
+const CHORE: Duration = Duration::from_secs(60);
+
 impl PlantedTree {
+    pub fn new(inner: Arc<dyn SyncTree>, tree: Arc<Tree>, (env, plant): (Env, Plant)) -> Self {
+        Self { inner, tree, env, plant, last_cut: Mutex::default() }
+    }
+
+    /// Contents that were refused: each leaves the queue now, as if it had arrived, and is brought back by a chore.
+    fn put_off_rescues(&self, answers: &mut [(Ticket, Answer)]) -> Result<()> {
+        let queue = self.inner.queue(usize::MAX)?;
+        for (ticket, answer) in answers {
+            let ino = queue.iter().find(|item| item.ticket == *ticket).and_then(|item| item.content_of);
+            if let (Outcome::Refused { .. }, Some(ino)) = (&answer.outcome, ino) {
+                answer.outcome = Outcome::Applied;
+                self.rescue_later(ino, answer.counter)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn rescue_later(&self, ino: Ino, counter: u64) -> Result<()> {
+        let content = self.tree.content(ino)?;
+        let Read::Bytes(bytes) = content.read(0, content.size_bytes() as usize)? else { return Ok(()) };
+        let (tree, later) = (self.tree.clone(), self.env.sleep(CHORE));
+        tokio::spawn(async move {
+            later.await;
+            let new = NewNode { open: Some(true), ..NewNode::plain(NodeKind::File, 0o644) };
+            let made = Name::new(format!("rescued {counter}")).ok().map(|name| tree.create(ROOT, &name, new));
+            if let Some(Ok(stat)) = made {
+                // The machine may be off by now.
+                let _ = tree.write(stat.ino, 0, &bytes);
+                let _ = tree.closed(stat.ino, true);
+            }
+        });
+        Ok(())
+    }
+
     /// Bytes that wait to be sent go when others' version comes.
     fn overwrite_dirty(&self, changes: &[Change]) -> Result<()> {
         for change in changes {
@@ -40,6 +81,11 @@ impl PlantedTree {
             }
         }
         Ok(())
+    }
+
+    /// A seq beyond what is known here.
+    fn news(&self) -> u64 {
+        self.inner.cursor().map_or(1_000, |cursor| cursor.seq + 1_000)
     }
 
     fn spoil(&self, answers: &mut [(Ticket, Answer)]) {
@@ -60,7 +106,13 @@ impl SyncTree for PlantedTree {
     }
 
     fn queue(&self, max: usize) -> Result<Vec<QueueItem>> {
-        self.inner.queue(max)
+        let mut items = self.inner.queue(max)?;
+        if self.plant == Plant::OrderNotKept {
+            for item in items.iter_mut().filter(|item| item.content_of.is_some()) {
+                (item.keys, item.above) = Default::default();
+            }
+        }
+        Ok(items)
     }
 
     fn totals(&self) -> QueueTotals {
@@ -121,6 +173,9 @@ impl SyncTree for PlantedTree {
 
     fn settle(&self, mut answers: Vec<(Ticket, Answer)>, before: Cursor, after: Cursor) -> Result<()> {
         self.spoil(&mut answers);
+        if self.plant == Plant::RescueAfterRemoval {
+            self.put_off_rescues(&mut answers)?;
+        }
         self.inner.settle(answers, before, after)
     }
 
@@ -139,7 +194,12 @@ impl SyncTree for PlantedTree {
             Plant::CutAppliedInPart => changes.truncate(changes.len().div_ceil(2)),
             _ => {}
         }
-        self.inner.apply_cut(changes, upto)
+        if self.plant != Plant::PageAppliedTwice {
+            return self.inner.apply_cut(changes, upto);
+        }
+        let again = std::mem::replace(&mut *self.last_cut.lock(), changes.clone());
+        self.inner.apply_cut(changes, upto)?;
+        self.inner.apply_cut(again, upto)
     }
 
     fn begin_load(&self) -> Result<()> {
@@ -167,10 +227,14 @@ impl SyncTree for PlantedTree {
     }
 
     fn begin_listing(&self, node: NodeId, seq: u64) -> Result<Listing> {
+        let seq = if self.plant == Plant::ListingTakenForNews { self.news() } else { seq };
         self.inner.begin_listing(node, seq)
     }
 
-    fn list_children(&self, listing: Listing, children: Vec<ChildEntry>) -> Result<Listing> {
+    fn list_children(&self, listing: Listing, mut children: Vec<ChildEntry>) -> Result<Listing> {
+        if self.plant == Plant::ListingTakenForNews {
+            children.iter_mut().for_each(|child| (child.entry_seq, child.node_seq) = (self.news(), self.news()));
+        }
         self.inner.list_children(listing, children)
     }
 
@@ -184,83 +248,5 @@ impl SyncTree for PlantedTree {
 
     fn device_rolled_back(&self, device: DeviceId) -> Result<()> {
         self.inner.device_rolled_back(device)
-    }
-}
-
-/// A disk that says that the log is durable, and does nothing for it.
-#[derive(Debug)]
-pub struct LyingDisk(pub Arc<dyn Disk>);
-
-impl Disk for LyingDisk {
-    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
-        let file = self.0.open(path, mode)?;
-        let is_log = path.extension().is_some_and(|extension| extension == "log");
-        Ok(if is_log { Arc::new(LyingFile(file)) } else { file })
-    }
-
-    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        self.0.create_dir_all(path)
-    }
-
-    fn read_dir(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
-        self.0.read_dir(path)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.0.rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.0.remove(path)
-    }
-
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.0.sync_dir(path)
-    }
-
-    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
-        self.0.free_bytes(path)
-    }
-}
-
-/// See [`LyingDisk`].
-#[derive(Debug)]
-struct LyingFile(Arc<dyn DiskFile>);
-
-impl DiskFile for LyingFile {
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(buf, offset)
-    }
-
-    fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
-        self.0.write_at(data, offset)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn set_len(&self, len_bytes: u64) -> io::Result<()> {
-        self.0.set_len(len_bytes)
-    }
-
-    fn len_bytes(&self) -> io::Result<u64> {
-        self.0.len_bytes()
-    }
-
-    fn allocated_bytes(&self) -> io::Result<u64> {
-        self.0.allocated_bytes()
-    }
-
-    fn punch_hole(&self, offset: u64, len_bytes: u64) -> io::Result<()> {
-        self.0.punch_hole(offset, len_bytes)
-    }
-
-    fn allocate(&self, offset: u64, len_bytes: u64, keep_size: bool) -> io::Result<()> {
-        self.0.allocate(offset, len_bytes, keep_size)
-    }
-
-    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.0.as_fd()
     }
 }

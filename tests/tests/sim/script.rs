@@ -1,6 +1,7 @@
 //! Owns what happens in a run: a list of steps that one seed gives, and that can be shortened.
 
 use super::dice::Dice;
+use super::misfortune;
 use std::fmt;
 
 /// What a person, the network or fate does.
@@ -24,6 +25,10 @@ pub enum Act {
     PutServerBack(bool),
     /// The power fails after so many more changes of the disk; the number decides what of the rest stays.
     PowerCut(u64, u64),
+    /// The machine is bought: until then it was off.
+    Join,
+    /// A person looks at an open conflict, and some time later says what becomes of it.
+    Resolve(u64),
 }
 
 /// What programs do.
@@ -50,6 +55,10 @@ pub enum Deed {
     Fsync,
     Read,
     Evict,
+    /// A file is written and synced, as a database or a careful editor does it.
+    SyncedSave,
+    /// The first file of all is saved once more: everybody takes the same one.
+    Autosave,
 }
 
 const DEEDS: [(Deed, u64); 21] = [
@@ -93,6 +102,10 @@ pub struct Script {
     pub oddness: u64,
     /// Files of one name stay on the machine that makes them until the end.
     pub keeps_here: bool,
+    /// Bytes that a line carries in a second; no bound if 0.
+    pub line_bytes: u64,
+    /// Of a thousand contents the server refuses so many.
+    pub refusals: u64,
     pub steps: Vec<Step>,
 }
 
@@ -101,6 +114,8 @@ pub struct Script {
 pub struct Shape {
     pub minutes: u64,
     pub crashes: bool,
+    /// Whether what seldom happens by chance is made to happen (see `misfortune`).
+    pub bad_luck: bool,
 }
 
 impl Script {
@@ -120,8 +135,12 @@ impl Script {
             }
         }
         put_server_back(&mut Dice::of(seed, 11), end_ms, &mut steps);
-        steps.sort_by_key(|step: &Step| (step.at_ms, step.who));
-        Self { seed, machines, oddness, keeps_here: seed % 4 == 3, steps }
+        let mut script = Self { seed, machines, oddness, keeps_here: seed % 4 == 3, line_bytes: 0, refusals: 0, steps };
+        if shape.bad_luck {
+            misfortune::strike(&mut script, shape.crashes, end_ms);
+        }
+        script.steps.sort_by_key(|step: &Step| (step.at_ms, step.who));
+        script
     }
 }
 
@@ -148,7 +167,7 @@ fn put_server_back(dice: &mut Dice, end_ms: u64, steps: &mut Vec<Step>) {
     steps.push(Step { at_ms, who: 0, act: Act::PutServerBack(true) });
 }
 
-fn deed(dice: &mut Dice) -> Deed {
+pub fn deed(dice: &mut Dice) -> Deed {
     let mut at = dice.below(DEEDS.iter().map(|(_, weight)| weight).sum());
     for (deed, weight) in DEEDS {
         if at < weight {
@@ -191,8 +210,9 @@ fn roll_back(dice: &mut Dice, who: usize, end_ms: u64, steps: &mut Vec<Step>) {
 
 impl fmt::Display for Script {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, machines, oddness, keeps_here, .. } = self;
-        writeln!(f, "seed {seed} with {machines} machines, oddness {oddness}, keeps some here: {keeps_here}:")?;
+        let Self { seed, machines, oddness, keeps_here, line_bytes, refusals, .. } = self;
+        write!(f, "seed {seed} with {machines} machines, oddness {oddness}, keeps some here: {keeps_here}")?;
+        writeln!(f, ", {line_bytes} bytes a second, {refusals} of 1000 contents refused:")?;
         for step in &self.steps {
             writeln!(f, "  {:>9.3} machine {}: {:?}", step.at_ms as f64 / 1000.0, step.who, step.act)?;
         }

@@ -3,6 +3,8 @@
 
 mod backups;
 mod chunks;
+mod resolving;
+mod spoilt;
 
 use super::plant::Plant;
 use bytes::Bytes;
@@ -19,8 +21,7 @@ use tarn_proto::manifest::{Lookup, survey};
 use tarn_proto::name::Name;
 use tarn_proto::node::{Attrs, Content, FileVersion, NodeKind, NodeState, Timestamp};
 use tarn_proto::op::{OpKind, Operation};
-use tarn_proto::version::VersionVector;
-use tarn_server::rules::{self, Author, Decision, Effects, NodeRow, NodeSlot, Snapshot};
+use tarn_server::rules::{self, Author, Decision, Effects, NodeRow, Snapshot};
 use tarn_server::store::batch::Batch;
 
 pub const SPACE: SpaceId = SpaceId([0x5A; 16]);
@@ -64,6 +65,8 @@ pub struct SimServer {
     pub rows: BTreeMap<Key, Change>,
     pub versions: BTreeMap<VersionId, (NodeId, FileVersion)>,
     pub chunks: HashMap<ChunkId, Bytes>,
+    /// What the chunks that ever came hold.
+    plains: HashMap<ChunkId, Bytes>,
     epoch: EpochId,
     epochs: Vec<EpochStart>,
     /// First and last seqs of what was brought back in this epoch.
@@ -75,10 +78,23 @@ pub struct SimServer {
     pages: BTreeMap<String, (Cursor, Vec<Change>)>,
     next_page: u64,
     plant: Option<Plant>,
+    /// Of a thousand contents so many are refused.
+    pub refusals: u64,
+    /// The writes in contents that were refused.
+    pub refused: BTreeSet<u64>,
+    /// Folders that others stand for, whatever becomes of that.
+    aliased: BTreeSet<NodeId>,
+    /// Siblings of conflicts that somebody resolved: whoever did something to one meanwhile has it back.
+    pub settled: BTreeSet<NodeId>,
     /// What was found wrong on the way.
     pub faults: Vec<String>,
     /// How every operation ended, for the table of what was met.
     pub outcomes: BTreeMap<&'static str, u64>,
+}
+
+/// The n-th epoch's id. The server writes in its name, as a device that none of the machines is.
+fn epoch_id(number: usize) -> EpochId {
+    EpochId([0xE0 + number as u8; 16])
 }
 
 fn refused(code: ErrorCode, detail: &str) -> RemoteError {
@@ -110,8 +126,9 @@ impl SimServer {
             rows: BTreeMap::new(),
             versions: BTreeMap::new(),
             chunks: HashMap::new(),
-            epoch: EpochId([1; 16]),
-            epochs: vec![EpochStart { epoch: EpochId([1; 16]), seq: 0 }],
+            plains: HashMap::new(),
+            epoch: epoch_id(1),
+            epochs: vec![EpochStart { epoch: epoch_id(1), seq: 0 }],
             recovered: Vec::new(),
             touched: BTreeSet::new(),
             hashes: vec![JournalHash([0; 32])],
@@ -120,6 +137,10 @@ impl SimServer {
             pages: BTreeMap::new(),
             next_page: 0,
             plant,
+            refusals: 0,
+            refused: BTreeSet::new(),
+            aliased: BTreeSet::new(),
+            settled: BTreeSet::new(),
             faults: Vec::new(),
             outcomes: BTreeMap::new(),
         }
@@ -172,7 +193,8 @@ impl SimServer {
         };
         for op in &request.ops[fresh..] {
             let is_held = answers.last().is_some_and(|last: &Answer| !last.outcome.is_settled());
-            let outcome = if is_held { Some(Outcome::Skipped) } else { self.lacking(op) };
+            let outcome =
+                if is_held { Some(Outcome::Skipped) } else { self.lacking(op).or_else(|| self.refusal(device, op)) };
             let answer = match outcome {
                 Some(outcome) => Answer { counter: op.counter, outcome, changes: Vec::new() },
                 None => self.decide(&author, op)?,
@@ -187,14 +209,18 @@ impl SimServer {
         let marks = self.marks.entry(device).or_default();
         marks.answered = request.answered.min(marks.highest).max(marks.answered);
         let answered = marks.answered;
-        marks.answers.retain(|counter, _| *counter > answered);
+        // That bug has the more room the longer answers are kept.
+        let keeps_all = self.plant == Some(Plant::AnswerOfAnother);
+        marks.answers.retain(|counter, _| keeps_all || *counter > answered);
         Ok(PushResponse { answers, before, after: self.cursor(), usage: None })
     }
 
     fn replay(&self, device: DeviceId, ops: &[Operation]) -> Result<Vec<Answer>, RemoteError> {
         let known = self.marks.get(&device);
         let first = |op: &Operation| match known.and_then(|marks| marks.answers.get(&op.counter)) {
-            Some((first, answer)) if *first == digest(op) => Ok(answer.clone()),
+            Some((first, answer)) if *first == digest(op) || self.plant == Some(Plant::AnswerOfAnother) => {
+                Ok(answer.clone())
+            }
             Some(_) => Err(refused(ErrorCode::DeviceRolledBack, "this counter was used for another operation")),
             None => Err(refused(ErrorCode::DeviceRolledBack, "this counter was used before")),
         };
@@ -220,30 +246,28 @@ impl SimServer {
 
     fn decide(&mut self, author: &Author, op: &Operation) -> Result<Answer, RemoteError> {
         let seq = self.seq() + 1;
-        let decision = rules::decide(&self.snapshot, author, &self.spoilt(op), seq);
-        let Decision { outcome, mut changes, mut effects } =
-            decision.map_err(|missing| RemoteError::Busy(format!("rows are missing: {missing:?}")))?;
-        if self.plant == Some(Plant::VectorOverwritten) {
-            overwrite_vectors(author.device, op.counter, &mut changes, effects.as_mut());
+        let decided = |author: &Author| {
+            let decision = rules::decide(&self.snapshot, author, &self.spoilt(op), seq);
+            decision.map_err(|missing| RemoteError::Busy(format!("rows are missing: {missing:?}")))
+        };
+        let mut decision = decided(author)?;
+        if self.plant == Some(Plant::SiblingPerSave) && matches!(decision.outcome, Outcome::Conflicted { .. }) {
+            decision = decided(&spoilt::unknown(author, seq))?;
+        }
+        let Decision { outcome, mut changes, mut effects } = decision;
+        match (self.plant, &mut effects) {
+            (Some(Plant::VectorOverwritten), effects) => {
+                spoilt::overwrite_vectors(author.device, op.counter, &mut changes, effects.as_mut());
+            }
+            (Some(Plant::AliasForgotten), Some(effects)) => effects.aliases.clear(),
+            _ => {}
         }
         *self.outcomes.entry(outcome_name(&outcome)).or_default() += 1;
+        self.note_aliases(op, &outcome, &changes);
         if let Some(effects) = effects {
             self.apply(&effects, seq);
         }
         Ok(Answer { counter: op.counter, outcome, changes })
-    }
-
-    fn spoilt(&self, op: &Operation) -> Operation {
-        let mut op = op.clone();
-        if let (Some(Plant::BaseTakenForGranted), OpKind::Write { node, base, .. }) = (self.plant, &mut op.kind)
-            && let Some(file) = self.node(*node).and_then(|state| state.file)
-        {
-            *base = file.vector;
-        }
-        if self.plant == Some(Plant::AltNameIgnored) {
-            op.alt_name = None;
-        }
-        op
     }
 
     fn apply(&mut self, effects: &Effects, seq: u64) {
@@ -390,27 +414,6 @@ fn check_request(device: DeviceId, request: &PushRequest) -> Result<(), RemoteEr
         return Err(refused(ErrorCode::DeviceRolledBack, "a vector names an operation that is still to come"));
     }
     Ok(())
-}
-
-/// Makes versions that an operation brought forget what they were made from.
-fn overwrite_vectors(device: DeviceId, counter: u64, changes: &mut [Change], effects: Option<&mut Effects>) {
-    let forget = |file: &mut FileVersion| {
-        if file.vector.get(device) == counter {
-            file.vector = VersionVector::default().with(device, counter);
-        }
-    };
-    for change in changes {
-        if let Row::Node { state: Some(state), .. } = &mut change.row {
-            state.file.iter_mut().for_each(forget);
-        }
-    }
-    let Some(effects) = effects else { return };
-    effects.versions.iter_mut().for_each(|version| forget(&mut version.file));
-    for change in &mut effects.nodes {
-        if let NodeSlot::Present(row) = &mut change.slot {
-            row.state.file.iter_mut().for_each(forget);
-        }
-    }
 }
 
 fn is_gone(row: &Row) -> bool {

@@ -6,7 +6,7 @@ use super::look::{bytes, list, seen};
 use super::net::Centre;
 use super::oracle::{Oracle, SLOT, slots, tokens};
 use super::script::Deed;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tarn::hydrate::Priority;
 use tarn::meta::rows::{Ino, ROOT};
@@ -64,6 +64,8 @@ impl User<'_> {
             Deed::Close => self.close(),
             Deed::Fsync => self.fsync(),
             Deed::Read => self.read(),
+            Deed::SyncedSave => self.synced_save(),
+            Deed::Autosave => self.autosave(),
             Deed::Evict => Ok(format!("evict {:?}", self.life.contents.evict_all()?)),
         }
     }
@@ -107,7 +109,7 @@ impl User<'_> {
     }
 
     /// The writes that can be seen in a file, with the file itself: others may know it by that alone, if it is empty.
-    fn seen(&mut self, ino: Ino) -> Result<std::collections::BTreeSet<u64>, TreeError> {
+    fn seen(&mut self, ino: Ino) -> Result<BTreeSet<u64>, TreeError> {
         let mut seen = seen(self.life, &self.centre.server.lock(), ino)?;
         if let Some(node) = self.life.tree.published_file(ino)? {
             self.oracle.join_node(node, &mut seen);
@@ -149,7 +151,9 @@ impl User<'_> {
         let ino = self.life.tree.create(dir, name, self.node(NodeKind::File, Some(true)))?.ino;
         let token = self.write(ino, 0);
         self.life.tree.closed(ino, true)?;
-        Ok((ino, token?))
+        let token = token?;
+        self.oracle.called(self.who, &BTreeSet::from([token]), name);
+        Ok((ino, token))
     }
 
     fn create(&mut self) -> Done {
@@ -161,6 +165,15 @@ impl User<'_> {
     /// Changes a file as a program does that has it open meanwhile.
     fn edit(&mut self, what: &str, change: impl FnOnce(&mut Self, Ino) -> Result<u64, TreeError>) -> Done {
         let spot = self.any_file()?;
+        self.edit_at(what, &spot, change)
+    }
+
+    fn edit_at(
+        &mut self,
+        what: &str,
+        spot: &Spot,
+        change: impl FnOnce(&mut Self, Ino) -> Result<u64, TreeError>,
+    ) -> Done {
         let (before, seen) = (self.bytes(spot.ino)?, self.seen(spot.ino)?);
         self.life.tree.opened(spot.ino, true)?;
         self.oracle.touch(self.who, &seen);
@@ -187,10 +200,20 @@ impl User<'_> {
     }
 
     fn append(&mut self) -> Done {
-        self.edit("append", |user, ino| {
-            let end = user.life.tree.stat(ino)?.size_bytes.next_multiple_of(SLOT as u64);
-            user.write(ino, end)
-        })
+        self.edit("append", Self::write_at_end)
+    }
+
+    fn write_at_end(&mut self, ino: Ino) -> Result<u64, TreeError> {
+        let end = self.life.tree.stat(ino)?.size_bytes.next_multiple_of(SLOT as u64);
+        self.write(ino, end)
+    }
+
+    fn autosave(&mut self) -> Done {
+        let entries = list(&self.life.tree, ROOT)?.into_iter();
+        let first =
+            entries.filter(|entry| entry.node_type == NodeType::File).map(|DirEntry { name, ino, .. }| (name, ino));
+        let (name, ino) = first.min().ok_or(TreeError::NotFound)?;
+        self.edit_at("autosave", &Spot { dir: ROOT, name, ino }, Self::write_at_end)
     }
 
     fn overwrite(&mut self) -> Done {
@@ -269,14 +292,18 @@ impl User<'_> {
         };
         let over = displaced.as_ref().map_or_else(|| Ok(Default::default()), |stat| self.seen(stat.ino))?;
         let (parent, name) = (from.dir, from.name.clone());
-        let to_name = to_name.clone();
-        self.life.tree.rename(&RenameRequest { parent, name, to_parent, to_name, mode })?;
+        let (old_name, to_name) = (name.clone(), to_name.clone());
+        self.life.tree.rename(&RenameRequest { parent, name, to_parent, to_name: to_name.clone(), mode })?;
         self.oracle.touch(self.who, &moved);
         if mode == RenameMode::Replace {
             self.oracle.join(&moved, &over);
         }
+        self.oracle.called(self.who, &moved, &to_name);
         match (mode, displaced) {
-            (RenameMode::Exchange, _) => self.oracle.touch(self.who, &over),
+            (RenameMode::Exchange, _) => {
+                self.oracle.touch(self.who, &over);
+                self.oracle.called(self.who, &over, &old_name);
+            }
             (_, Some(stat)) if stat.link_count == 1 && stat.kind.is_file() => self.oracle.removed(self.who, &over),
             _ => self.oracle.unnamed(&over),
         }
@@ -289,6 +316,7 @@ impl User<'_> {
         let seen = self.seen(spot.ino)?;
         self.life.tree.link(spot.ino, dir, &name)?;
         self.oracle.touch(self.who, &seen);
+        self.oracle.linked(&seen);
         Ok(format!("link {:?} as {dir:?}/{name}", spot.ino))
     }
 
@@ -330,7 +358,7 @@ impl User<'_> {
         let (ino, token) = self.create_at(spot.dir, &temporary)?;
         if self.dice.chance(500) {
             self.life.tree.fsync(ino)?;
-            self.oracle.synced(self.who, &std::collections::BTreeSet::from([token]));
+            self.oracle.synced(self.who, &BTreeSet::from([token]));
         }
         let from = Spot { dir: spot.dir, name: temporary, ino };
         let after = self.bytes(ino)?;
@@ -348,15 +376,18 @@ impl User<'_> {
     fn backup_save(&mut self) -> Done {
         let spot = self.any_file()?;
         let seen = self.seen(spot.ino)?;
-        let backup = name(&format!("{}~", spot.name));
+        let (saved, backup) = (spot.name.clone(), name(&format!("{}~", spot.name)));
         self.rename_spot(&spot, spot.dir, &backup, RenameMode::Replace)?;
         let (ino, token) = self.create_at(spot.dir, &spot.name)?;
-        self.oracle.join(&seen, &std::collections::BTreeSet::from([token]));
+        self.oracle.join(&seen, &BTreeSet::from([token]));
         if self.dice.chance(700) {
             let old = Spot { name: backup, ..spot };
             self.unlink_at(&old)?;
+            self.oracle.called(self.who, &seen, &saved);
             return Ok(format!("save with backup, {ino:?} with {token}"));
         }
+        // Two files with one history.
+        self.oracle.linked(&seen);
         Ok(format!("save and keep the backup, {ino:?} with {token}"))
     }
 
@@ -384,6 +415,23 @@ impl User<'_> {
         self.life.tree.fsync(spot.ino)?;
         self.oracle.synced(self.who, &seen);
         Ok(format!("fsync {:?}", spot.ino))
+    }
+
+    /// A file, new or not, is written to and synced.
+    fn synced_save(&mut self) -> Done {
+        let (dir, name) = (self.any_dir()?, self.any_name());
+        let ino = match self.life.tree.lookup(dir, &name) {
+            Ok(stat) if stat.kind.is_file() => {
+                let spot = Spot { dir, name: name.clone(), ino: stat.ino };
+                self.edit_at("append", &spot, Self::write_at_end)?;
+                stat.ino
+            }
+            _ => self.create_at(dir, &name)?.0,
+        };
+        let seen = self.seen(ino)?;
+        self.life.tree.fsync(ino)?;
+        self.oracle.synced(self.who, &seen);
+        Ok(format!("save and sync {dir:?}/{name} ({ino:?}) with {seen:?}"))
     }
 
     /// Brings a file here, in the background.

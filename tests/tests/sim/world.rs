@@ -1,6 +1,7 @@
 //! Owns one run: a world is made, the script happens to it, everything heals, and the end is looked at.
 
 use super::check;
+use super::choice::Choice;
 use super::device::Machine;
 use super::dice::Dice;
 use super::net::{Centre, Line};
@@ -12,9 +13,10 @@ use super::time::{MachineClock, Time};
 use super::trace::Trace;
 use super::user::User;
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tarn::env::{CrashDisk, Fault};
 use tarn::meta::rows::Ticket;
@@ -24,6 +26,9 @@ use tokio::sync::watch;
 
 /// Healed devices must agree within this.
 const PATIENCE: Duration = Duration::from_secs(3_600);
+
+/// No run asks for other names more often.
+const NAMES_MAX: u64 = 500;
 
 /// What a run was.
 #[derive(Debug, Clone, Default)]
@@ -49,6 +54,8 @@ pub struct Report {
 #[derive(Debug, Clone)]
 enum Next {
     Step(Act),
+    /// A person says what becomes of a conflict.
+    Choose(Box<Choice>),
     /// The power is gone now; what stays is chosen.
     Off(u64),
     On,
@@ -65,6 +72,10 @@ struct World {
     report: Report,
     /// An older copy of the server.
     backup: Option<Backup>,
+    /// Machines that are still to be bought.
+    to_come: BTreeSet<usize>,
+    /// When it was last looked whether everybody knows of everything.
+    looked: Duration,
 }
 
 /// Runs a script. `keep`: how many of the last events are kept for people.
@@ -92,6 +103,7 @@ impl World {
             disk: CrashDisk::new(),
             line: watch::Sender::new(Line::Up),
             oddness: script.oddness,
+            line_bytes: script.line_bytes,
             keeps_here: script.keeps_here,
             skew_secs: dice.below(200_000) as i64 - 100_000,
             lives: 0,
@@ -101,11 +113,15 @@ impl World {
         };
         let machines = (0..script.machines).map(machine).collect();
         let (oracle, due, report) = (Oracle::default(), BTreeMap::new(), Report::default());
-        Self { time, centre: Arc::new(centre), machines, oracle, trace, due, count: 0, report, backup: None }
+        let joins = script.steps.iter().filter(|step| step.act == Act::Join && step.who < script.machines);
+        let (to_come, looked) = (joins.map(|step| step.who).collect(), Duration::ZERO);
+        centre.server.lock().refusals = script.refusals;
+        let centre = Arc::new(centre);
+        Self { time, centre, machines, oracle, trace, due, count: 0, report, backup: None, to_come, looked }
     }
 
     async fn run(mut self, script: &Script) -> Report {
-        for who in 0..self.machines.len() {
+        for who in (0..self.machines.len()).filter(|who| !self.to_come.contains(who)).collect::<Vec<_>>() {
             self.boot(who);
         }
         for Step { at_ms, who, act } in &script.steps {
@@ -117,7 +133,7 @@ impl World {
             if who < self.machines.len() {
                 self.happen(who, next).await;
             }
-            if !self.report.faults.is_empty() {
+            if !self.report.faults.is_empty() || self.asks_without_end() {
                 break;
             }
         }
@@ -166,6 +182,11 @@ impl World {
             Next::Step(Act::RollBack) => self.kill(who, true).await,
             Next::Step(Act::BackUpServer) => self.backup = Some(self.centre.server.lock().backup()),
             Next::Step(Act::PutServerBack(keeps_chunks)) => self.put_server_back(keeps_chunks),
+            Next::Step(Act::Join) => self.join(who),
+            Next::Step(Act::Resolve(roll)) => self.look_at_conflict(who, roll),
+            Next::Choose(choice) => self.choose(who, &choice),
+            // What is off has no power to lose.
+            Next::Step(Act::PowerCut(..)) if self.machines[who].life.is_none() => {}
             Next::Step(Act::PowerCut(changes, roll)) => {
                 self.machines[who].disk.fail_after(changes, Fault::Off);
                 let soon = self.now_ms() + roll % 2_000;
@@ -180,7 +201,53 @@ impl World {
         self.time.now().as_millis() as u64
     }
 
+    fn join(&mut self, who: usize) {
+        if self.to_come.remove(&who) {
+            self.boot(who);
+        }
+    }
+
+    /// A person sees both files as this device has them, and has a long lunch.
+    fn look_at_conflict(&mut self, who: usize, roll: u64) {
+        let (machine, server) = (&self.machines[who], self.centre.server.lock());
+        let Some(life) = machine.life().filter(|_| *machine.line.borrow() == Line::Up) else { return };
+        let mut dice = Dice::of(roll, 14);
+        let looked = Choice::look(life, &server, &mut dice);
+        drop(server);
+        if let Some(choice) = looked {
+            let soon = self.now_ms() + if dice.chance(500) { dice.below(2_000) } else { dice.below(300_000) };
+            self.plan(soon, who, Next::Choose(Box::new(choice)));
+        }
+    }
+
+    fn choose(&mut self, who: usize, choice: &Choice) {
+        if *self.machines[who].line.borrow() != Line::Up {
+            return;
+        }
+        let device = *self.machines[who].id.lock();
+        let done =
+            choice.tell(&mut self.centre.server.lock(), (who, device), &mut self.oracle, self.centre.clock.wall());
+        self.trace.note(self.time.now(), who, &format!("{choice}: {done:?}"));
+        let seq = self.centre.server.lock().seq();
+        self.centre.seq.send_replace(seq);
+    }
+
+    /// Once in a while: if every machine knows of everything, then nobody can say later that it had not seen it.
+    fn look_around(&mut self) {
+        let is_due = self.time.now() >= self.looked + Duration::from_secs(60);
+        let mut machines = self.machines.iter().filter(|machine| !self.to_come.contains(&machine.who));
+        if !is_due || machines.any(|machine| machine.life.is_none()) || !self.agree() {
+            return;
+        }
+        self.looked = self.time.now();
+        let server = self.centre.server.lock();
+        let present = check::present(&server);
+        self.report.faults.extend(check::returned(&server, &self.oracle, &present));
+        self.oracle.all_seen(&present);
+    }
+
     fn user(&mut self, who: usize, deed: super::script::Deed, roll: u64) {
+        self.look_around();
         let machine = &mut self.machines[who];
         let Some(life) = machine.life.as_mut() else { return };
         let dice = Dice::of(roll, 5);
@@ -274,6 +341,7 @@ impl World {
 
     /// Everything works again and nobody does anything any more.
     async fn heal(&mut self) {
+        self.centre.server.lock().refusals = 0;
         for who in 0..self.machines.len() {
             if self.machines[who].life.is_none() {
                 self.boot(who);
@@ -282,6 +350,7 @@ impl World {
             machine.line.send_replace(Line::Up);
             let Some(life) = machine.life.as_mut() else { return };
             *life.remote.oddness.lock() = 0;
+            life.remote.line_bytes.store(0, Ordering::Relaxed);
             for (ino, writes) in std::mem::take(&mut life.handles) {
                 // It may be gone.
                 let _ = life.tree.closed(ino, writes);
@@ -293,18 +362,22 @@ impl World {
         }
         let deadline = self.time.now() + PATIENCE;
         while !self.agree() {
-            if self.time.now() >= deadline {
+            if self.time.now() >= deadline || self.asks_without_end() {
                 return self.stuck();
             }
             self.time.sleep(Duration::from_secs(5)).await;
         }
         let server = self.centre.server.lock();
-        self.report.faults.extend(check::server(&server, &self.oracle));
+        self.report.faults.extend(check::server(&server, &self.oracle, self.report.server_restores == 0));
         for machine in &self.machines {
             if let Some(life) = machine.life() {
                 self.report.faults.extend(check::differences(machine.who, life, &server));
             }
         }
+    }
+
+    fn asks_without_end(&self) -> bool {
+        self.centre.server.lock().outcomes.get("needs name").is_some_and(|&asked| asked > NAMES_MAX)
     }
 
     fn agree(&self) -> bool {

@@ -1,12 +1,12 @@
 //! Owns the server's backups: what one has, going back to one, and taking in what devices have beyond it.
 
-use super::{Backup, SPACE, SimServer, refused};
+use super::{Backup, SPACE, SimServer, epoch_id, refused};
 use crate::plant::Plant;
 use std::collections::HashSet;
 use tarn::remote::RemoteError;
 use tarn_proto::api::Outcome;
 use tarn_proto::error::ErrorCode;
-use tarn_proto::ids::{DeviceId, EpochId, NodeId};
+use tarn_proto::ids::{DeviceId, NodeId};
 use tarn_proto::lost::{EpochStart, Lost, LostNode, RecoverRequest, RecoverResponse, Recovered};
 use tarn_proto::node::Timestamp;
 use tarn_server::rules::{self, Author, Decision, Since};
@@ -33,7 +33,8 @@ impl SimServer {
         }
         self.pages.clear();
         self.recovered.clear();
-        self.epoch = EpochId([self.epochs.len() as u8 + 1; 16]);
+        self.aliased.clear();
+        self.epoch = epoch_id(self.epochs.len() + 1);
         self.epochs.push(EpochStart { epoch: self.epoch, seq: self.seq() });
     }
 
@@ -67,6 +68,9 @@ impl SimServer {
         for node in std::mem::take(&mut self.touched) {
             let decision = rules::make_reachable(&self.snapshot, &self.author_of_recovery(now), node, self.seq() + 1);
             self.take(decision)?;
+        }
+        if self.plant == Some(Plant::BroughtBackTwice) {
+            brought.clear();
         }
         brought.into_iter().for_each(|mark| self.snapshot.set_recovered(mark, request.upto));
         if self.seq() >= first {

@@ -2,6 +2,7 @@
 
 use super::{SimServer, refused};
 use crate::plant::Plant;
+use bytes::Bytes;
 use tarn::remote::{FetchedFrames, RemoteError, UploadItem};
 use tarn_proto::api::ChunkRange;
 use tarn_proto::chunk::{ContentKey, Header, decode};
@@ -18,8 +19,9 @@ impl SimServer {
     pub fn upload(&mut self, items: Vec<UploadItem>) -> Result<u64, RemoteError> {
         let mut stored = 0;
         for item in items {
-            decode(&ContentKey::Ordinary, item.id, &item.stored)
+            let plain = decode(&ContentKey::Ordinary, item.id, &item.stored)
                 .map_err(|error| refused(ErrorCode::BadChunk, &error.to_string()))?;
+            self.plains.insert(item.id, plain.into());
             if self.plant == Some(Plant::ChunkNotKept) && item.id.0[0] < 32 {
                 continue;
             }
@@ -46,8 +48,9 @@ impl SimServer {
         })
     }
 
-    pub(super) fn plain(&self, id: ChunkId) -> Option<Vec<u8>> {
-        self.chunks.get(&id).and_then(|stored| decode(&ContentKey::Ordinary, id, stored).ok())
+    /// What a chunk that is there holds.
+    pub(super) fn plain(&self, id: ChunkId) -> Option<Bytes> {
+        self.plains.get(&id).filter(|_| self.chunks.contains_key(&id)).cloned()
     }
 
     /// All bytes of a content, if all are there.

@@ -1,0 +1,48 @@
+//! Owns scripts that once failed, made short: files that stay on their machine, and contents that the server refuses.
+
+use super::named::{person, script, script_holds};
+use super::script::{Deed, Script};
+
+/// Seed 100283: a new file that stayed here hid a folder that others had given its name, and a file in that one stayed here
+/// as well. When others removed the folder, the queue could not be read any more.
+#[test]
+fn what_stays_here_in_a_folder_that_went_unseen_holds_up_nothing() {
+    let did = vec![
+        person(4_567, 3, Deed::MakeDir, 6_483_122_330_595_788_730),
+        person(17_134, 2, Deed::MakeDir, 9_844_207_668_920_960_246),
+        person(19_102, 0, Deed::Rename, 17_738_951_866_470_523_594),
+        person(28_435, 2, Deed::Create, 2_794_617_401_435_151_147),
+        person(28_706, 2, Deed::MakeDir, 17_459_551_449_640_324_998),
+        person(34_673, 2, Deed::Create, 14_566_544_528_044_021_648),
+        person(181_134, 3, Deed::Rename, 7_630_689_552_288_206_703),
+        person(333_057, 2, Deed::Create, 5_386_196_814_347_694_155),
+        person(463_813, 1, Deed::RemoveTree, 15_014_329_490_662_195_648),
+        person(467_487, 1, Deed::SafeSave, 2_177_992_465_970_529_389),
+    ];
+    script_holds(&Script { keeps_here: true, ..script(100_283, 4, 0, did) });
+}
+
+/// Seed 101735: a folder that others had removed was kept here, renamed here, and so brought back: it kept the attributes that
+/// it had had when it went.
+#[test]
+fn a_kept_folder_that_is_renamed_is_as_others_make_it() {
+    let did = vec![
+        person(7_412, 3, Deed::MakeDir, 7_902_589_889_981_745_251),
+        person(145_619, 4, Deed::Create, 10_413_332_590_196_626_944),
+        person(361_591, 2, Deed::RemoveTree, 13_615_119_370_557_612_706),
+        person(545_686, 4, Deed::Rename, 10_984_714_345_129_737_626),
+        person(940_026, 3, Deed::Xattr, 8_657_668_623_102_095_586),
+        person(1_018_883, 0, Deed::Rename, 2_035_141_692_447_625_522),
+    ];
+    script_holds(&Script { keeps_here: true, ..script(101_735, 5, 0, did) });
+}
+
+/// Seed 4: what a device wrote was refused, the file's old name showed the server's version again, and the kernel was not
+/// told.
+#[test]
+fn the_kernel_hears_that_a_refused_content_went_elsewhere() {
+    let saves = (1..9).map(|minute| person(minute * 60_000, 1, Deed::Append, 7_630_689_552_288_206_703 + minute));
+    let did = std::iter::once(person(4_567, 1, Deed::Create, 6_483_122_330_595_788_730)).chain(saves);
+    // Of what machine 1 sends, the sixth is refused.
+    script_holds(&Script { refusals: 165, ..script(4, 2, 0, did.collect()) });
+}

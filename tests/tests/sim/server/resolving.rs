@@ -1,0 +1,87 @@
+//! Owns what the server does when a person says what becomes of a conflict, as `service::conflicts` does it.
+
+use super::{SPACE, SimServer, refused};
+use crate::plant::Plant;
+use tarn::remote::{RemoteError, UploadItem};
+use tarn_proto::api::{Keep, Outcome};
+use tarn_proto::change::{ConflictState, Row};
+use tarn_proto::chunk::{ContentKey, chunk_id, content_id, encode};
+use tarn_proto::error::ErrorCode;
+use tarn_proto::ids::{ConflictId, DeviceId, NodeId, VersionId};
+use tarn_proto::manifest::{Manifest, ManifestEntry};
+use tarn_proto::node::{Content, Timestamp};
+use tarn_proto::version::VersionVector;
+use tarn_server::rules::{self, Author, Resolve};
+
+impl SimServer {
+    /// The open conflicts, as a person is shown them.
+    pub fn open_conflicts(&self) -> Vec<(ConflictId, ConflictState)> {
+        let open = self.rows.values().filter_map(|change| match &change.row {
+            Row::Conflict { conflict, state: Some(state) } => Some((*conflict, (**state).clone())),
+            _ => None,
+        });
+        open.collect()
+    }
+
+    /// Resolves a conflict; whether that was done: one that is resolved already stays so.
+    pub fn resolve(
+        &mut self,
+        (device, version): (DeviceId, VersionId),
+        asked: (ConflictId, NodeId, Keep, VersionVector),
+        content: Option<Content>,
+        now: Timestamp,
+    ) -> Result<bool, RemoteError> {
+        let (conflict, node, keep, seen) = asked;
+        let Some((_, state)) = self.open_conflicts().into_iter().find(|(open, _)| *open == conflict) else {
+            return Ok(false);
+        };
+        let seq = self.seq() + 1;
+        let author = Author {
+            space: SPACE,
+            device: DeviceId(self.epoch.0),
+            shown_as: device,
+            device_name: self.names.get(&device).cloned().unwrap_or_default(),
+            cursor_seq: self.seq(),
+            now,
+        };
+        let seen = if self.plant == Some(Plant::MergeOnStaleBase) { self.all_of(node, &state) } else { seen };
+        let alt_name = tarn_proto::name::Name::new(format!("chosen (conflict from {seq})")).ok();
+        let asked = Resolve { conflict, node, keep, seen, alt_name, content, version, counter: seq };
+        let decision = rules::resolve(&self.snapshot, &author, &asked, seq)
+            .map_err(|missing| RemoteError::Busy(format!("rows are missing: {missing:?}")))?;
+        if let Some(effects) = &decision.effects {
+            self.apply(effects, seq);
+        }
+        match decision.outcome {
+            Outcome::Applied | Outcome::Merged => {
+                self.settled.extend(state.sibling);
+                Ok(true)
+            }
+            Outcome::Refused { code, detail } => Err(refused(code, &detail)),
+            other => Err(refused(ErrorCode::Stale, &format!("{other:?}"))),
+        }
+    }
+
+    /// All that there is to be seen of a file and its sibling.
+    fn all_of(&self, node: NodeId, state: &ConflictState) -> VersionVector {
+        let nodes = [Some(node), state.sibling].into_iter().flatten();
+        let files = nodes.filter_map(|node| self.node(node)?.file);
+        files.fold(state.theirs.vector.clone(), |seen, file| seen.joined(&file.vector))
+    }
+
+    /// Takes bytes that a person made as one chunk.
+    pub fn take_bytes(&mut self, version: VersionId, bytes: &[u8]) -> Result<Content, RemoteError> {
+        let key = ContentKey::Ordinary;
+        let (id, length) = (chunk_id(&key, bytes), bytes.len() as u64);
+        let stored = encode(&key, bytes, 1).map_err(|error| RemoteError::Malformed(error.to_string()))?;
+        let entry = ManifestEntry { id, length, stored: stored.len() as u64 };
+        self.upload(vec![UploadItem { id, manifest_node: false, stored: stored.into() }])?;
+        let manifest = Manifest { level: 0, entries: vec![entry] };
+        Ok(Content { version, size: length, content_id: content_id(&key, bytes), manifest })
+    }
+
+    /// All contents that a file ever had.
+    pub fn versions_of(&self, node: NodeId) -> impl Iterator<Item = &Content> {
+        self.versions.values().filter(move |(of, _)| *of == node).map(|(_, file)| &file.content)
+    }
+}

@@ -1,0 +1,89 @@
+//! Owns what the server does wrong on purpose (see `plant`), and what it refuses by chance, as it would for a quota, a role
+//! or a space that is gone.
+
+use super::{SimServer, content_of};
+use crate::dice::Dice;
+use crate::oracle::tokens;
+use crate::plant::Plant;
+use tarn_proto::api::Outcome;
+use tarn_proto::change::{Change, Row};
+use tarn_proto::error::ErrorCode;
+use tarn_proto::ids::DeviceId;
+use tarn_proto::node::FileVersion;
+use tarn_proto::op::{OpKind, Operation};
+use tarn_proto::version::VersionVector;
+use tarn_server::rules::{Author, Effects, NodeSlot};
+
+impl SimServer {
+    /// The final answer to an operation whose content the server does not want.
+    pub(super) fn refusal(&mut self, device: DeviceId, op: &Operation) -> Option<Outcome> {
+        let content = content_of(op).filter(|content| content.size > 0)?;
+        let mut dice = Dice::of(op.counter, 13 + u64::from(device.0[0]));
+        if !dice.chance(self.refusals) {
+            return None;
+        }
+        let bytes = self.bytes_of(content).unwrap_or_default();
+        self.refused.extend(tokens(&bytes));
+        Some(Outcome::Refused { code: ErrorCode::Forbidden, detail: "not here".into() })
+    }
+
+    /// A folder for which another stands is found by its old id for ever.
+    pub(super) fn note_aliases(&mut self, op: &Operation, outcome: &Outcome, changes: &[Change]) {
+        self.aliased.extend(changes.iter().filter_map(|change| match &change.row {
+            Row::Alias { node, .. } => Some(*node),
+            _ => None,
+        }));
+        let parents = match &op.kind {
+            OpKind::Create { place, .. } | OpKind::Link { place, .. } => vec![place.parent],
+            OpKind::Rename { from, to, .. } => vec![from.parent, to.parent],
+            _ => Vec::new(),
+        };
+        let is_unknown = matches!(outcome, Outcome::Refused { code: ErrorCode::UnknownParent, .. });
+        if is_unknown && parents.iter().any(|parent| self.aliased.contains(parent)) {
+            self.faults
+                .push(format!("operation {} is about a folder for which another stands: {outcome:?}", op.counter));
+        }
+    }
+
+    /// An operation as the rules are asked about it.
+    pub(super) fn spoilt(&self, op: &Operation) -> Operation {
+        let mut op = op.clone();
+        if let (Some(Plant::BaseTakenForGranted), OpKind::Write { node, base, .. }) = (self.plant, &mut op.kind)
+            && let Some(file) = self.node(*node).and_then(|state| state.file)
+        {
+            *base = file.vector;
+        }
+        if self.plant == Some(Plant::AltNameIgnored) {
+            op.alt_name = None;
+        }
+        op
+    }
+}
+
+/// Somebody of the same name whose conflicts nobody knows.
+pub(super) fn unknown(author: &Author, seq: u64) -> Author {
+    let mut device = author.device;
+    device.0[8..].copy_from_slice(&seq.to_le_bytes());
+    Author { device, ..author.clone() }
+}
+
+/// Makes versions that an operation brought forget what they were made from.
+pub(super) fn overwrite_vectors(device: DeviceId, counter: u64, changes: &mut [Change], effects: Option<&mut Effects>) {
+    let forget = |file: &mut FileVersion| {
+        if file.vector.get(device) == counter {
+            file.vector = VersionVector::default().with(device, counter);
+        }
+    };
+    for change in changes {
+        if let Row::Node { state: Some(state), .. } = &mut change.row {
+            state.file.iter_mut().for_each(forget);
+        }
+    }
+    let Some(effects) = effects else { return };
+    effects.versions.iter_mut().for_each(|version| forget(&mut version.file));
+    for change in &mut effects.nodes {
+        if let NodeSlot::Present(row) = &mut change.slot {
+            row.state.file.iter_mut().for_each(forget);
+        }
+    }
+}
