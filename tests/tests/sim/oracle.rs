@@ -39,6 +39,8 @@ pub struct Oracle {
     calls: Vec<(u64, usize, Name)>,
     /// Writes in files that got several names.
     linked: BTreeSet<u64>,
+    /// What stood at a place before a person removed it: a new file there may be its next version.
+    freed: BTreeMap<(usize, String), BTreeSet<u64>>,
     /// Machines whose power went.
     cut_off: BTreeSet<usize>,
     /// Writes to one file, each with an older one.
@@ -132,6 +134,17 @@ impl Oracle {
     /// A person gave a file, in which these can be seen, this name.
     pub fn called(&mut self, who: usize, seen: &BTreeSet<u64>, name: &Name) {
         self.calls.extend(seen.first().map(|token| (*token, who, name.clone())));
+    }
+
+    /// A person removed a name.
+    pub fn freed(&mut self, who: usize, place: String, seen: &BTreeSet<u64>) {
+        self.freed.insert((who, place), seen.clone());
+    }
+
+    /// A person made a file where there was none: soon after a removal it is the next version of what was removed.
+    pub fn took(&mut self, who: usize, place: String, token: u64) {
+        let before = self.freed.remove(&(who, place)).unwrap_or_default();
+        self.join(&before, &BTreeSet::from([token]));
     }
 
     /// A person gave a file one more name.

@@ -17,7 +17,6 @@ use tarn_proto::op::RenameMode;
 
 /// Few names: they shall collide.
 pub const NAMES: [&str; 7] = ["a", "b", "c", "d", "notes.txt", "main.rs", "long name with spaces.tar.gz"];
-
 type Done = Result<String, TreeError>;
 
 /// A person at a machine.
@@ -152,6 +151,7 @@ impl User<'_> {
         let token = self.write(ino, 0);
         self.life.tree.closed(ino, true)?;
         let token = token?;
+        self.oracle.took(self.who, format!("{dir:?}/{name}"), token);
         self.oracle.called(self.who, &BTreeSet::from([token]), name);
         Ok((ino, token))
     }
@@ -238,6 +238,7 @@ impl User<'_> {
         let seen = self.seen(spot.ino)?;
         let is_last = self.life.tree.stat(spot.ino)?.link_count == 1;
         self.life.tree.unlink(spot.dir, &spot.name)?;
+        self.oracle.freed(self.who, format!("{:?}/{}", spot.dir, spot.name), &seen);
         if is_last {
             self.oracle.removed(self.who, &seen);
         } else {
