@@ -114,6 +114,9 @@ fn without_the_server_nothing_hangs_and_what_is_queued_is_named() {
     assert!(status["queue"]["operations"].as_u64().unwrap() > 0 && status["online"] == false, "{status}");
     ends(&device, &["unmount", "MOUNT", "--timeout", "1"], 3, "not finished");
     assert!(is_mounted(device.path()));
+    let open = File::open(device.join("f")).unwrap();
+    ends(&device, &["unmount", "MOUNT", "--timeout", "1"], 3, &format!("pid {}", std::process::id()));
+    drop(open);
     let (said, took) = timed(|| tarn(&device, &["unmount", "MOUNT", "--now"]));
     assert!(said.code == 0 && took < Duration::from_secs(3), "{} {took:?}", said.stderr);
     let state = device.home().display().to_string();

@@ -1,6 +1,6 @@
 //! Owns the going away of a mount: by command, by signal, by anybody's umount. Says who keeps it busy.
 
-use super::holders;
+use super::{Holder, holders};
 use crate::control::Failure;
 use async_trait::async_trait;
 use std::fmt::Debug;
@@ -47,7 +47,7 @@ impl Ending {
     pub fn take_away(&self) -> Result<(), Failure> {
         match self.mount.unmount() {
             Ok(()) => Ok(()),
-            Err(e) if e.kind() == io::ErrorKind::ResourceBusy => Err(Failure::failed(self.busy())),
+            Err(e) if e.kind() == io::ErrorKind::ResourceBusy => Err(Failure::failed(self.busy(&holders(&self.path)))),
             Err(e) => Err(Failure::failed(format_args!("{} cannot be unmounted: {e}", self.path.display()))),
         }
     }
@@ -67,8 +67,16 @@ impl Ending {
         self.mount.gone().await;
     }
 
-    fn busy(&self) -> String {
+    /// Adds to why a mount stays what would keep it besides: the programs that use it.
+    pub fn busy_too(&self, mut failure: Failure) -> Failure {
         let found = holders(&self.path);
+        if !found.is_empty() {
+            failure.message = format!("{}; {}", failure.message, self.busy(&found));
+        }
+        failure
+    }
+
+    fn busy(&self, found: &[Holder]) -> String {
         let mut names: Vec<String> = found.iter().take(HOLDERS_NAMED_MAX).map(ToString::to_string).collect();
         if found.len() > HOLDERS_NAMED_MAX {
             names.push(format!("{} more", found.len() - HOLDERS_NAMED_MAX));

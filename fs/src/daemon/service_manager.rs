@@ -123,7 +123,6 @@ impl Manager {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn agreed(offered: u64) -> Agreed {

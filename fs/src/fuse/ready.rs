@@ -20,7 +20,6 @@ use std::time::Duration;
 const NO_NODE: u64 = u64::MAX;
 const FORGET_OPCODE: u32 = 2;
 const FORGET_BYTES: u32 = 48;
-const PAGE_BYTES: usize = 4096;
 /// Workers that are not ready by then never will be.
 const READY_WITHIN: Duration = Duration::from_secs(10);
 
@@ -29,8 +28,9 @@ const CHUNK_HEADER_BYTES: usize = 16;
 /// What fuser's buffers are larger than.
 const MAPPED_BYTES_MIN: i32 = 16 << 20;
 
-/// Has the buffers of sessions to come be mappings of their own, shared with no other allocation. Otherwise glibc does
-/// what it would do anyway once the first of them was freed.
+/// Has the buffers of sessions to come be mappings of their own, shared with no other allocation, where the allocator is
+/// glibc (tests). Otherwise it does what it would do anyway once the first of them was freed. The program's own allocator
+/// begins an allocation of that size with a page and shares none of it.
 pub(super) fn map_buffers_alone() {
     #[cfg(target_env = "gnu")]
     // SAFETY: sets two numbers of the allocator.
@@ -119,11 +119,11 @@ fn message() -> Vec<u8> {
 /// Has the memory made that the largest request takes in the buffer that begins with this one. What cannot be had is not
 /// missed before a kill at a bad moment.
 fn make_whole(request: &Request) {
-    let address = std::ptr::from_ref(request) as usize;
-    let (begin, end) = (address / PAGE_BYTES * PAGE_BYTES, address + WRITE_BYTES_MAX as usize + 2 * PAGE_BYTES);
-    // Nothing else is in the first page of an allocation that is a mapping of its own.
-    let alone = if address == begin + CHUNK_HEADER_BYTES { begin } else { begin + PAGE_BYTES };
-    let (alone_length, length) = ((end - alone) / PAGE_BYTES * PAGE_BYTES, (end - begin) / PAGE_BYTES * PAGE_BYTES);
+    let (address, page) = (std::ptr::from_ref(request) as usize, rustix::param::page_size());
+    let (begin, end) = (address / page * page, address + WRITE_BYTES_MAX as usize + 2 * page);
+    // Nothing else is in the first page of a buffer that begins with it, or with it and glibc's header of a mapping.
+    let alone = if [begin, begin + CHUNK_HEADER_BYTES].contains(&address) { begin } else { begin + page };
+    let (alone_length, length) = ((end - alone) / page * page, (end - begin) / page * page);
     let (alone, begin) = (alone as *mut libc::c_void, begin as *mut libc::c_void);
     // SAFETY: none changes a byte; where nothing is mapped they fail. A child of this process lacks what is in the buffer
     // alone, and runs another program before it could want it.

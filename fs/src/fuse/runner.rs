@@ -117,9 +117,9 @@ impl Runner {
                 true => vfs.read_for_cache(caller, handle, offset, size as usize),
                 false => vfs.read_for(caller, handle, offset, size as usize),
             };
-            match (&answer, given_up.answer(reader)) {
-                (Err(Stop::Wait(_)), Some(error)) => Err(error.into()),
-                _ => answer,
+            match answer {
+                Err(Stop::Wait(what)) => Err(given_up.answer(reader).map_or(Stop::Wait(what), Stop::from)),
+                answer => answer,
             }
         });
     }

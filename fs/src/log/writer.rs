@@ -202,11 +202,8 @@ impl Log {
     /// Notes what was synced, unless the segment was left by now: then all of it was.
     fn mark(&self, segment: &Segment, upto: u64) {
         let io = self.io.lock();
-        if active(&io).number == segment.number
-            && let Err(error) = segment.write_mark(upto)
-        {
-            // All that was asked for is durable. Without the mark, rot in it would pass for a torn tail.
-            tracing::debug!(%error, "the local log could not note what was synced");
+        if active(&io).number == segment.number {
+            note_durable(segment, upto);
         }
     }
 
@@ -311,7 +308,7 @@ impl Log {
         active(&io).file.sync_data().map_err(|e| self.fail(e))?;
         self.synced.fetch_max(io.last, Ordering::AcqRel);
         // What this says is known anyway once there is a newer segment; it is the copy of the header.
-        let _ = active(&io).write_mark(io.last);
+        note_durable(active(&io), io.last);
         // From here on a header may exist that makes void what the old segment would still take.
         tail.offset = tail.limit;
         if let Err(e) = write_header(&self.env, &self.dir, &segment) {
@@ -322,6 +319,13 @@ impl Log {
         io.offset = HEADER_BYTES;
         io.segments.push_back(segment);
         Ok(())
+    }
+}
+
+/// All that was asked for is durable. Without the mark, rot in it would pass for a torn tail.
+fn note_durable(segment: &Segment, upto: u64) {
+    if let Err(error) = segment.write_mark(upto) {
+        tracing::debug!(%error, "the local log could not note what was synced");
     }
 }
 

@@ -129,12 +129,14 @@ impl MountService {
         timeout: Option<Duration>,
         sink: &ProgressSink,
     ) -> Result<QueueStatus, Failure> {
-        if !now {
-            self.wait_for(&MountPath::new(std::path::Path::new("")), timeout, sink).await?;
-        }
+        let whole = MountPath::new(std::path::Path::new(""));
+        let waited = if now { Ok(()) } else { self.wait_for(&whole, timeout, sink).await };
         // Whoever looks at the mount keeps it in use.
         let _pause = self.verifier.pause().await;
         let ending = Arc::clone(&self.parts.ending);
+        if let Err(failure) = waited {
+            return Err(spawn_blocking(move || ending.busy_too(failure)).await.map_err(Failure::failed)?);
+        }
         let taken = spawn_blocking(move || {
             if !now {
                 return ending.take_away();

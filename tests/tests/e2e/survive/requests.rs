@@ -41,7 +41,8 @@ fn overwrite(path: &Path, done: &AtomicU64, ends: &AtomicBool) -> Result<(File, 
     Ok((file, bytes))
 }
 
-/// Areas of memory that are there whole, locked, and that a fork leaves alone.
+/// Areas of memory that are there whole, from the page that takes a request's head to the last that takes its data, locked, and
+/// that a fork leaves alone.
 fn ready_buffers(process: Process) -> usize {
     let areas = fs::read_to_string(format!("/proc/{}/smaps", process.pid())).unwrap();
     let (mut resident_kib, mut count) = (0, 0);
@@ -50,7 +51,7 @@ fn ready_buffers(process: Process) -> usize {
             ["Rss:", kib, "kB"] => resident_kib = kib.parse().unwrap(),
             ["VmFlags:", ref flags @ ..] => {
                 let is_ready = flags.contains(&"lo") && flags.contains(&"dc");
-                count += usize::from(is_ready && resident_kib >= LARGE_BYTES / 1024);
+                count += usize::from(is_ready && resident_kib >= LARGE_BYTES / 1024 + 8);
             }
             _ => {}
         }
