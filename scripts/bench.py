@@ -1,32 +1,25 @@
-"""What `scripts/bench` runs: workloads on a mount and on the plain disk that holds its state, in turn, in the same run.
-
-Every reading is checked against what was written before its time counts. MB is 10**6 bytes.
-"""
+"""What `scripts/bench` runs: workloads on a mount and on the plain disk that holds its state, in turn, in the same run."""
 import argparse
 import contextlib
 import http.client
+import json
 import os
 import secrets
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
+import bench_report
 import bench_wan
 from bench_peers import peers
+from bench_workloads import SIZES, WORKLOADS, Side, large_file, small_files, until, visible
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(os.environ["TARN_BIN_DIR"]).resolve()
-MIB, KIB = 1 << 20, 1 << 10
-SIZES = {
-    "small": dict(big_mib=64, folders=10, visible=50),
-    "full": dict(big_mib=1024, folders=100, visible=200),
-}
-PER_FOLDER = 100
+TICKS = os.sysconf("SC_CLK_TCK")
 
 
 # ---------------------------------------------------------------- what is measured: a server and two devices
@@ -34,12 +27,12 @@ PER_FOLDER = 100
 class Device:
     """A signed-in device, mounted."""
 
-    def __init__(self, place, name, url, password):
+    def __init__(self, place, name, url, password, *mount_args):
         self.mount = place / f"mount-{name}"
         self.env = {**os.environ, "TARN_HOME": str(place / f"device-{name}")}
         self.mount.mkdir()
         self.tarn("login", "--server", url, "--user", "bench", "--password-stdin", "--device", name, text=password)
-        self.tarn("mount", str(self.mount))
+        self.tarn("mount", *mount_args, str(self.mount))
 
     def tarn(self, *args, text=None, check=True):
         # A session of its own: Ctrl-C here must not reach the daemon that `mount` leaves behind.
@@ -53,6 +46,20 @@ class Device:
 
     def evict(self):
         self.tarn("evict", "--all", str(self.mount))
+
+    def proc(self, file):
+        """What /proc says of the daemon."""
+        said = subprocess.run([BIN / "tarn", "status", "--json", str(self.mount)], env=self.env, text=True, check=True,
+                              stdout=subprocess.PIPE).stdout
+        return Path(f"/proc/{json.loads(said)['pid']}/{file}").read_text(encoding="utf-8")
+
+    def cpu_seconds(self):
+        return sum(map(int, self.proc("stat").rsplit(")", 1)[1].split()[11:13])) / TICKS
+
+    def memory_mb(self):
+        """At its highest."""
+        line = next(line for line in self.proc("status").splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024 / 1e6
 
     def close(self):
         self.tarn("unmount", "--now", str(self.mount), check=False)
@@ -90,155 +97,36 @@ def answers(address):
         return False
 
 
-def until(condition, seconds, complaint, pause=0.02):
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            raise SystemExit(f"bench: {complaint}")
-        time.sleep(pause)
+# ---------------------------------------------------------------- runs
 
-
-# ---------------------------------------------------------------- the workloads
-
-class Side:
-    """A folder to measure in: on the mount (with its device), or on the plain disk."""
-
-    def __init__(self, folder, device=None):
-        self.folder, self.device = folder, device
-        folder.mkdir()
-
-    def settle(self):
-        """Everything written here is durable: on the server, or on the disk."""
-        if self.device:
-            self.device.wait()
-        else:
-            subprocess.run(["sync", "-f", self.folder], check=True)
-
-    def cool(self):
-        """Nothing of it is local (on the mount) nor in memory."""
-        self.settle()
-        if self.device:
-            self.device.evict()
-        drop_caches()
-
-
-def drop_caches():
-    as_root = [] if os.geteuid() == 0 else ["sudo", "-n"]
-    subprocess.run([*as_root, "sh", "-c", "sync; echo 3 >/proc/sys/vm/drop_caches"], check=True)
-
-
-def seconds(action, *args):
-    start = time.perf_counter()
-    action(*args)
-    return time.perf_counter() - start
-
-
-def write_file(path, pieces, sync):
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-    for piece in pieces:
-        if os.write(fd, piece) != len(piece):
-            raise SystemExit(f"bench: short write to {path}")
-    if sync:
-        os.fsync(fd)
-    os.close(fd)
-
-
-def read_through(path):
-    buffer, size = bytearray(MIB), 0
-    with open(path, "rb", buffering=0) as file:
-        while got := file.readinto(buffer):
-            size += got
-    return size
-
-
-def large_file(side, scale):
-    """One large file of random bytes: MB/s of writing with fsync, until durable, of reading cold and hot."""
-    pieces, path = [os.urandom(MIB) for _ in range(scale["big_mib"])], side.folder / "large"
-    size = len(pieces) * MIB
-    wrote = seconds(write_file, path, pieces, True)
-    durable = wrote + seconds(side.settle)
-    side.cool()
-    cold, hot = seconds(read_through, path), seconds(read_through, path)
-    with open(path, "rb") as file:
-        if not all(file.read(MIB) == piece for piece in pieces) or file.read(1):
-            raise SystemExit(f"bench: {path} is not what was written")
-    rates = dict(write=wrote, write_durable=durable, read_cold=cold, read_hot=hot)
-    return {name: size / 1e6 / took for name, took in rates.items()}
-
-
-def create_all(side, bodies):
-    for number, body in enumerate(bodies):
-        folder = side.folder / f"folder-{number // PER_FOLDER}"
-        if number % PER_FOLDER == 0:
-            folder.mkdir()
-        write_file(f"{folder}/file-{number}", [body], False)
-
-
-def read_all(side, bodies):
-    for number, body in enumerate(bodies):
-        with open(f"{side.folder}/folder-{number // PER_FOLDER}/file-{number}", "rb", buffering=0) as file:
-            if file.read(8 * KIB) != body:
-                raise SystemExit(f"bench: small file {number} is not what was written")
-
-
-def small_files(side, scale):
-    """Files of 4 KiB in folders of 100: files/s of creating, until durable, of reading cold and hot."""
-    bodies = [os.urandom(4 * KIB) for _ in range(scale["folders"] * PER_FOLDER)]
-    created = seconds(create_all, side, bodies)
-    durable = created + seconds(side.settle)
-    side.cool()
-    cold, hot = seconds(read_all, side, bodies), seconds(read_all, side, bodies)
-    rates = dict(create=created, create_durable=durable, small_cold=cold, small_hot=hot)
-    return {name: len(bodies) / took for name, took in rates.items()}
-
-
-def visible(writer, reader, count):
-    """ms from the return of close() in one folder until stat() in the other shows the file whole: p50 and p99."""
-    body, laps = os.urandom(KIB), []
-    until(reader.is_dir, 30, "the second device does not see the first one's folder")
-    for number in range(count):
-        seen = reader / f"seen-{number}"
-        if seen.exists():
-            raise SystemExit("bench: a file is there before it was written")
-        write_file(writer / seen.name, [body], False)
-        laps.append(1e3 * seconds(until, lambda at=seen: at.exists() and at.stat().st_size == KIB, 30,
-                                  f"{seen} does not appear", 0.0002))
-    if (reader / "seen-0").read_bytes() != body:
-        raise SystemExit("bench: the second device reads something else")
-    laps.sort()
-    return dict(visible_p50=laps[count // 2], visible_p99=laps[min(count - 1, count * 99 // 100)])
-
-
-ROWS = [
-    ("visible_p50", "change on A visible on B, p50", "ms"),
-    ("visible_p99", "change on A visible on B, p99", "ms"),
-    ("create", "create small files", "files/s"),
-    ("create_durable", "create small files, durable", "files/s"),
-    ("small_cold", "read small files, cold", "files/s"),
-    ("small_hot", "read small files, hot", "files/s"),
-    ("write", "sequential write, fsync", "MB/s"),
-    ("write_durable", "sequential write, durable", "MB/s"),
-    ("read_cold", "sequential read, cold", "MB/s"),
-    ("read_hot", "sequential read, hot", "MB/s"),
-]
-
-
-def one_run(place, number, first, second, scale):
-    """{row: (Tarn, plain disk or None)} of one run; its files are gone afterwards."""
-    figures = {}
-    for workload in (small_files, large_file):
-        disk, mount = Side(place / f"disk-{number}"), Side(first.mount / f"run-{number}", first)
-        plain, ours = workload(disk, scale), workload(mount, scale)
-        figures.update({name: (ours[name], plain[name]) for name in ours})
-        for side in (disk, mount):
-            shutil.rmtree(side.folder)
-        first.wait()
-    mount = Side(first.mount / f"run-{number}")
-    latencies = visible(mount.folder, second.mount / f"run-{number}", scale["visible"])
-    figures.update({name: (value, None) for name, value in latencies.items()})
-    shutil.rmtree(mount.folder)
-    first.wait()
+def measure(folder, workload, scale, device=None):
+    """Its figures in a folder that is gone afterwards."""
+    side = Side(folder, device)
+    figures = workload(side, scale)
+    shutil.rmtree(side.folder)
+    if device:
+        device.wait()
     return figures
+
+
+def one_run(place, number, devices, scale):
+    """{"tarn", "ordinary", "disk": {row: figure}} of one run."""
+    first, second, *ordinary = devices
+    run = dict(tarn={}, ordinary={}, disk={})
+    for workload in WORKLOADS:
+        name = f"run-{number}-{workload.__name__}"
+        run["disk"].update(measure(place / name, workload, scale))
+        run["tarn"].update(measure(first.mount / name, workload, scale, first))
+        for device in ordinary:
+            # They share one tree: the name is another one.
+            run["ordinary"].update(measure(device.mount / f"ordinary-{name}", workload, scale, device))
+    shared = Path(f"run-{number}")
+    (first.mount / shared).mkdir()
+    run["tarn"].update(visible(first.mount / shared, second.mount / shared, scale["visible"]))
+    shutil.rmtree(first.mount / shared)
+    first.wait()
+    run["tarn"]["memory"] = first.memory_mb()
+    return run
 
 
 def peer_runs(place, runs, scale):
@@ -251,10 +139,8 @@ def peer_runs(place, runs, scale):
                 run = figures.setdefault(peer.name, [])
                 run.append({})
                 for workload in (small_files, large_file):
-                    side = Side(peer.mount / f"run-{number}-{workload.__name__}", peer)
-                    run[-1].update(workload(side, scale))
-                    shutil.rmtree(side.folder)
-                    peer.wait()
+                    folder = peer.mount / f"run-{number}-{workload.__name__}"
+                    run[-1].update(measure(folder, workload, scale, peer))
     return figures
 
 
@@ -271,70 +157,6 @@ def over_a_line(place, line, url, password, files):
             peer.cool()
             columns[peer.name] = bench_wan.read_all(peer.mount, files)
     return columns
-
-
-# ---------------------------------------------------------------- the report
-
-def figure(value):
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
-
-
-def spread(values):
-    return f"{figure(statistics.median(values))} ({figure(min(values))} to {figure(max(values))})"
-
-
-def table(runs):
-    lines = ["| workload | Tarn | plain disk | ratio |", "|---|--:|--:|--:|"]
-    for name, label, unit in ROWS:
-        ours, plain = [run[name][0] for run in runs], [run[name][1] for run in runs]
-        beside = ["-", "-"]
-        if None not in plain:
-            ratio = statistics.median(a / b for a, b in zip(ours, plain))
-            beside = [spread(plain), f"{ratio:.2f}"]
-        lines.append(f"| {label}, {unit} | {spread(ours)} | {beside[0]} | {beside[1]} |")
-    return "\n".join(lines)
-
-
-def peer_table(runs, others):
-    lines = [f"| workload | Tarn | {' | '.join(others)} |", "|---|--:|" + "--:|" * len(others)]
-    for name, label, unit in ROWS:
-        if all(name in figures[0] for figures in others.values()):
-            cells = [[run[name][0] for run in runs], *([run[name] for run in figures] for figures in others.values())]
-            lines.append(f"| {label}, {unit} | {' | '.join(map(spread, cells))} |")
-    return "\n".join(lines)
-
-
-def machine(place):
-    """The processor and the file system underneath, in one line."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), os.uname().machine)
-    kind = subprocess.run(["stat", "-f", "-c", "%T", place], capture_output=True, text=True, check=True).stdout.strip()
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
-    release = ".".join(os.uname().release.split("-")[0].split(".")[:2])
-    return f"{model}, {os.cpu_count()} cores, {memory:.0f} GiB, Linux {release}, {kind.replace('ext2/ext3', 'ext4')}"
-
-
-def document(args, scale, runs, place):
-    files = scale["folders"] * PER_FOLDER
-    user = "root" if os.geteuid() == 0 else "an ordinary user"
-    return f"""# Benchmarks
-
-```sh
-scripts/bench --size {args.size} --runs {args.runs}{' --peers' * args.peers}{' --wan' * args.wan}
-```
-
-wrote this page on {machine(place)}, as {user}. Server and both devices are on that machine, the server with SQLite and a local folder.
-
-{table(runs)}
-
-Median of {args.runs} run{"s"[:args.runs > 1]} (least to most); the ratio is the median of Tarn / plain disk of the same run, more is better. MB is 10^6 bytes.
-
-- Small files: {files:,} files of 4 KiB of random bytes in folders of {PER_FOLDER}. Large file: {scale['big_mib']:,} MiB of random bytes.
-- *Durable* counts until `tarn wait` returns, on the plain disk until `sync` does.
-- *Cold* is after `tarn evict --all` with the kernel's caches dropped; on the plain disk only the caches are dropped. *Hot* is the
-  same reading once more.
-- *Visible*: from the return of `close` on A until `stat` on B shows the file in its full size; {scale['visible']} files of 1 KiB per run, one after the other.
-"""
 
 
 def main():
@@ -355,15 +177,17 @@ def main():
         stack.callback(shutil.rmtree, place, ignore_errors=True)
         url, password = stack.enter_context(serve(place))
         devices = []
-        for name in ("A", "B"):
-            devices.append(stack.enter_context(contextlib.closing(Device(place, name, url, password))))
+        # What root mounts is passed through; most people's mounts are not.
+        kinds = [("A",), ("B",), *[("C", "--no-passthrough")] * bench_report.IS_ROOT]
+        for name, *mount_args in kinds:
+            devices.append(stack.enter_context(contextlib.closing(Device(place, name, url, password, *mount_args))))
         runs = []
         for number in range(args.runs):
             print(f"== run {number + 1} of {args.runs}", file=sys.stderr, flush=True)
-            runs.append(one_run(place, number, *devices, scale))
+            runs.append(one_run(place, number, devices, scale))
         more = []
         if args.peers and (others := peer_runs(place, args.runs, scale)):
-            more.append(peer_table(runs, others))
+            more.append(bench_report.peer_table(runs, others))
         if args.wan:
             files = bench_wan.data()
             bench_wan.fill(devices[0].mount / "wan", files)
@@ -371,9 +195,11 @@ def main():
             for number, line in enumerate(bench_wan.lines()):
                 columns = over_a_line(place / f"line-{number}", line, url, password, files)
                 more.append(bench_wan.table(line, columns))
-        text = "\n\n".join([document(args, scale, runs, place).rstrip("\n"), *more]) + "\n"
-    print("\n\n".join([table(runs), *more]))
-    args.output.write_text(text, encoding="utf-8")
+        plot = args.output.with_suffix(".svg")
+        page = bench_report.document(args, scale, runs, place, plot.name)
+    print("\n\n".join([bench_report.table(runs), *more]))
+    args.output.write_text("\n\n".join([page.rstrip("\n"), *more]) + "\n", encoding="utf-8")
+    plot.write_text(bench_report.plot(runs), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -73,6 +73,9 @@ class Peer:
     def evict(self):
         self.cool()
 
+    def cpu_seconds(self):
+        return 0.0
+
     def close(self):
         self.detach()
         for process in self.processes:
