@@ -1,115 +1,157 @@
-//! Owns when to fetch ahead of a reader: only behind reads that follow each other, further each time.
+//! Owns when to fetch ahead of a reader: behind reads that follow each other, forward or backward, further each time, and
+//! where reads that are equally far apart will come to.
 
-use crate::limits::{READ_AHEAD_BYTES_MAX, READ_AHEAD_BYTES_MIN, READ_AHEAD_SHARE};
+mod run;
+mod stride;
+
+use run::{Run, window_bytes_max};
 use std::ops::Range;
-
-/// First window of a sequential reader.
-const WINDOW_BYTES_MIN: u64 = READ_AHEAD_BYTES_MIN;
-/// Widest window.
-const WINDOW_BYTES_MAX: u64 = READ_AHEAD_BYTES_MAX;
-/// The kernel asks in several threads: reads this close to where the last one ended still follow it.
-const SLACK_BYTES: u64 = 1 << 20;
-/// Reads that must follow each other before anything is fetched ahead. Programs that look at a file's
-/// head only (thumbnailers, file managers) stay below.
-const RUN_MIN: u32 = 3;
+use stride::Stride;
 
 /// The memory of one open handle.
 #[derive(Debug, Clone)]
 pub struct ReadAhead {
-    next: u64,
-    run: u32,
-    window_bytes: u64,
-    ahead: u64,
+    forward: Run,
+    /// Sees the file from its end.
+    backward: Run,
+    stride: Stride,
     window_bytes_max: u64,
 }
 
-impl Default for ReadAhead {
-    fn default() -> Self {
-        Self { next: 0, run: 0, window_bytes: 0, ahead: 0, window_bytes_max: WINDOW_BYTES_MAX }
-    }
-}
-
 impl ReadAhead {
-    /// A handle that has read nothing yet.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// The same, with a window that leaves room for those of other readers in a cache of this size.
+    /// A handle that has read nothing yet, with a window that leaves room for those of other readers in a cache of this
+    /// size.
     pub fn for_budget(budget_bytes: u64) -> Self {
-        let window_bytes_max = (budget_bytes / READ_AHEAD_SHARE).clamp(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX);
-        Self { window_bytes_max, ..Self::default() }
+        let window_bytes_max = window_bytes_max(budget_bytes);
+        let run = || Run::new(window_bytes_max);
+        Self { forward: run(), backward: run(), stride: Stride::default(), window_bytes_max }
     }
 
-    /// Takes note of a read and says what to fetch ahead, if anything. `size_bytes` is the file's.
-    pub fn note(&mut self, offset: u64, len: usize, size_bytes: u64) -> Option<Range<u64>> {
-        let end = offset.saturating_add(len as u64).min(size_bytes);
-        let follows = self.run > 0 && offset <= self.next + SLACK_BYTES && end + SLACK_BYTES >= self.next;
-        if !follows {
-            *self = Self { next: end, run: 1, window_bytes: 0, ahead: end, ..self.clone() };
-            return None;
+    /// Takes note of a read and says what to fetch ahead. `size_bytes` is the file's.
+    pub fn note(&mut self, offset: u64, len: usize, size_bytes: u64) -> Vec<Range<u64>> {
+        let read = offset.min(size_bytes)..offset.saturating_add(len as u64).min(size_bytes);
+        if read.is_empty() {
+            return Vec::new();
         }
-        if end <= self.next {
-            return None; // the same again, once what it waited for is here; or one that was overtaken
-        }
-        self.run = self.run.saturating_add(1);
-        self.next = end;
-        if self.run < RUN_MIN || self.ahead >= self.next + self.window_bytes / 2 && self.window_bytes > 0 {
-            return None;
-        }
-        self.window_bytes = (self.window_bytes * 2).clamp(WINDOW_BYTES_MIN, self.window_bytes_max);
-        let wanted = self.ahead.max(self.next)..(self.next + self.window_bytes).min(size_bytes);
-        self.ahead = self.ahead.max(wanted.end);
-        (wanted.start < wanted.end).then_some(wanted)
+        let mirror = |range: &Range<u64>| size_bytes - range.end..size_bytes - range.start;
+        let mut wanted = self.stride.note(&read, self.window_bytes_max, size_bytes);
+        wanted.extend(self.forward.note(&read, size_bytes));
+        wanted.extend(self.backward.note(&mirror(&read), size_bytes).as_ref().map(mirror));
+        wanted
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::{READ_AHEAD_BYTES_MAX, READ_AHEAD_BYTES_MIN};
+
+    const SIZE: u64 = 1 << 30;
+
+    fn handle() -> ReadAhead {
+        ReadAhead::for_budget(u64::MAX)
+    }
 
     #[test]
     fn scattered_reads_fetch_nothing_ahead() {
-        let mut handle = ReadAhead::new();
+        let mut handle = handle();
         for index in 0..200u64 {
             let offset = (index * 7_919 % 101) * (5 << 20);
-            assert_eq!(handle.note(offset, 4096, 1 << 30), None, "at {offset}");
+            assert_eq!(handle.note(offset, 4096, SIZE), [], "at {offset}");
         }
     }
 
     #[test]
     fn a_read_that_is_tried_again_does_not_follow_itself() {
-        let mut handle = ReadAhead::new();
-        for offset in [0, 4096] {
-            for _ in 0..5 {
-                assert_eq!(handle.note(offset, 4096, 1 << 30), None);
+        for offsets in [[0, 4096], [8192, 4096]] {
+            let mut handle = handle();
+            for offset in offsets {
+                for _ in 0..5 {
+                    assert_eq!(handle.note(offset, 4096, SIZE), []);
+                }
             }
         }
+    }
+
+    /// Reads 128 KiB after 128 KiB; where each begins is said by `place`.
+    fn is_kept_ahead_of(place: impl Fn(u64) -> u64, is_ahead: impl Fn(&Range<u64>, u64) -> bool) {
+        let mut handle = handle();
+        let (mut asked, mut longest) = (Vec::<Range<u64>>::new(), 0);
+        for index in 0..1024u64 {
+            for range in handle.note(place(index), 1 << 17, SIZE) {
+                let is_new = asked.iter().all(|other| other.end <= range.start || range.end <= other.start);
+                assert!(is_new, "{range:?} is asked for twice");
+                longest = longest.max(range.end - range.start);
+                asked.push(range);
+            }
+            assert!(index <= 2 || asked.iter().any(|range| is_ahead(range, place(index))), "behind at {index}");
+        }
+        assert!(longest <= READ_AHEAD_BYTES_MAX && longest > READ_AHEAD_BYTES_MIN);
     }
 
     #[test]
     fn a_sequential_reader_is_kept_ahead_of_and_further_each_time() {
-        let mut handle = ReadAhead::new();
-        let (mut ahead, mut longest) = (0, 0);
-        for index in 0..1024u64 {
-            if let Some(range) = handle.note(index << 17, 1 << 17, 1 << 30) {
-                assert!(range.start >= ahead, "nothing is asked for twice");
-                longest = longest.max(range.end - range.start);
-                ahead = range.end;
-            }
-            if index > 2 {
-                assert!(ahead >= (index + 1) << 17);
-            }
-        }
-        assert!(longest <= WINDOW_BYTES_MAX && longest > WINDOW_BYTES_MIN);
+        is_kept_ahead_of(|index| index << 17, |range, at| range.end >= at + (1 << 17));
     }
 
     #[test]
-    fn nothing_is_wanted_behind_the_end() {
-        let mut handle = ReadAhead::new();
+    fn so_is_one_who_reads_from_the_end() {
+        is_kept_ahead_of(|index| SIZE - ((index + 1) << 17), |range, at| range.start <= at);
+    }
+
+    #[test]
+    fn nothing_is_wanted_outside_of_the_file() {
+        let (mut forward, mut backward) = (handle(), handle());
         for index in 0..3u64 {
-            let wanted = handle.note(index << 12, 1 << 12, 10_000);
-            assert!(wanted.is_none_or(|range| range.end <= 10_000));
+            let wanted = forward.note(index << 12, 1 << 12, 10_000);
+            assert!(wanted.iter().all(|range| range.end <= 10_000));
+            let wanted = backward.note(10_000 - ((index + 1) << 10), 1 << 10, 10_000);
+            assert!(wanted.iter().all(|range| range.start < range.end && range.end <= 10_000));
+        }
+        assert_eq!(handle().note(20_000, 4096, 10_000), []);
+    }
+
+    /// Reads of three pieces each, so far apart.
+    fn strided(start: u64, step: i64, count: u64) -> (Vec<Range<u64>>, u64) {
+        let (mut handle, mut wanted, mut missed) = (handle(), Vec::new(), 0);
+        for index in 0..count.cast_signed() {
+            let at = start.checked_add_signed(step * index).unwrap();
+            missed += u64::from(!wanted.contains(&(at..at + 3 * 4096)));
+            for piece in 0..3 {
+                wanted.extend(handle.note(at + piece * 4096, 4096, SIZE).into_iter().filter(|range| {
+                    // A run of three pieces is one as well; that is not what this is about.
+                    range.end - range.start < READ_AHEAD_BYTES_MIN
+                }));
+            }
+        }
+        (wanted, missed)
+    }
+
+    #[test]
+    fn reads_that_are_equally_far_apart_are_met_where_they_will_be() {
+        for (start, step) in [(0, 10 << 20), (SIZE - (1 << 20), -(10 << 20))] {
+            let (wanted, missed) = strided(start, step, 60);
+            assert_eq!(missed, 4, "four show the way");
+            assert!(wanted.len() > 56);
+            let mut once = wanted.clone();
+            once.sort_by_key(|range| range.start);
+            once.dedup();
+            assert_eq!(once.len(), wanted.len(), "nothing is asked for twice");
+        }
+    }
+
+    #[test]
+    fn what_is_asked_for_so_fits_into_a_window() {
+        let mut handle = ReadAhead::for_budget(0);
+        let each = READ_AHEAD_BYTES_MIN / 4;
+        for index in 0..20 {
+            let wanted = handle.note(index * (10 << 20), each as usize, SIZE);
+            let bytes: u64 = wanted.iter().map(|range| range.end - range.start).sum();
+            assert!(bytes <= READ_AHEAD_BYTES_MIN, "{bytes}");
+        }
+        for index in 0..9 {
+            let wanted = handle.note(index * (20 << 20), 2 << 20, SIZE);
+            assert_eq!(wanted, [], "one read is more than the window");
         }
     }
 }

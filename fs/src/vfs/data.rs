@@ -207,7 +207,7 @@ impl Vfs {
 /// What is missing of what the next reads will want. Where all is here this is one lock of the handle.
 fn missing_ahead(file: &OpenFile, content: &dyn FileContent, offset: u64, len: usize) -> Vec<Range<u64>> {
     let ahead = file.reading.lock().note(offset, len, content.size_bytes());
-    ahead.map_or_else(Vec::new, |ahead| content.missing(ahead))
+    ahead.into_iter().flat_map(|ahead| content.missing(ahead)).collect()
 }
 
 fn bytes_in(ranges: &[Range<u64>]) -> u64 {
