@@ -28,6 +28,7 @@ mod signals;
 mod takeover;
 #[cfg(test)]
 mod tests;
+mod unknown;
 mod waits;
 
 pub use backings::KernelBackings;

@@ -4,6 +4,7 @@
 
 use super::notices::{Messenger, Notice};
 use super::replay::{Replays, Stage};
+use super::unknown::Unknown;
 use crate::env::mounts::mounted_at;
 use crate::meta::rows::Ino;
 use crate::tree::{Happening, Invalidation, Notifier};
@@ -17,9 +18,6 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
-
-/// When the kernel is told again of inodes that it did not know at first.
-const AGAIN_AFTER: [Duration; 3] = [Duration::from_millis(20), Duration::from_millis(200), Duration::from_secs(2)];
 
 enum Message {
     Batch(Vec<Invalidation>),
@@ -92,13 +90,13 @@ impl KernelNotifier {
     }
 
     /// Starts the thread that sends. Only the first mount gets one.
-    pub(super) fn attach(&self, device: OwnedFd) -> io::Result<Option<JoinHandle<()>>> {
+    pub(super) fn attach(&self, device: OwnedFd, vfs: Arc<Vfs>) -> io::Result<Option<JoinHandle<()>>> {
         let Some(waiting) = self.waiting.lock().take() else { return Ok(None) };
         // Of attributes the kernel is told without a process of its own: for these it waits for nothing.
         self.stale.attach(Box::new(Told(Mutex::new(Messenger::new(device.try_clone()?, None)))));
         let (stale, replays) = (Arc::clone(&self.stale), Arc::clone(&self.replays));
         let kernel = Messenger::new(device, self.player.clone());
-        let run = move || run(&waiting, kernel, &stale, &replays);
+        let run = move || run(&waiting, kernel, &stale, &replays, || vfs.monotonic());
         let thread = Builder::new().name("fuse-notify".into()).spawn(run)?;
         Ok(Some(thread))
     }
@@ -139,79 +137,72 @@ impl Notifier for KernelNotifier {
     }
 }
 
-/// Inodes that the kernel did not know when it was told of them. An answer may have been on its way that makes it
-/// know them as they were before: it is told again, a few times.
-#[derive(Debug, Default)]
-struct Unknown {
-    inodes: BTreeSet<Ino>,
-    turn: usize,
-}
-
-impl Unknown {
-    fn note(&mut self, invalidation: &Invalidation, sent: &io::Result<()>) {
-        let (Invalidation::Attributes(ino) | Invalidation::Content(ino)) = invalidation else { return };
-        if sent.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-            self.inodes.insert(*ino);
-            self.turn = 0;
+/// Tells the kernel, message after message, and again what it did not know.
+fn run(waiting: &Receiver<Message>, kernel: Messenger, stale: &Stale, replays: &Replays, now: impl Fn() -> Duration) {
+    let mut teller = Teller { kernel, stale, unknown: Unknown::default() };
+    loop {
+        match receive(waiting, teller.unknown.wait(now())) {
+            Ok(None) => {}
+            Ok(Some(Message::Batch(batch))) => teller.tell(&batch, now()),
+            Ok(Some(Message::Happened(batch))) => replays.tell(batch),
+            // Who asked may not wait any more.
+            Ok(Some(Message::Asked(answer))) => drop(answer.try_send(())),
+            Ok(Some(Message::Stop)) | Err(RecvError) => return,
         }
-    }
-
-    /// Waits for the next message, or for the next time to tell again (`None`).
-    fn receive(&self, waiting: &Receiver<Message>) -> Result<Option<Message>, RecvError> {
-        match AGAIN_AFTER.get(self.turn).filter(|_| !self.inodes.is_empty()) {
-            None => waiting.recv().map(Some),
-            Some(after) => match waiting.recv_timeout(*after) {
-                Ok(message) => Ok(Some(message)),
-                Err(RecvTimeoutError::Timeout) => Ok(None),
-                Err(RecvTimeoutError::Disconnected) => Err(RecvError),
-            },
-        }
-    }
-
-    fn tell_again(&mut self, kernel: &mut Messenger) {
-        let inodes: Vec<Ino> = self.inodes.iter().copied().collect();
-        let notices: Vec<Notice<'_>> = inodes.iter().map(|ino| Notice::Attributes(*ino)).collect();
-        for (ino, told) in inodes.iter().zip(kernel.tell(&notices)) {
-            if told.is_ok() {
-                self.inodes.remove(ino);
-            }
-        }
-        self.turn += 1;
-        if self.turn == AGAIN_AFTER.len() {
-            *self = Self::default();
-        }
+        teller.tell_again(now());
     }
 }
 
-fn run(waiting: &Receiver<Message>, mut kernel: Messenger, stale: &Stale, replays: &Replays) {
-    let mut unknown = Unknown::default();
-    while let Ok(message) = unknown.receive(waiting) {
-        let batch = match message {
-            None => {
-                unknown.tell_again(&mut kernel);
-                continue;
-            }
-            Some(Message::Batch(batch)) => batch,
-            Some(Message::Happened(batch)) => {
-                replays.tell(batch);
-                continue;
-            }
-            Some(Message::Asked(answer)) => {
-                // Who asked may not wait any more.
-                let _ = answer.try_send(());
-                continue;
-            }
-            Some(Message::Stop) => return,
-        };
+/// The next message; `None` after so long without one.
+fn receive(waiting: &Receiver<Message>, within: Option<Duration>) -> Result<Option<Message>, RecvError> {
+    let Some(within) = within else { return waiting.recv().map(Some) };
+    match waiting.recv_timeout(within) {
+        Ok(message) => Ok(Some(message)),
+        Err(RecvTimeoutError::Timeout) => Ok(None),
+        Err(RecvTimeoutError::Disconnected) => Err(RecvError),
+    }
+}
+
+struct Teller<'s> {
+    kernel: Messenger,
+    stale: &'s Stale,
+    unknown: Unknown,
+}
+
+impl Teller<'_> {
+    fn tell(&mut self, batch: &[Invalidation], now: Duration) {
         // Last, what the kernel has of the listings: the entries are gone from it by then.
-        let folders = folders(&batch);
+        let folders = folders(batch);
         let notices: Vec<Notice<'_>> =
             batch.iter().map(notice).chain(folders.iter().map(|folder| Notice::Content(*folder))).collect();
-        let told = kernel.tell(&notices);
-        batch.iter().zip(&told).for_each(|(invalidation, told)| unknown.note(invalidation, told));
+        let told = self.kernel.tell(&notices);
         told.iter().for_each(report);
-        touched(&batch).iter().for_each(|ino| stale.leave(*ino));
+        for (invalidation, told) in batch.iter().zip(&told) {
+            if let Invalidation::Attributes(ino) | Invalidation::Content(ino) = invalidation
+                && is_unknown(told)
+            {
+                self.unknown.note(*ino, now);
+            }
+        }
+        for ino in touched(batch) {
+            if !self.unknown.takes(ino) {
+                self.stale.leave(ino);
+            }
+        }
     }
+
+    fn tell_again(&mut self, now: Duration) {
+        let inodes = self.unknown.due(now);
+        let notices: Vec<Notice<'_>> = inodes.iter().map(|ino| Notice::Attributes(*ino)).collect();
+        for (ino, told) in inodes.iter().zip(self.kernel.tell(&notices)) {
+            let owed = self.unknown.told(*ino, !is_unknown(&told), now);
+            (0..owed).for_each(|_| self.stale.leave(*ino));
+        }
+    }
+}
+
+fn is_unknown(told: &io::Result<()>) -> bool {
+    told.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 fn notice(invalidation: &Invalidation) -> Notice<'_> {

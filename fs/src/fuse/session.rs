@@ -84,7 +84,7 @@ pub fn mount(
     options.backings.attach(device.try_clone()?);
     watcher.crew.attach(device.try_clone()?);
     watcher.look_at(vfs.left_lent());
-    let sender = notifier.attach(device.try_clone()?)?;
+    let sender = notifier.attach(device.try_clone()?, Arc::clone(&vfs))?;
     let (ends, ended) = watch::channel(false);
     watch_table(&mountpoint, ends.clone(), runtime);
     let (notifier, place, replays) = (Arc::clone(notifier), mountpoint.clone(), Arc::clone(notifier.replays()));

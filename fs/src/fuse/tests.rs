@@ -292,6 +292,21 @@ fn calls_that_last_keep_no_other_waiting_and_a_crew_at_rest_ends() {
     session.join().unwrap();
 }
 
+/// The kernel may be about to learn of it from an answer that tells how it was before.
+#[test]
+fn what_the_kernel_did_not_know_when_it_was_told_is_stale_until_it_was_told_again() {
+    let mount = Mount::new();
+    let made = mount.tree.create(ROOT, &name("new"), NewNode::plain(NodeKind::File, 0o644)).unwrap();
+    mount.notifier.announce_and_invalidate(vec![Invalidation::Content(made.ino)]);
+    mount.notifier.rest(PATIENCE);
+    assert!(mount.notifier.stale().contains(made.ino), "it was told once");
+    assert_eq!(mount.ino("new"), made.ino);
+    until(|| !mount.notifier.stale().contains(made.ino));
+    mount.notifier.announce_and_invalidate(vec![Invalidation::Content(made.ino)]);
+    mount.notifier.rest(PATIENCE);
+    assert!(!mount.notifier.stale().contains(made.ino), "it knows it now");
+}
+
 #[test]
 fn an_unmounted_session_ends_and_is_joined() {
     let mut mount = Mount::new();
