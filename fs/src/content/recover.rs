@@ -52,9 +52,10 @@ impl Shared {
         let file = match self.disk.open(&self.layout.backing_path(no), OpenMode::Existing) {
             // Clean bytes can be fetched again.
             Err(e) if e.kind() == io::ErrorKind::NotFound && !row.is_dirty => return Ok(()),
-            // Logged when it was made, before its name was synced: nothing was said of any bytes yet.
-            Err(e) if e.kind() == io::ErrorKind::NotFound && row.open_for_writing && row.size_bytes == 0 => {
-                self.make_backing(no, 0)?
+            // Logged before its name was synced, when it was made, or when what had been fetched to it was about to be written
+            // to: nothing was said of any bytes yet.
+            Err(e) if e.kind() == io::ErrorKind::NotFound && row.says_no_bytes_of_open() => {
+                self.make_backing(no, row.size_bytes)?
             }
             other => other?,
         };

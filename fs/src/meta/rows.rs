@@ -90,6 +90,13 @@ pub struct BaseVersion {
     pub vector: VersionVector,
 }
 
+impl ContentRow {
+    /// Whether it was open for writing, and nothing of it is said to be here.
+    pub fn says_no_bytes_of_open(&self) -> bool {
+        self.open_for_writing && self.present.is_empty() && self.dirty.is_empty()
+    }
+}
+
 impl BaseVersion {
     /// Whether it is a version of another file, from which the bytes were taken over: a file's own has seen its author.
     pub fn is_borrowed(&self) -> bool {

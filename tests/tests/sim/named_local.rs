@@ -1,7 +1,7 @@
-//! Owns scripts that once failed, made short: files that stay on their machine, and contents that the server refuses.
+//! Owns scripts that once failed, made short: files that stay on their machine, contents that the server refuses, files that a power cut took.
 
 use super::named::{person, script, script_holds};
-use super::script::{Deed, Script};
+use super::script::{Act, Deed, Script};
 
 /// Seed 100283: a new file that stayed here hid a folder that others had given its name, and a file in that one stayed here
 /// as well. When others removed the folder, the queue could not be read any more.
@@ -45,4 +45,20 @@ fn the_kernel_hears_that_a_refused_content_went_elsewhere() {
     let did = std::iter::once(person(4_567, 1, Deed::Create, 6_483_122_330_595_788_730)).chain(saves);
     // Of what machine 1 sends, the sixth is refused.
     script_holds(&Script { refusals: 165, ..script(4, 2, 0, did.collect()) });
+}
+
+/// Seed 96: what had been fetched to a file of its own was about to be written over when the power went: the log said so, and
+/// the file's name had never been synced. The device did not start any more.
+#[test]
+fn a_file_whose_name_a_power_cut_took_is_fetched_again() {
+    let did = vec![
+        person(5_970, 2, Deed::MakeDir, 16_141_961_250_788_585_652),
+        person(8_002, 3, Deed::Create, 757_576_404_830_144_040),
+        person(10_765, 1, Deed::Replace, 15_894_628_547_881_226_580),
+        person(393_919, 0, Deed::Link, 10_079_262_892_054_510_647),
+        person(410_130, 0, Deed::Read, 3_959_153_695_046_936_328),
+        person(505_177, 0, Deed::Overwrite, 7_000_662_088_985_791_029),
+        (505_259, 0, Act::PowerCut(0, 17_771_688_259_432_946_016)),
+    ];
+    script_holds(&script(96, 4, 0, did));
 }
