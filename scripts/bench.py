@@ -32,6 +32,7 @@ class Device:
         self.env = {**os.environ, "TARN_HOME": str(place / f"device-{name}")}
         self.mount.mkdir()
         self.tarn("login", "--server", url, "--user", "bench", "--password-stdin", "--device", name, text=password)
+        self.mount_args = mount_args
         self.tarn("mount", *mount_args, str(self.mount))
 
     def tarn(self, *args, text=None, check=True):
@@ -60,6 +61,14 @@ class Device:
         """At its highest."""
         line = next(line for line in self.proc("status").splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) * 1024 / 1e6
+
+    @contextlib.contextmanager
+    def away(self):
+        """Not mounted meanwhile: what it would take in is no part of what another one's work takes."""
+        self.tarn("unmount", str(self.mount))
+        yield
+        self.tarn("mount", *self.mount_args, str(self.mount))
+        self.wait()
 
     def close(self):
         self.tarn("unmount", "--now", str(self.mount), check=False)
@@ -115,17 +124,20 @@ def one_run(place, number, devices, scale):
     run = dict(tarn={}, ordinary={}, disk={})
     for workload in WORKLOADS:
         name = f"run-{number}-{workload.__name__}"
-        run["disk"].update(measure(place / name, workload, scale))
-        run["tarn"].update(measure(first.mount / name, workload, scale, first))
+        with contextlib.ExitStack() as others:
+            for device in devices[1:]:
+                others.enter_context(device.away())
+            run["disk"].update(measure(place / name, workload, scale))
+            run["tarn"].update(measure(first.mount / name, workload, scale, first))
+            run["tarn"]["memory"] = max(first.memory_mb(), run["tarn"].get("memory", 0))
         for device in ordinary:
-            # They share one tree: the name is another one.
-            run["ordinary"].update(measure(device.mount / f"ordinary-{name}", workload, scale, device))
+            with first.away(), second.away():
+                run["ordinary"].update(measure(device.mount / name, workload, scale, device))
     shared = Path(f"run-{number}")
     (first.mount / shared).mkdir()
     run["tarn"].update(visible(first.mount / shared, second.mount / shared, scale["visible"]))
     shutil.rmtree(first.mount / shared)
     first.wait()
-    run["tarn"]["memory"] = first.memory_mb()
     return run
 
 

@@ -498,50 +498,6 @@ async fn concurrent_pushes_leave_no_gap(db: Database) {
     healthy(&world).await;
 }
 
-/// Not a test: prints how many creates a second a push of 500 takes.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a measurement"]
-async fn measure_pushes_of_500_creates() {
-    support::on_sqlite(async |db| measure("sqlite", db).await).await;
-    support::on_postgres(async |db| measure("postgres", db).await).await;
-}
-
-async fn measure(which: &str, db: Database) {
-    let world = World::new(db).await;
-    let mut a = world.client("a").await;
-    let dir = world.node();
-    a.push(create_dir(dir, &world.top("d"))).await;
-    let start = std::time::Instant::now();
-    const BATCHES: u32 = 20;
-    for batch in 0..BATCHES {
-        let mut ops = Vec::new();
-        for n in 0..500 {
-            let place = world.at(dir, &format!("f{batch:03}-{n:03}"));
-            ops.push(a.op(create_file(world.node(), &place, world.empty(&format!("{batch} {n}")))));
-        }
-        a.catch_up().await;
-        a.answered = a.counter - 500;
-        let answer = a.send(ops).await.unwrap();
-        assert!(answer.answers.iter().all(|answer| answer.outcome == Outcome::Applied));
-    }
-    let taken = start.elapsed();
-    let timer = std::time::Instant::now();
-    let first = children::children(&world.db, a.who, world.space, dir, None).await.unwrap();
-    let listed = timer.elapsed();
-    let timer = std::time::Instant::now();
-    let fresh = world.client("b").await;
-    let origin = Cursor { seq: 0, hash: JournalHash([0; 32]), ..fresh.cursor };
-    let page = pull::pull(&world.db, a.who, world.space, origin, None).await.unwrap();
-    eprintln!(
-        "{which}: listing {} rows {listed:?}, pulling {} rows {:?}",
-        first.children.len(),
-        page.changes.len(),
-        timer.elapsed()
-    );
-    let rate = f64::from(BATCHES * 500) / taken.as_secs_f64();
-    eprintln!("{which}: {rate:.0} creates/s in batches of 500");
-}
-
 /// Begins a transaction and drops it when it is there or was asked so many times; how often it was asked.
 async fn begin_and_drop(db: &Database, polls_max: u32) -> u32 {
     let mut begin = Box::pin(db.begin());

@@ -4,7 +4,7 @@
 #[expect(dead_code, clippy::unwrap_used, reason = "it is made for the server's tests")]
 mod world;
 
-use criterion::{Criterion, Throughput};
+use criterion::{BenchmarkId, Criterion, Throughput};
 use std::collections::HashMap;
 use std::hint::black_box;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use tarn::tree::{QueueItem, QueueKey, Readiness};
 use tarn_proto::name::Name;
 use tarn_server::config::default_database;
 use tarn_server::store::Database;
+use tarn_tests::postgres::Database as Postgres;
 use world::{World, create_file};
 
 const QUEUED: u64 = 1_000;
@@ -46,28 +47,33 @@ pub fn planner(c: &mut Criterion) {
     group.finish();
 }
 
-/// One push of 500 new files into the embedded database.
+/// One push of 500 new files into each database that is here: PostgreSQL where `TARN_TEST_POSTGRES` names one, as for tests.
 pub fn push(c: &mut Criterion) {
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let dir = tempfile::tempdir().expect("a folder for the bench");
-    let world = runtime.block_on(async {
-        World::new(Database::open(&default_database(dir.path())).await.expect("a new database")).await
-    });
+    push_into(c, "SQLite", &default_database(dir.path()));
+    if let Some(postgres) = Postgres::create().expect("a database in the server that is named") {
+        push_into(c, "PostgreSQL", &postgres.url());
+    }
+}
+
+fn push_into(c: &mut Criterion, which: &str, url: &str) {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let world = runtime.block_on(async { World::new(Database::open(url).await.expect("a new database")).await });
     let mut client = runtime.block_on(world.client("bench"));
     let mut group = c.benchmark_group("push");
     group.throughput(Throughput::Elements(PUSHED));
-    group.bench_function("500 files, SQLite", |b| {
+    group.bench_function(BenchmarkId::new("500 files", which), |b| {
         b.iter(|| {
             let ops = (0..PUSHED).map(|n| {
                 let (node, place) = (world.node(), world.top(&format!("file {} {n}", client.counter)));
                 client.op(create_file(node, &place, world.empty("nothing")))
             });
             let ops = ops.collect();
-            let pushed = runtime.block_on(client.send(ops));
-            let pushed = pushed.expect("it is taken");
+            let pushed = runtime.block_on(client.send(ops)).expect("it is taken");
             (client.cursor, client.answered) = (pushed.after, client.counter);
             assert!(pushed.answers.iter().all(|answer| answer.outcome.is_settled()));
         });
     });
     group.finish();
+    runtime.block_on(world.db.close());
 }
