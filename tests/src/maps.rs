@@ -5,6 +5,8 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::ptr;
 
+const PAGE_BYTES: usize = 4096;
+
 /// A shared map of the beginning of a file. It outlives the file's descriptor.
 #[derive(Debug)]
 pub struct Map {
@@ -38,9 +40,19 @@ impl Map {
     /// Writes, and has the kernel write it to the file.
     ///
     /// # Errors
-    /// Those of `msync`.
+    /// Those of `msync`; that the disk is gone. Without asking for the pages first that would be a SIGBUS.
     pub fn write(&self, offset: usize, data: &[u8]) -> io::Result<()> {
         assert!(offset + data.len() <= self.length);
+        let begin = offset / PAGE_BYTES * PAGE_BYTES;
+        // SAFETY: within the map; it changes no byte.
+        let asked = unsafe {
+            let pages = self.start.add(begin).cast();
+            libc::madvise(pages, offset + data.len() - begin, libc::MADV_POPULATE_WRITE)
+        };
+        // A kernel before 5.14 does not know it.
+        if asked != 0 && io::Error::last_os_error().raw_os_error() != Some(libc::EINVAL) {
+            return Err(io::Error::last_os_error());
+        }
         for (at, byte) in data.iter().enumerate() {
             // SAFETY: within the map, which stands and is writable.
             unsafe { self.start.add(offset + at).write_volatile(*byte) };
