@@ -45,7 +45,7 @@ ROWS = [
     ("create_durable", "create small files, durable, files/s", least(5_000)),
     ("small_cold", "read small files, cold, files/s", least(6_000)),
     ("small_hot", "read small files, hot, files/s", least(30_000)),
-    ("cpu_per_file", "daemon's CPU for a small file, up and down twice, ms", most(0.15)),
+    ("cpu_per_file", "daemon's CPU for a small file, made, sent, read cold and hot, ms", most(0.15)),
     ("stat_cold", "stat, cold, files/s", least(60_000)),
     ("stat_hot", "stat, hot, files/s", share(0.9)),
     ("remove", "rm -r of small files, files/s", least(20_000)),

@@ -71,7 +71,6 @@ pub enum Call {
 
 /// How a file is opened: for writing in any case.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[allow(clippy::struct_excessive_bools, reason = "each is one flag of open(2)")]
 pub struct Flags {
     /// `O_RDWR` instead of `O_WRONLY`.
     pub reads: bool,
