@@ -4,7 +4,7 @@
 mod run;
 mod stride;
 
-use run::{Run, window_bytes_max};
+use run::{Run, SLACK_BYTES, SLACK_BYTES_BACKWARD, window_bytes_max};
 use std::ops::Range;
 use stride::Stride;
 
@@ -23,8 +23,9 @@ impl ReadAhead {
     /// size.
     pub fn for_budget(budget_bytes: u64) -> Self {
         let window_bytes_max = window_bytes_max(budget_bytes);
-        let run = || Run::new(window_bytes_max);
-        Self { forward: run(), backward: run(), stride: Stride::default(), window_bytes_max }
+        let run = |slack_bytes| Run::new(window_bytes_max, slack_bytes);
+        let (forward, backward) = (run(SLACK_BYTES), run(SLACK_BYTES_BACKWARD));
+        Self { forward, backward, stride: Stride::default(), window_bytes_max }
     }
 
     /// Takes note of a read and says what to fetch ahead. `size_bytes` is the file's.
@@ -129,7 +130,7 @@ mod tests {
 
     #[test]
     fn reads_that_are_equally_far_apart_are_met_where_they_will_be() {
-        for (start, step) in [(0, 10 << 20), (SIZE - (1 << 20), -(10 << 20))] {
+        for (start, step) in [(0, 10 << 20), (SIZE - (1 << 20), -(10 << 20)), (SIZE - (1 << 20), -(300 << 10))] {
             let (wanted, missed) = strided(start, step, 60);
             assert_eq!(missed, 4, "four show the way");
             assert!(wanted.len() > 56);

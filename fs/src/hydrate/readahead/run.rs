@@ -8,8 +8,10 @@ use std::ops::Range;
 const WINDOW_BYTES_MIN: u64 = READ_AHEAD_BYTES_MIN;
 /// Widest window.
 const WINDOW_BYTES_MAX: u64 = READ_AHEAD_BYTES_MAX;
-/// The kernel asks in several threads: reads this close to where the last one ended still follow it.
+/// The kernel reads ahead in several threads: reads this close to where the last one ended still follow it.
 pub(super) const SLACK_BYTES: u64 = 1 << 20;
+/// Backward it does not: what is further apart leaves out what lies between.
+pub(super) const SLACK_BYTES_BACKWARD: u64 = 128 << 10;
 /// Reads that must follow each other before anything is fetched ahead. Programs that look at a file's
 /// head only (thumbnailers, file managers) stay below.
 pub(super) const RUN_MIN: u32 = 3;
@@ -27,18 +29,20 @@ pub(super) struct Run {
     window_bytes: u64,
     ahead: u64,
     window_bytes_max: u64,
+    slack_bytes: u64,
 }
 
 impl Run {
-    pub fn new(window_bytes_max: u64) -> Self {
-        Self { next: 0, run: 0, window_bytes: 0, ahead: 0, window_bytes_max }
+    pub fn new(window_bytes_max: u64, slack_bytes: u64) -> Self {
+        Self { next: 0, run: 0, window_bytes: 0, ahead: 0, window_bytes_max, slack_bytes }
     }
 
     /// Takes note of a read and says what to fetch ahead, if anything. `size_bytes` is the file's.
     pub fn note(&mut self, read: &Range<u64>, size_bytes: u64) -> Option<Range<u64>> {
-        let follows = self.run > 0 && read.start <= self.next + SLACK_BYTES && read.end + SLACK_BYTES >= self.next;
+        let slack = self.slack_bytes;
+        let follows = self.run > 0 && read.start <= self.next + slack && read.end + slack >= self.next;
         if !follows {
-            *self = Self { next: read.end, run: 1, ahead: read.end, ..Self::new(self.window_bytes_max) };
+            *self = Self { next: read.end, run: 1, ahead: read.end, ..Self::new(self.window_bytes_max, slack) };
             return None;
         }
         if read.end <= self.next {

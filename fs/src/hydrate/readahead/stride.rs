@@ -1,7 +1,7 @@
 //! Owns when to fetch ahead of reads that are equally far apart: columns of a table, every n-th frame of a film. What the
 //! kernel asks for in pieces counts as one read.
 
-use super::run::SLACK_BYTES;
+use super::run::{SLACK_BYTES, SLACK_BYTES_BACKWARD};
 use std::ops::Range;
 
 /// Equal steps in a row before the next ones are taken for granted.
@@ -12,7 +12,7 @@ const READS_MAX: u64 = 32;
 /// Reads that are equally far apart.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Stride {
-    /// The last read, with what followed it directly.
+    /// The last read, with what followed it directly, or came directly before it.
     last: Range<u64>,
     /// From the start of one to that of the next.
     step: i64,
@@ -29,13 +29,14 @@ impl Stride {
     /// file's.
     pub fn note(&mut self, read: &Range<u64>, bytes_max: u64, size_bytes: u64) -> Vec<Range<u64>> {
         if read.start <= self.last.end && read.end >= self.last.start {
-            self.last.end = self.last.end.max(read.end);
+            self.last = self.last.start.min(read.start)..self.last.end.max(read.end);
             return Vec::new(); // a piece more of it, or the same again
         }
         let step = read.start.wrapping_sub(self.last.start).cast_signed();
         let length = (self.last.end - self.last.start).max(read.end - read.start);
         self.last = read.clone();
-        if step != self.step || step.unsigned_abs() <= SLACK_BYTES {
+        let follows_at = if step < 0 { SLACK_BYTES_BACKWARD } else { SLACK_BYTES };
+        if step != self.step || step.unsigned_abs() <= follows_at {
             (self.step, self.steps, self.ahead, self.reads) = (step, 1, 0, 0);
             return Vec::new();
         }
