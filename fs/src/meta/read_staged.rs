@@ -11,20 +11,24 @@ use tarn_proto::name::Name;
 /// What the staged rows will change of what has inodes here.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StagedChanges {
-    /// Names that will stand for something else, come or go: folder, name, and the inode that comes or goes.
-    pub entries: Vec<(Ino, Name, Option<Ino>)>,
+    /// Names that will stand for something else, come or go: the folder, unless nobody here knows it, the name, and the
+    /// inode that comes or goes.
+    pub entries: Vec<(Option<Ino>, Name, Option<Ino>)>,
     /// Inodes whose nodes will be others, or be gone.
     pub nodes: Vec<Ino>,
 }
 
-const COMING: &str = "select p.ino, s.name, c.ino from staged_entry s join inode p on p.node = s.parent \
+const COMING: &str = "select p.ino, s.name, c.ino from staged_entry s left join inode p on p.node = s.parent \
                       left join remote_entry e on e.parent = s.parent and e.name = s.name \
                       left join inode c on c.node = s.node where e.node is not s.node";
 const GOING: &str = "select p.ino, g.name, c.ino from (select parent, name, node from remote_entry where node is not null \
                      except select parent, name, node from staged_entry) g \
-                     join inode p on p.node = g.parent left join inode c on c.node = g.node";
-/// Until the first full pull is complete, nobody knows a name of a folder that was not listed.
-const LISTED: &str = " and (exists(select 1 from cursor) or exists(select 1 from listed l where l.node = s.parent))";
+                     left join inode p on p.node = g.parent left join inode c on c.node = g.node \
+                     where p.ino is not null or c.ino is not null";
+/// Until the first full pull is complete, nobody knows a name of a folder that was not listed; but a file that has one there
+/// may be known by another.
+const LISTED: &str = " and (c.ino is not null or p.ino is not null and \
+                      (exists(select 1 from cursor) or exists(select 1 from listed l where l.node = s.parent)))";
 const CHANGED: &str = "select i.ino from staged_node s join inode i on i.node = s.node \
                        left join remote_node n on n.node = s.node where n.state is not s.state";
 const GONE: &str = "select i.ino from (select node from remote_node where state is not null \
@@ -38,8 +42,9 @@ impl Reader {
     pub fn staged_changes(&self) -> Result<StagedChanges> {
         let mut changes = StagedChanges::default();
         for sql in [&format!("{COMING}{LISTED}"), GOING] {
-            let rows = self
-                .all(sql, [], |row| Ok((ino_at(row, 0)?, name_at("remote_entry", row, 1)?, optional_ino(row, 2)?)))?;
+            let rows = self.all(sql, [], |row| {
+                Ok((optional_ino(row, 0)?, name_at("remote_entry", row, 1)?, optional_ino(row, 2)?))
+            })?;
             changes.entries.extend(rows);
         }
         for sql in [CHANGED, GONE] {

@@ -32,11 +32,9 @@ impl Session<'_> {
     fn tell_swept(&mut self, changed: &StagedChanges) {
         let mut parents = HashSet::new();
         for (parent, name, child) in &changed.entries {
-            self.invalidations.push(Invalidation::Entry { parent: *parent, name: name.clone() });
+            self.invalidations.extend(parent.map(|parent| Invalidation::Entry { parent, name: name.clone() }));
             self.invalidations.extend(child.map(Invalidation::Attributes));
-            if parents.insert(*parent) {
-                self.invalidations.push(Invalidation::Content(*parent));
-            }
+            self.invalidations.extend(parent.filter(|parent| parents.insert(*parent)).map(Invalidation::Content));
         }
         let swept = changed.nodes.iter().filter(|ino| self.state.swept.contains(**ino));
         self.invalidations.extend(swept.map(|ino| Invalidation::Content(*ino)));

@@ -1,9 +1,10 @@
 //! Memory stays small: what is let go of comes back as it was, and the kernel hears of all that changes meanwhile.
 
 use super::fixture::*;
-use crate::meta::rows::Ino;
+use crate::meta::rows::{Ino, ROOT};
 use crate::tree::{Invalidation, Notifier, Stat, TreeError};
 use std::sync::{Arc, Mutex};
+use tarn_proto::api::{ChildEntry, ChildrenResponse};
 use tarn_proto::change::Row;
 use tarn_proto::ids::NodeId;
 use tarn_proto::name::Name;
@@ -202,6 +203,38 @@ fn the_kernel_is_told_of_changes_of_what_memory_does_not_hold() {
     assert!(!told.is_told_of(files[4].ino));
     assert_eq!(device.tree.stat(files[3].ino).unwrap().link_count, 2);
     assert_eq!(device.tree.stat(files[1].ino).unwrap().size_bytes, 29);
+}
+
+#[test]
+fn the_first_full_pull_tells_of_a_file_that_has_another_name_where_nobody_looked() {
+    let mut device = Device::unloaded();
+    let child = |text: &str, node, state| {
+        let name = name(text);
+        ChildEntry { name, entry_seq: 1, node, node_seq: 1, state }
+    };
+    let children = vec![child("d", D, folder()), child("file", node(1), theirs(b"bytes", 1))];
+    let page = ChildrenResponse { seq: 1, node: folder_state(), node_seq: 1, children, next: None };
+    device.listed(root(), page);
+    let file = device.walk(ROOT)[1].clone();
+    device.swept();
+    let told = device.watched();
+    let rows = vec![
+        node_row(root(), folder()),
+        node_row(D, folder()),
+        entry_row(root(), "d", Some(D)),
+        node_row(node(1), theirs(b"bytes", 1)),
+        entry_row(root(), "file", Some(node(1))),
+        node_row(node(2), folder()),
+        entry_row(D, "below", Some(node(2))),
+        entry_row(node(2), "hard link", Some(node(1))),
+    ];
+    device.seq = 1;
+    device.tree.begin_load().unwrap();
+    let changes = rows.into_iter().map(|row| tarn_proto::change::Change { seq: 1, row }).collect();
+    device.tree.load_page(changes).unwrap();
+    device.tree.finish_load(crate::tree::Loaded::first(cursor(1))).unwrap();
+    assert!(told.is_told_of(file.ino));
+    assert_eq!((file.link_count, device.tree.stat(file.ino).unwrap().link_count), (1, 2));
 }
 
 #[test]
