@@ -279,6 +279,9 @@ message! {
         keep: Keep,
         /// What the caller has seen: the vectors of the file and of its sibling, joined.
         seen: VersionVector,
+        /// Where the caller stood in the space's journal then: what is of a lost history it brings back first.
+        #[serde(default)]
+        cursor: Option<Cursor>,
         /// The name of the file that is made for [`Keep::Both`] if there is no sibling.
         #[serde(default)]
         alt_name: Option<Name>,

@@ -70,6 +70,8 @@ impl Merging<'_> {
             match self.one(record).await {
                 Ok(()) => {}
                 Err(error) if error.is_retryable() => is_done = false,
+                // What the server lost is brought back first.
+                Err(RemoteError::Refused { code: ErrorCode::EpochChanged, .. }) => is_done = false,
                 Err(error) => tracing::info!(%error, conflict = %record.conflict, "a conflict is left to a person"),
             }
         }
@@ -80,7 +82,13 @@ impl Merging<'_> {
         for _ in 0..TRIES_MAX {
             let Some((text, seen)) = self.merge(record).await? else { return Ok(()) };
             let content = self.send(text.into_bytes()).await?;
-            let request = ResolveRequest { keep: Keep::Merged, seen, alt_name: None, content: Some(content) };
+            let request = ResolveRequest {
+                keep: Keep::Merged,
+                seen,
+                cursor: self.parts.tree.cursor(),
+                alt_name: None,
+                content: Some(content),
+            };
             match self.identity.remote.resolve(record.conflict, &request).await {
                 Ok(_) => {
                     tracing::info!(conflict = %record.conflict, "two changes of a text were merged");

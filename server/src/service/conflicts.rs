@@ -1,5 +1,6 @@
 //! Owns the list of open conflicts, and resolving them: once, whoever asks how often.
 
+use super::cursor::check_cursor;
 use super::push::ask;
 use super::spaces::{lock_own, own};
 use super::versions::server_device;
@@ -80,6 +81,9 @@ async fn try_resolve(
     let space = find(&mut tx, identity, conflict).await?.space;
     let row = lock_own(&mut tx, identity, space).await?;
     let found = find(&mut tx, identity, conflict).await?;
+    if let Some(cursor) = &request.cursor {
+        check_cursor(&mut tx, &row, cursor).await?;
+    }
     if let Some((seq, resolution)) = found.resolved {
         return Ok(Resolved { space, response: ResolveResponse { resolution, seq }, is_new: false });
     }

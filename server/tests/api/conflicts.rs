@@ -7,7 +7,7 @@ use crate::server::{Device, Server, code, json};
 use tarn_proto::api::*;
 use tarn_proto::change::{Cursor, Row};
 use tarn_proto::error::ErrorCode;
-use tarn_proto::ids::{ChunkId, ConflictId, ContentId, JournalHash};
+use tarn_proto::ids::{ChunkId, ConflictId, ContentId, EpochId, JournalHash};
 use tarn_proto::manifest::{Manifest, ManifestEntry};
 use tarn_proto::name::Name;
 use tarn_proto::node::Content;
@@ -50,7 +50,16 @@ async fn seen(device: &Device<'_>, info: &ConflictInfo) -> VersionVector {
 }
 
 async fn ask(device: &Device<'_>, conflict: ConflictId, keep: Keep, seen: VersionVector) -> reqwest::Response {
-    let request = ResolveRequest { keep, seen, alt_name: None, content: None };
+    ask_from(device, None, (conflict, keep), seen).await
+}
+
+async fn ask_from(
+    device: &Device<'_>,
+    cursor: Option<Cursor>,
+    (conflict, keep): (ConflictId, Keep),
+    seen: VersionVector,
+) -> reqwest::Response {
+    let request = ResolveRequest { keep, seen, cursor, alt_name: None, content: None };
     device.post(&format!("/conflicts/{conflict}/resolve"), &request).await
 }
 
@@ -69,7 +78,11 @@ async fn a_conflict_is_resolved_from_any_device_once(place: Place) {
     }
     let before = cursor(&tablet).await;
     let all = seen(&tablet, &open).await;
-    let answer: ResolveResponse = json(ask(&tablet, open.conflict, Keep::Theirs, all).await).await;
+    let elsewhere = Cursor { epoch: EpochId([9; 16]), ..before };
+    let lost = ask_from(&tablet, Some(elsewhere), (open.conflict, Keep::Theirs), all.clone()).await;
+    assert_eq!(code(lost).await, ErrorCode::EpochChanged, "what it has seen is of a history that the server lost");
+    let asked = ask_from(&tablet, Some(before), (open.conflict, Keep::Theirs), all).await;
+    let answer: ResolveResponse = json(asked).await;
     assert_eq!((answer.resolution.keep, answer.resolution.device_name.as_str()), (Keep::Theirs, "tablet"));
     assert_eq!(text(&laptop).await, "by 3");
     assert!(conflicts(&phone).await.is_empty());
@@ -97,7 +110,8 @@ async fn what_was_made_of_both_is_one_version_that_has_seen_both(place: Place) {
     let unsent = Content { size: 4, content_id: ContentId([5; 32]), ..send(&phone, 9, b"four").await };
     let entry = ManifestEntry { id: ChunkId([8; 32]), length: 4, stored: 4 };
     let unsent = Content { manifest: Manifest { level: 0, entries: vec![entry] }, ..unsent };
-    let request = |content| ResolveRequest { keep: Keep::Merged, seen: all.clone(), alt_name: None, content };
+    let request =
+        |content| ResolveRequest { keep: Keep::Merged, seen: all.clone(), cursor: None, alt_name: None, content };
     assert_eq!(code(phone.post(&path, &request(Some(unsent))).await).await, ErrorCode::MissingChunks);
     let merged = send(&phone, 10, b"by 2 and 3").await;
     json::<ResolveResponse>(phone.post(&path, &request(Some(merged))).await).await;

@@ -10,7 +10,7 @@ use tarn::tree::TreeError;
 use tarn_proto::change::{ConflictState, Row};
 use tarn_proto::ids::{ContentId, NodeId};
 use tarn_proto::name::Name;
-use tarn_proto::node::NodeState;
+use tarn_proto::node::{FileVersion, NodeState};
 
 /// One side by side walk.
 struct Walk<'a> {
@@ -214,6 +214,18 @@ fn in_conflict(server: &SimServer) -> BTreeSet<u64> {
     let held = conflicts(server).map(|conflict| &conflict.theirs);
     let contents = held.chain(shown.map(|(_, file)| file)).filter_map(|file| server.bytes_of(&file.content));
     contents.flat_map(|bytes| tokens(&bytes)).collect()
+}
+
+/// What siblings held before they came to hold what they do: it is in the history alone, and that goes with a server that is
+/// put back.
+pub fn aside(server: &SimServer) -> BTreeSet<u64> {
+    let mut there: BTreeSet<u64> = conflicts(server).flat_map(|open| shown(server, &open.theirs)).collect();
+    there.extend(files(server).into_iter().filter_map(|(.., state)| state.file).flat_map(|file| shown(server, &file)));
+    &in_conflict(server) - &there
+}
+
+fn shown(server: &SimServer, file: &FileVersion) -> BTreeSet<u64> {
+    tokens(&server.bytes_of(&file.content).unwrap_or_default())
 }
 
 /// Conflicts with what the author of the second version had seen.

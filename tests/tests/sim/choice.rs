@@ -7,8 +7,10 @@ use super::oracle::{Oracle, tokens};
 use super::server::SimServer;
 use std::collections::BTreeSet;
 use std::fmt;
+use tarn::meta::ConflictRecord;
 use tarn::remote::RemoteError;
 use tarn_proto::api::Keep;
+use tarn_proto::change::Cursor;
 use tarn_proto::ids::{ConflictId, DeviceId, NodeId, VersionId};
 use tarn_proto::node::Timestamp;
 use tarn_proto::version::VersionVector;
@@ -23,6 +25,8 @@ pub struct Choice {
     node: NodeId,
     keep: Keep,
     seen: VersionVector,
+    /// Where the machine stood in the journal.
+    cursor: Option<Cursor>,
     file: BTreeSet<u64>,
     sibling: BTreeSet<u64>,
     /// What the sibling held before: it stood in its place.
@@ -41,9 +45,10 @@ impl fmt::Display for Choice {
 impl Choice {
     /// Looks at some open conflict as the machine shows it.
     pub fn look(life: &Life, server: &SimServer, dice: &mut Dice) -> Option<Self> {
-        let open = server.open_conflicts();
-        let (conflict, state) = dice.pick(&open)?;
-        let seen = life.tree.seen_of_conflict(state).ok()?;
+        life.journal.drain().ok()?;
+        let open = life.journal.readers().get().ok()?.conflicts().ok()?;
+        let ConflictRecord { conflict, state, .. } = dice.pick(&open)?;
+        let (cursor, seen) = (life.tree.cursor(), life.tree.seen_of_conflict(state).ok()?);
         let shown = |node: Option<NodeId>| {
             let ino = life.tree.ino_of(node?).ok()??;
             bytes(life, server, ino).ok()
@@ -63,7 +68,7 @@ impl Choice {
         version[..8].copy_from_slice(&dice.roll().to_le_bytes());
         let (file, sibling) = (tokens(&file), tokens(&theirs));
         let (conflict, node, version) = (*conflict, state.node, VersionId(version));
-        Some(Self { conflict, node, keep, seen, file, sibling, earlier, merged, version })
+        Some(Self { conflict, node, keep, seen, cursor, file, sibling, earlier, merged, version })
     }
 
     /// Tells the server; what was seen and not chosen is wanted no longer.
@@ -78,7 +83,7 @@ impl Choice {
             Some(bytes) if !bytes.is_empty() => Some(server.take_bytes(self.version, bytes)?),
             _ => None,
         };
-        let asked = (self.conflict, self.node, self.keep, self.seen.clone());
+        let asked = (self.conflict, self.keep, self.seen.clone(), self.cursor);
         let is_done = server.resolve((device, self.version), asked, content, now)?;
         if is_done {
             oracle.touch(who, &self.file);

@@ -71,7 +71,7 @@ pub struct Life {
     pub tree: Arc<Tree>,
     pub kernel: Arc<Kernel>,
     pub contents: Arc<Contents>,
-
+    pub journal: Arc<Journal>,
     pub hydrator: Hydrator,
     pub sync: SyncHandle,
     pub lister: Lister,
@@ -217,11 +217,12 @@ impl Life {
             counters: Arc::default(),
         });
         let chores = vec![
-            tokio::spawn(keep_house(env.clone(), tree.clone(), contents.clone(), journal, dice)),
+            tokio::spawn(keep_house(env.clone(), tree.clone(), contents.clone(), journal.clone(), dice)),
             tokio::spawn(follow_link(sync.watch(), hydrator.clone(), remote.clone())),
         ];
         let lister = sync.lister();
-        Self { kernel: Kernel::of(&tree), tree, contents, hydrator, sync, lister, remote, handles: Vec::new(), chores }
+        let (kernel, handles) = (Kernel::of(&tree), Vec::new());
+        Self { kernel, tree, contents, journal, hydrator, sync, lister, remote, handles, chores }
     }
 
     /// The end: nothing of it reaches the server or hears of it any more. Its disk must be off already.

@@ -291,6 +291,7 @@ impl World {
         let Some(backup) = self.backup.clone() else { return };
         let mut server = self.centre.server.lock();
         let was = server.seq();
+        self.oracle.replaced(&check::aside(&server));
         server.put_back(backup, keeps_chunks);
         self.report.server_restores += 1;
         self.trace.note(self.time.now(), 99, &format!("the server is back from {was} to {}", server.seq()));

@@ -150,6 +150,11 @@ impl MountService {
                     let say = "one of the two versions has changed meanwhile: look at both, and resolve it again";
                     return Err(Failure::failed(format_args!("{name}: {say}")));
                 }
+                Err(RemoteError::Refused { code: ErrorCode::EpochChanged, .. }) => {
+                    let say = "the server was put back to a backup, and what it lacks is being brought back: look at both \
+                               versions in a moment, and resolve it again";
+                    return Err(Failure::failed(format_args!("{name}: {say}")));
+                }
                 Err(error) => return Err(Failure::failed(format_args!("{name}: {error}"))),
             }
         }
@@ -161,8 +166,8 @@ impl MountService {
         let looked = self
             .parts
             .on_tree("conflicts", move |tree| Ok((tree.seen_of_conflict(&state)?, tree.name_beside(&state, tries)?)));
-        let (seen, alt_name) = looked.await?;
-        Ok(ResolveRequest { keep, seen, alt_name, content: None })
+        let (cursor, (seen, alt_name)) = (self.parts.tree.cursor(), looked.await?);
+        Ok(ResolveRequest { keep, seen, cursor, alt_name, content: None })
     }
 
     /// Returns once this device knows that a conflict is resolved. What it does not hear in time it hears later.

@@ -4,7 +4,7 @@ use super::{SPACE, SimServer, refused};
 use crate::plant::Plant;
 use tarn::remote::{RemoteError, UploadItem};
 use tarn_proto::api::{Keep, Outcome};
-use tarn_proto::change::{ConflictState, Row};
+use tarn_proto::change::{ConflictState, Cursor, Row};
 use tarn_proto::chunk::{ContentKey, chunk_id, content_id, encode};
 use tarn_proto::error::ErrorCode;
 use tarn_proto::ids::{ConflictId, DeviceId, NodeId, VersionId};
@@ -27,15 +27,18 @@ impl SimServer {
     pub fn resolve(
         &mut self,
         (device, version): (DeviceId, VersionId),
-        asked: (ConflictId, NodeId, Keep, VersionVector),
+        asked: (ConflictId, Keep, VersionVector, Option<Cursor>),
         content: Option<Content>,
         now: Timestamp,
     ) -> Result<bool, RemoteError> {
-        let (conflict, node, keep, seen) = asked;
+        let (conflict, keep, seen, cursor) = asked;
+        if cursor.is_some_and(|cursor| cursor.epoch != self.epoch) {
+            return Err(refused(ErrorCode::EpochChanged, "the cursor is of another epoch"));
+        }
         let Some((_, state)) = self.open_conflicts().into_iter().find(|(open, _)| *open == conflict) else {
             return Ok(false);
         };
-        let seq = self.seq() + 1;
+        let (node, seq) = (state.node, self.seq() + 1);
         let author = Author {
             space: SPACE,
             device: DeviceId(self.epoch.0),
