@@ -99,6 +99,17 @@ impl CrashDisk {
         self.0.lock().fault = None;
     }
 
+    /// Leaves room for so many bytes more than are allocated now; `None`: for all.
+    pub fn leave(&self, bytes_free: Option<u64>) {
+        let mut state = self.0.lock();
+        state.space_bytes = bytes_free.map(|bytes_free| state.used_bytes() + bytes_free);
+    }
+
+    /// Whether there is room for so much only.
+    pub fn is_bounded(&self) -> bool {
+        self.0.lock().space_bytes.is_some()
+    }
+
     /// Bounds the allocated bytes of all files together.
     pub fn set_space_bytes(&self, space_bytes: Option<u64>) {
         self.0.lock().space_bytes = space_bytes;
@@ -218,11 +229,14 @@ impl State {
         }
     }
 
+    fn used_bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.blocks.len() as u64 * BLOCK_BYTES).sum()
+    }
+
     fn allocate(&mut self, file: usize, offset: u64, len_bytes: u64) -> io::Result<()> {
         let blocks = offset / BLOCK_BYTES..(offset + len_bytes).div_ceil(BLOCK_BYTES);
         let fresh: Vec<u64> = blocks.filter(|block| !self.files[file].blocks.contains(block)).collect();
-        let used: usize = self.files.iter().map(|file| file.blocks.len()).sum();
-        let needed = (used + fresh.len()) as u64 * BLOCK_BYTES;
+        let needed = self.used_bytes() + fresh.len() as u64 * BLOCK_BYTES;
         if !fresh.is_empty() && self.space_bytes.is_some_and(|space_bytes| needed > space_bytes) {
             return Err(io::ErrorKind::StorageFull.into());
         }
@@ -294,8 +308,7 @@ impl Disk for CrashDisk {
 
     fn free_bytes(&self, _path: &Path) -> io::Result<u64> {
         let state = self.0.lock();
-        let used: usize = state.files.iter().map(|file| file.blocks.len()).sum();
-        Ok(state.space_bytes.unwrap_or(1 << 40).saturating_sub(used as u64 * BLOCK_BYTES))
+        Ok(state.space_bytes.unwrap_or(1 << 40).saturating_sub(state.used_bytes()))
     }
 }
 

@@ -88,6 +88,7 @@ struct Totals {
     crashes: u64,
     restores: u64,
     server_restores: u64,
+    full: u64,
     outcomes: BTreeMap<&'static str, u64>,
 }
 
@@ -100,6 +101,7 @@ impl Totals {
         self.crashes += report.crashes;
         self.restores += report.restores;
         self.server_restores += report.server_restores;
+        self.full += report.full;
         for (outcome, count) in &report.outcomes {
             *self.outcomes.entry(outcome).or_default() += count;
         }
@@ -108,11 +110,12 @@ impl Totals {
 
 impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { runs, device_hours, deeds, cuts, crashes, restores, server_restores, outcomes } = self;
+        let Self { runs, device_hours, deeds, cuts, crashes, restores, server_restores, full, outcomes } = self;
         let an_hour = |count: u64| count as f64 / device_hours.max(1e-9);
         write!(
             f,
-            "{runs} runs, {device_hours:.1} device-hours, {restores} restored from a copy, {server_restores} servers, "
+            "{runs} runs, {device_hours:.1} device-hours, {restores} restored from a copy, {server_restores} servers, \
+             {full} deeds met a full disk, "
         )?;
         let (deeds, cuts, crashes) = (an_hour(*deeds), an_hour(*cuts), an_hour(*crashes));
         write!(f, "each with {deeds:.0} deeds, {cuts:.1} cuts, {crashes:.2} crashes; answers: {outcomes:?}")

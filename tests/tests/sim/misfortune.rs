@@ -1,5 +1,5 @@
 //! Owns what seldom comes together by chance and is made to: work that is synced on a machine without a network whose
-//! power fails then, copies of machines that are a moment old, machines that are bought while others work, slow lines,
+//! power fails then, full disks and full accounts, copies of machines that are a moment old, machines that are bought while others work, slow lines,
 //! servers that refuse contents, and people who resolve conflicts.
 
 use super::dice::Dice;
@@ -14,7 +14,14 @@ pub fn strike(script: &mut Script, crashes: bool, end_ms: u64) {
     if dice.chance(300) {
         script.refusals = dice.between(20, 200);
     }
+    let mut room = Dice::of(script.seed, 15);
+    if room.chance(250) {
+        full(&mut room, (0, Act::Quota, 1_000), end_ms, &mut script.steps);
+    }
     for who in 0..script.machines {
+        if room.chance(200) {
+            full(&mut room, (who, Act::Fill, 20_000), end_ms, &mut script.steps);
+        }
         let mut more = Dice::of(script.seed, 20 + who as u64);
         resolutions(&mut more, who, end_ms, &mut script.steps);
         if crashes && more.chance(500) {
@@ -31,6 +38,16 @@ pub fn strike(script: &mut Script, crashes: bool, end_ms: u64) {
         let who = dice.below(script.machines as u64) as usize;
         step_back(&mut dice, who, end_ms, &mut script.steps);
     }
+}
+
+/// A disk, or the account, is full for some time, while people go on.
+fn full(dice: &mut Dice, (who, act, most): (usize, fn(Option<u64>) -> Act, u64), end_ms: u64, steps: &mut Vec<Step>) {
+    let at_ms = dice.below(end_ms);
+    let bytes_free = if dice.chance(500) { 0 } else { dice.below(most) };
+    steps.push(Step { at_ms, who, act: act(Some(bytes_free)) });
+    let count = dice.between(4, 20);
+    let ends = burst(dice, who, at_ms + 1, count, steps) + dice.between(1_000, 900_000);
+    steps.push(Step { at_ms: ends, who, act: act(None) });
 }
 
 fn resolutions(dice: &mut Dice, who: usize, end_ms: u64, steps: &mut Vec<Step>) {

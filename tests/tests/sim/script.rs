@@ -25,6 +25,10 @@ pub enum Act {
     PutServerBack(bool),
     /// The power fails after so many more changes of the disk; the number decides what of the rest stays.
     PowerCut(u64, u64),
+    /// The machine's disk is full but for so many bytes; `None`: it has room again.
+    Fill(Option<u64>),
+    /// The account has room for so many bytes; `None`: for all.
+    Quota(Option<u64>),
     /// The machine is bought: until then it was off.
     Join,
     /// A person looks at an open conflict, and some time later says what becomes of it.

@@ -3,6 +3,7 @@
 
 mod backups;
 mod chunks;
+mod quota;
 mod resolving;
 mod spoilt;
 
@@ -11,7 +12,7 @@ use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tarn::remote::RemoteError;
 use tarn_proto::api::{
-    Answer, ChildEntry, ChildrenResponse, Outcome, PullResponse, PushRequest, PushResponse, SpaceInfo, to_binary,
+    Answer, ChildEntry, ChildrenResponse, Outcome, PullResponse, PushRequest, PushResponse, to_binary,
 };
 use tarn_proto::change::{Change, Cursor, Row};
 use tarn_proto::error::ErrorCode;
@@ -78,6 +79,8 @@ pub struct SimServer {
     pages: BTreeMap<String, (Cursor, Vec<Change>)>,
     next_page: u64,
     plant: Option<Plant>,
+    /// Bytes that present contents may have together.
+    bytes_max: Option<u64>,
     /// Of a thousand contents so many are refused.
     pub refusals: u64,
     /// The writes in contents that were refused.
@@ -137,6 +140,7 @@ impl SimServer {
             pages: BTreeMap::new(),
             next_page: 0,
             plant,
+            bytes_max: None,
             refusals: 0,
             refused: BTreeSet::new(),
             aliased: BTreeSet::new(),
@@ -212,7 +216,7 @@ impl SimServer {
         // That bug has the more room the longer answers are kept.
         let keeps_all = self.plant == Some(Plant::AnswerOfAnother);
         marks.answers.retain(|counter, _| keeps_all || *counter > answered);
-        Ok(PushResponse { answers, before, after: self.cursor(), usage: None })
+        Ok(PushResponse { answers, before, after: self.cursor(), usage: Some(self.usage()) })
     }
 
     fn replay(&self, device: DeviceId, ops: &[Operation]) -> Result<Vec<Answer>, RemoteError> {
@@ -254,6 +258,10 @@ impl SimServer {
         if self.plant == Some(Plant::SiblingPerSave) && matches!(decision.outcome, Outcome::Conflicted { .. }) {
             decision = decided(&spoilt::unknown(author, seq))?;
         }
+        if let Some(answer) = self.no_room(op, &decision) {
+            *self.outcomes.entry("no room").or_default() += 1;
+            return Ok(answer);
+        }
         let Decision { outcome, mut changes, mut effects } = decision;
         match (self.plant, &mut effects) {
             (Some(Plant::VectorOverwritten), effects) => {
@@ -286,12 +294,6 @@ impl SimServer {
         self.hashes.push(batch.cursor().hash);
     }
 
-    /// What there is to know of the space.
-    pub fn info(&self) -> SpaceInfo {
-        let (root, epochs) = (NodeId::root_of(SPACE), self.epochs.clone());
-        SpaceInfo { space: SPACE, home: true, root, cursor: self.cursor(), epochs, bytes_used: 0, bytes_max: None }
-    }
-
     pub fn pull(&mut self, cursor: &Cursor, page: Option<&str>) -> Result<PullResponse, RemoteError> {
         self.check_cursor(cursor)?;
         let (upto, changes) = match page {
@@ -315,7 +317,7 @@ impl SimServer {
             self.pages.insert(token.clone(), (upto, rest));
             token
         });
-        PullResponse { upto, changes, next, usage: None }
+        PullResponse { upto, changes, next, usage: Some(self.usage()) }
     }
 
     fn changes_since(&self, seq: u64) -> Vec<Change> {

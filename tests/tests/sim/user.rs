@@ -179,8 +179,7 @@ impl User<'_> {
         self.oracle.touch(self.who, &seen);
         let changed = change(self, spot.ino);
         self.life.tree.closed(spot.ino, true)?;
-        let token = changed?;
-        // What it could see and did not leave there is replaced.
+        // What it could see and did not leave there is replaced, also where it could not write after it had made it short.
         let after = self.bytes(spot.ino)?;
         let left = tokens(&after);
         // Bytes that were cut short may have been there before.
@@ -189,6 +188,7 @@ impl User<'_> {
         }
         self.oracle.join(&seen, &left);
         self.oracle.replaced(&seen.difference(&left).copied().collect());
+        let token = changed?;
         Ok(format!("{what} {:?}/{} ({:?}) with {token}", spot.dir, spot.name, spot.ino))
     }
 

@@ -43,6 +43,8 @@ pub struct Report {
     pub restores: u64,
     /// Servers that did.
     pub server_restores: u64,
+    /// Deeds for which the disk had no room.
+    pub full: u64,
     pub device_time: Duration,
     pub outcomes: BTreeMap<&'static str, u64>,
     pub faults: Vec<String>,
@@ -74,6 +76,8 @@ struct World {
     backup: Option<Backup>,
     /// Machines that are still to be bought.
     to_come: BTreeSet<usize>,
+    /// Machines that found no room on their disks when they were switched on.
+    starved: BTreeSet<usize>,
     /// When it was last looked whether everybody knows of everything.
     looked: Duration,
 }
@@ -114,10 +118,10 @@ impl World {
         let machines = (0..script.machines).map(machine).collect();
         let (oracle, due, report) = (Oracle::default(), BTreeMap::new(), Report::default());
         let joins = script.steps.iter().filter(|step| step.act == Act::Join && step.who < script.machines);
-        let (to_come, looked) = (joins.map(|step| step.who).collect(), Duration::ZERO);
+        let (to_come, starved, looked) = (joins.map(|step| step.who).collect(), BTreeSet::new(), Duration::ZERO);
         centre.server.lock().refusals = script.refusals;
         let centre = Arc::new(centre);
-        Self { time, centre, machines, oracle, trace, due, count: 0, report, backup: None, to_come, looked }
+        Self { time, centre, machines, oracle, trace, due, count: 0, report, backup: None, to_come, starved, looked }
     }
 
     async fn run(mut self, script: &Script) -> Report {
@@ -160,6 +164,11 @@ impl World {
         let booted = self.machines[who].boot(&self.time, &self.centre, &self.trace);
         self.trace.note(self.time.now(), who, &format!("boot: {booted:?}"));
         if let Err(error) = booted {
+            // There must be room for what the log has and the files do not.
+            if self.machines[who].disk.is_bounded() && error.ends_with("no storage space") {
+                self.starved.insert(who);
+                return;
+            }
             self.report.faults.push(format!("machine {who} does not start: {error}"));
         }
     }
@@ -183,6 +192,13 @@ impl World {
             Next::Step(Act::BackUpServer) => self.backup = Some(self.centre.server.lock().backup()),
             Next::Step(Act::PutServerBack(keeps_chunks)) => self.put_server_back(keeps_chunks),
             Next::Step(Act::Join) => self.join(who),
+            Next::Step(Act::Fill(bytes_free)) => {
+                self.machines[who].disk.leave(bytes_free);
+                if bytes_free.is_none() && self.starved.remove(&who) {
+                    self.boot(who);
+                }
+            }
+            Next::Step(Act::Quota(bytes_free)) => self.centre.server.lock().leave(bytes_free),
             Next::Step(Act::Resolve(roll)) => self.look_at_conflict(who, roll),
             Next::Choose(choice) => self.choose(who, &choice),
             // What is off has no power to lose.
@@ -271,6 +287,7 @@ impl World {
             Err(TreeError::Database(detail)) => {
                 self.report.faults.push(format!("machine {who}: {deed:?}: the database: {detail}"));
             }
+            Err(TreeError::Disk(error)) if error.kind() == std::io::ErrorKind::StorageFull => self.report.full += 1,
             _ => {}
         }
     }
@@ -343,6 +360,8 @@ impl World {
     /// Everything works again and nobody does anything any more.
     async fn heal(&mut self) {
         self.centre.server.lock().refusals = 0;
+        self.centre.server.lock().leave(None);
+        self.machines.iter().for_each(|machine| machine.disk.leave(None));
         for who in 0..self.machines.len() {
             if self.machines[who].life.is_none() {
                 self.boot(who);
