@@ -58,7 +58,7 @@ impl SimServer {
         let resolved = resolve(&content.manifest, 0..content.size, |id| self.plain(*id)).ok()?;
         let mut bytes = Vec::with_capacity(content.size as usize);
         for chunk in &resolved.chunks {
-            bytes.extend(self.plain(chunk.entry.id)?);
+            bytes.extend_from_slice(&self.plain(chunk.entry.id)?);
         }
         (resolved.missing.is_empty() && bytes.len() as u64 == content.size).then_some(bytes)
     }
