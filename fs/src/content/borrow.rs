@@ -55,4 +55,23 @@ impl LocalContent {
         state.since.iter_mut().for_each(|since| since.resized = true);
         Ok(true)
     }
+
+    /// These bytes are another file's from now on: what they were made from is no version of that one. Logged when this
+    /// returns.
+    ///
+    /// # Errors
+    /// The log's; nothing has changed then.
+    pub fn leave_file(&self) -> io::Result<()> {
+        let mut state = self.state.write();
+        let Some(own) = state.base.clone().filter(|base| !base.is_borrowed()) else { return Ok(()) };
+        state.base = Some(BaseVersion { content: own.content.clone(), vector: VersionVector::default() });
+        match self.shared.log().and_then(|log| log.note(self.no, &state.row())) {
+            Ok(place) => state.noted_upto = place,
+            Err(e) => {
+                state.base = Some(own);
+                return Err(e);
+            }
+        }
+        Ok(())
+    }
 }

@@ -104,8 +104,9 @@ impl Session<'_> {
     pub(super) fn succeed(&mut self, work: &mut Work, away: Away, to: &Successor) -> Result<Origin> {
         let over = self.seen_vector(away.ino)?;
         let attrs = self.full_change(away.ino, &to.attrs)?;
-        // From now on these bytes are all that is left of what the node was.
-        self.content(away.ino)?;
+        // From now on these bytes are all that is left of what the node was, and another file's.
+        let content = self.content(away.ino)?;
+        work.moved.push(content);
         away.queued.iter().for_each(|&ticket| work.dequeue(ticket));
         let ticket = self.state.next_ticket();
         let local = self.local_node(away.ino, ticket)?;

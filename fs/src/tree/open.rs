@@ -88,7 +88,7 @@ impl Tree {
                 op.frozen = None;
                 RowChange::Queue(*ticket, Some(op))
             });
-            let work = Work { rows: thawed.collect() };
+            let work = Work { rows: thawed.collect(), ..Work::default() };
             session.commit(work)?;
             self.identity.write().device = device;
             Ok(())

@@ -92,6 +92,9 @@ impl Session<'_> {
         work.inode(ino, row);
         work.entry(parent, &free, Some(ino), ticket);
         self.enqueue(&mut work, ticket, LocalOp::Create { ino, parent, name: free.clone() });
+        if let Some(content) = self.local_content(ino)? {
+            content.leave_file().map_err(TreeError::Disk)?;
+        }
         rows.append(&mut work.rows);
         Ok(free)
     }

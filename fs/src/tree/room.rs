@@ -141,7 +141,7 @@ impl Session<'_> {
             let op = QueuedOp { frozen: None, ..queued.op.clone() };
             RowChange::Queue(*ticket, Some(op))
         });
-        let work = Work { rows: thawed.collect() };
+        let work = Work { rows: thawed.collect(), ..Work::default() };
         self.commit(work).map(drop)
     }
 

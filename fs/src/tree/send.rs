@@ -348,7 +348,7 @@ impl Tree {
         self.edit(|session| {
             let queued = session.state.queue.ops.get(&ticket).ok_or(TreeError::NotFound)?;
             let mut queued = queued.op.clone();
-            let mut work = Work { rows: change(session, &mut queued)? };
+            let mut work = Work { rows: change(session, &mut queued)?, ..Work::default() };
             work.rows.push(RowChange::Queue(ticket, Some(queued)));
             session.commit(work).map(drop)
         })?;

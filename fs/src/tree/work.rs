@@ -6,10 +6,12 @@ use super::load::{Session, unlisted_root};
 use super::notify::Invalidation;
 use super::state::Inode;
 use super::types::NodeType;
+use crate::content::LocalContent;
 use crate::log::Lsn as Position;
 use crate::meta::rows::{
     ContentNo, EntryRow, Ino, InodeRow, LocalNode, LocalOp, QueuedOp, ROOT, RowChange, Ticket, Verdict,
 };
+use std::sync::Arc;
 use tarn_proto::name::Name;
 use tarn_proto::node::{Attrs, NodeKind};
 
@@ -19,6 +21,8 @@ type Result<T> = std::result::Result<T, TreeError>;
 #[derive(Debug, Default)]
 pub(super) struct Work {
     pub rows: Vec<RowChange>,
+    /// Contents that are another file's once this is done.
+    pub moved: Vec<Arc<LocalContent>>,
 }
 
 impl Work {
@@ -75,6 +79,9 @@ impl Session<'_> {
         let names = self.names_before(&work.rows)?;
         let position = self.core.journal.commit(work.rows.clone(), Vec::new())?;
         self.apply_rows(work.rows, position)?;
+        for content in work.moved {
+            content.leave_file().map_err(TreeError::Disk)?;
+        }
         for (parent, name, old) in names {
             self.refresh_name(parent, &name, old)?;
         }

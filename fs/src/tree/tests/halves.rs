@@ -5,6 +5,7 @@ use crate::meta::rows::Ino;
 use crate::tree::Readiness;
 use tarn_proto::ids::NodeId;
 use tarn_proto::op::{OpKind, Operation, RenameMode};
+use tarn_proto::version::VersionVector;
 
 /// A device on which these files are published, each with its own name as its bytes; and their nodes.
 fn published(names: &[&str]) -> (Device, Vec<NodeId>) {
@@ -93,6 +94,23 @@ fn what_is_renamed_over_the_last_backup_is_the_backups_next_version() {
         (b"two".to_vec(), b"text".to_vec())
     );
     assert_eq!(device.list(TOP), ["text", "text~"]);
+}
+
+/// The bytes of the backup were made from another file's versions, which say nothing of what is removed.
+#[test]
+fn the_last_backup_is_removed_as_it_was_seen() {
+    let (mut device, nodes) = published(&["text", "text~"]);
+    device.pull(vec![node_row(nodes[1], theirs(b"written to", 5))]);
+    device.renamed((TOP, "text"), (TOP, "text~"));
+    device.written(TOP, "text", b"two");
+    device.tree.unlink(TOP, &name("text~")).unwrap();
+    let ops = device.push();
+    let unlinked = ops.iter().find_map(|op| match &op.kind {
+        OpKind::Unlink { seen, .. } => Some(seen.clone()),
+        _ => None,
+    });
+    let seen = unlinked.unwrap();
+    assert_eq!((seen.node, seen.vector), (nodes[1], VersionVector::default().with(OTHER, 5)));
 }
 
 #[test]

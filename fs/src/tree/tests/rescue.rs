@@ -87,3 +87,21 @@ fn what_is_refused_with_the_folder_that_it_was_made_in_keeps_its_name() {
     assert_eq!(only(&device, &day), format!("{day}/f"));
     assert_eq!(device.read(ino), b"precious");
 }
+
+/// What it was made from is of another file.
+#[test]
+fn what_refused_bytes_took_the_place_of_is_removed_as_it_was_seen() {
+    let mut device = Device::new();
+    let ino = device.written(TOP, "f", b"first");
+    device.push();
+    device.pull(vec![node_row(N, theirs(b"theirs", 5)), entry_row(root(), "g", Some(N))]);
+    device.write(ino, 0, b"other");
+    refuse(&device);
+    let day = only(&device, "/Tarn rescued");
+    device.renamed((device.at(&day), "f"), (TOP, "g"));
+    device.tree.unlink(TOP, &name("g")).unwrap();
+    let ops = device.push();
+    let removed = ops.iter().find_map(|op| if let OpKind::Unlink { seen, .. } = &op.kind { Some(seen) } else { None });
+    let seen = removed.unwrap();
+    assert_eq!((seen.node, &seen.vector), (N, &VersionVector::default().with(OTHER, 5)));
+}
