@@ -70,7 +70,9 @@ impl Session<'_> {
     /// Keeps the clean content that a file showed so far, under an inode of its own; whether it is worth that.
     pub(super) fn keep_former(&mut self, ino: Ino, content: &Arc<LocalContent>, work: &mut RemoteWork) -> Result<bool> {
         let is_worth = content.size_bytes() > SMALL_CONTENT_BYTES_MAX && content.present_bytes() > 0;
-        if !is_worth || !self.state.formers.has_room() {
+        // Of what a full pull took away while it was out of memory nobody knows what it was.
+        let is_known = self.inode(ino)?.kind().is_some();
+        if !is_worth || !is_known || !self.state.formers.has_room() {
             return Ok(false);
         }
         let row = InodeRow { node: None, content: Some(content.no()), pinned: false, ..self.kept_row(ino)? };

@@ -8,7 +8,7 @@ use tarn_proto::api::{ChildEntry, ChildrenResponse};
 use tarn_proto::change::Row;
 use tarn_proto::ids::NodeId;
 use tarn_proto::name::Name;
-use tarn_proto::op::RenameMode;
+use tarn_proto::op::{OpKind, RenameMode};
 
 const D: NodeId = NodeId([12; 16]);
 
@@ -352,4 +352,17 @@ fn a_large_folder_is_listed_without_its_inodes() {
     device.rename((dir, "f00003"), (dir, "a"), RenameMode::Replace).unwrap();
     let names = device.list(dir);
     assert_eq!((names.len(), &names[..4]), (4_999, &["a", "b", "f00000", "f00004"].map(str::to_owned)[..]));
+}
+
+#[test]
+fn a_large_file_that_a_full_pull_took_while_it_was_swept_comes_back_as_others_made_it() {
+    let mut device = Device::new();
+    device.written(TOP, "f", &[1; 100_000]);
+    let OpKind::Create { node, .. } = device.push()[0].kind else { panic!("not created") };
+    device.swept();
+    device.tree.begin_load().unwrap();
+    device.tree.finish_load(crate::tree::Loaded::first(cursor(device.seq))).unwrap();
+    assert!(device.lookup(TOP, "f").is_err());
+    device.pull(vec![node_row(node, theirs(b"newer", 2)), entry_row(root(), "f", Some(node))]);
+    assert_eq!(device.lookup(TOP, "f").unwrap().size_bytes, 5);
 }
