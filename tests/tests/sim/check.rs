@@ -124,12 +124,13 @@ pub fn server(server: &SimServer, oracle: &Oracle, is_straight: bool) -> Vec<Str
     let (mut named, mut contents) = (Vec::new(), BTreeMap::<ContentId, BTreeSet<NodeId>>::new());
     for (path, node, state) in files(server) {
         let Some(file) = state.file else { continue };
-        // Who became an older copy of itself may have sent before what it rescues now.
-        let may_be_second = path.starts_with("/Tarn rescued") && !oracle.rolled_back.is_empty();
+        let here = tokens(&server.bytes_of(&file.content).unwrap_or_default());
+        // Who became an older copy of itself does not know what became of what was refused, or was not, since.
+        let was_refused = |who: &usize| server.is_refused(*who, file.content.content_id);
+        let may_be_second = oracle.rolled_back.iter().any(was_refused) || oracle.is_put_by(&here, &server.refused);
         if file.content.size > 0 && !may_be_second && !server.settled.contains(&node) {
             contents.entry(file.content.content_id).or_default().insert(node);
         }
-        let here = tokens(&server.bytes_of(&file.content).unwrap_or_default());
         kept.extend(&here);
         named.push((path, here));
     }

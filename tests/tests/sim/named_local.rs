@@ -62,3 +62,54 @@ fn a_file_whose_name_a_power_cut_took_is_fetched_again() {
     ];
     script_holds(&script(96, 4, 0, did));
 }
+
+/// Seed 300562: the next version of a file was refused, and the one before had been put by under another name: it is there by
+/// both, once as the file and once as the backup.
+#[test]
+fn what_was_put_by_for_a_version_that_is_refused_stays_in_both_places() {
+    let did = vec![
+        person(4_567, 1, Deed::Create, 6_483_122_330_595_788_730),
+        person(60_000, 1, Deed::Append, 7_630_689_552_288_206_704),
+        person(120_000, 1, Deed::BackupSave, 2),
+        person(150_000, 0, Deed::Read, 1),
+    ];
+    script_holds(&Script { refusals: 650, ..script(4, 2, 0, did) });
+}
+
+/// Seed 300288: a content that was refused was rescued, and moved to another folder; then the machine became an older copy of
+/// itself and sent it once more, and it was not refused.
+#[test]
+fn what_a_copied_machine_has_no_memory_of_rescuing_may_be_a_second_file() {
+    let did = vec![
+        person(1_084, 0, Deed::Unlink, 4_717_402_842_245_650_800),
+        person(1_446, 0, Deed::MakeDir, 4_344_573_664_816_878_753),
+        person(11_093, 3, Deed::Create, 13_293_122_160_163_282_522),
+        person(345_879, 3, Deed::SafeSave, 17_278_204_913_488_226_283),
+        person(430_776, 2, Deed::Rename, 17_107_182_590_267_360_808),
+        (504_415, 3, Act::Cut(true)),
+        person(504_416, 3, Deed::Link, 2_910_106_933_668_602_679),
+        person(504_759, 3, Deed::Chmod, 15_361_223_371_166_666_043),
+        person(504_872, 3, Deed::Rename, 9_190_530_880_752_906_206),
+        person(504_999, 3, Deed::SyncedSave, 17_737_571_941_254_884_135),
+        person(505_072, 3, Deed::SyncedSave, 12_969_967_626_774_662_517),
+        person(505_138, 3, Deed::SyncedSave, 13_377_694_721_196_743_130),
+        (516_062, 3, Act::Backup),
+        (554_903, 3, Act::Heal),
+        person(624_742, 3, Deed::Rename, 16_660_577_812_799_964_130),
+        (644_425, 3, Act::RollBack),
+    ];
+    script_holds(&Script { line_bytes: 66_668, refusals: 79, ..script(300_288, 5, 0, did) });
+}
+
+/// Seed 310096: the next version of a file had been sent, and the backup of the one before had not, when the machine became an
+/// older copy of itself: the backup went with the machine.
+#[test]
+fn what_was_put_by_on_a_machine_that_becomes_its_copy_may_be_in_the_history_alone() {
+    let did = vec![
+        person(4_567, 1, Deed::Create, 6_483_122_330_595_788_730),
+        (60_000, 0, Act::Backup),
+        person(60_100, 0, Deed::BackupSave, 0),
+        (61_200, 0, Act::RollBack),
+    ];
+    script_holds(&script(310_096, 2, 0, did));
+}

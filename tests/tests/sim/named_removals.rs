@@ -1,7 +1,7 @@
 //! Owns scripts that once failed, made short: what was removed or moved away while others went on with it.
 
-use super::named::{holds, person};
-use super::script::{Act, Deed};
+use super::named::{holds, person, script, script_holds};
+use super::script::{Act, Deed, Script};
 
 /// Seed 31244: the source of a rename over a file had been removed by others, but for another name: the file came
 /// back.
@@ -197,4 +197,84 @@ fn what_a_full_pull_took_from_memory_can_go_once_more() {
         person(1_191_199, 3, Deed::BackupSave, 8_757_727_466_490_062_507),
     ];
     holds(41_743, 5, 0, did);
+}
+
+/// Seed 300479: a backup was saved over one of others' and removed at once: it was removed as made of versions of the file
+/// that it was a backup of, so it came back.
+#[test]
+fn a_backup_that_took_the_place_of_another_goes_as_it_was_seen() {
+    let did = vec![
+        person(7_567, 2, Deed::Create, 4_568_792_256_374_359_326),
+        person(9_980, 0, Deed::Create, 14_432_594_531_792_840_286),
+        person(158_659, 0, Deed::MakeDir, 4_335_380_486_619_404_768),
+        person(158_786, 0, Deed::Rename, 16_436_390_526_131_762_067),
+        person(164_043, 0, Deed::Unlink, 17_775_351_759_608_645_328),
+        person(267_285, 1, Deed::Rename, 8_619_243_396_090_975_359),
+        person(396_353, 0, Deed::MakeDir, 3_772_929_213_665_068_856),
+        person(427_939, 1, Deed::Create, 15_067_009_845_514_101_073),
+        person(428_140, 1, Deed::MakeDir, 12_063_219_261_286_120_561),
+        person(428_632, 1, Deed::Rename, 16_557_436_710_980_982_350),
+        person(481_168, 1, Deed::Exchange, 14_970_512_209_673_834_637),
+        person(485_419, 1, Deed::Unlink, 14_811_782_146_702_398_126),
+        person(510_068, 0, Deed::Link, 12_377_177_653_454_892_408),
+        person(677_984, 0, Deed::MakeDir, 5_446_700_279_033_517_461),
+        person(739_339, 2, Deed::BackupSave, 14_693_502_063_839_494_326),
+        person(944_352, 0, Deed::Replace, 6_161_675_554_427_257_696),
+        person(978_591, 1, Deed::Rename, 6_938_558_489_678_510_662),
+        person(1_032_480, 2, Deed::Create, 12_054_374_116_250_179_833),
+        person(1_032_774, 2, Deed::BackupSave, 903_851_296_332_259_979),
+    ];
+    script_holds(&Script { keeps_here: true, ..script(300_479, 3, 120, did) });
+}
+
+/// Seed 104010: a file was made in a folder that others had removed and made anew, the folder was renamed, and the file saved
+/// once more: what was saved first stood in the new folder.
+#[test]
+fn what_is_made_in_a_folder_goes_along_when_that_is_renamed_though_others_made_it_anew() {
+    let did = vec![
+        person(23_380, 1, Deed::MakeDir, 7_979_051_390_059_080_322),
+        (194_039, 1, Act::Cut(false)),
+        person(215_530, 1, Deed::Create, 3_783_078_274_365_020_377),
+        person(219_025, 1, Deed::Append, 18_109_761_845_439_929_174),
+        person(233_936, 1, Deed::Rename, 17_115_248_042_956_090_727),
+        person(473_581, 1, Deed::SafeSave, 14_314_501_957_433_647_314),
+        person(668_016, 0, Deed::RemoveTree, 11_501_600_524_657_770_126),
+        person(674_263, 0, Deed::MakeDir, 18_023_660_492_835_198_279),
+    ];
+    holds(104_010, 3, 0, did);
+}
+
+/// Seed 102364: a full pull took a large file away that memory had let go of, and others brought it back: the device could not
+/// take that in, nor anything after it.
+#[test]
+fn what_a_full_pull_took_from_memory_can_come_back() {
+    let did = vec![
+        person(12_531, 1, Deed::Create, 8_104_621_688_548_698_962),
+        person(15_330, 1, Deed::Create, 877_476_811_734_773_124),
+        person(15_943, 2, Deed::Rename, 5_404_091_277_343_414_570),
+        person(156_310, 1, Deed::MakeDir, 6_352_715_603_673_254_571),
+        person(160_896, 1, Deed::Unlink, 16_754_257_687_555_359_345),
+        person(161_076, 1, Deed::MakeDir, 9_461_279_969_539_748_127),
+        person(218_935, 0, Deed::Create, 17_027_065_480_454_861_248),
+        (227_391, 0, Act::BackUpServer),
+        person(363_002, 0, Deed::Rename, 17_528_326_595_963_917_778),
+        person(363_018, 0, Deed::RemoveTree, 12_495_913_367_595_394_785),
+        person(385_201, 2, Deed::Create, 164_239_527_545_282_586),
+        person(389_960, 2, Deed::MakeDir, 6_267_651_869_223_716_807),
+        person(390_530, 2, Deed::Chmod, 8_622_303_027_824_976_046),
+        person(390_926, 2, Deed::Symlink, 9_837_064_225_341_442_064),
+        person(472_366, 1, Deed::MakeDir, 15_638_619_893_499_132_070),
+        person(483_913, 1, Deed::Symlink, 8_650_096_507_892_814_642),
+        person(564_062, 0, Deed::Rename, 13_761_951_791_790_411_319),
+        person(631_917, 2, Deed::Symlink, 16_664_184_878_500_131_742),
+        person(641_009, 2, Deed::Unlink, 9_492_830_211_239_415_653),
+        (663_775, 2, Act::Cut(true)),
+        person(736_936, 1, Deed::Exchange, 3_803_436_350_891_638_584),
+        person(931_997, 0, Deed::Append, 4_448_703_484_360_595_157),
+        (1_056_711, 0, Act::PutServerBack(true)),
+        person(1_099_384, 1, Deed::Unlink, 2_307_392_590_474_368_495),
+        person(1_165_705, 2, Deed::SafeSave, 3_099_597_604_280_853_663),
+        (1_689_553, 2, Act::Heal),
+    ];
+    holds(102_364, 3, 0, did);
 }

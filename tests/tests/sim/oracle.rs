@@ -41,6 +41,11 @@ pub struct Oracle {
     linked: BTreeSet<u64>,
     /// What stood at a place before a person removed it: a new file there may be its next version.
     freed: BTreeMap<(usize, String), BTreeSet<u64>>,
+    /// What stood at a place before a person renamed it away.
+    left: BTreeMap<(usize, String), BTreeSet<u64>>,
+    /// What was renamed away for something else to have its name, and by whom: if that is refused, the file is there by both
+    /// names.
+    put_by: Vec<(usize, BTreeSet<u64>)>,
     /// Machines whose power went.
     cut_off: BTreeSet<usize>,
     /// Writes to one file, each with an older one.
@@ -51,8 +56,9 @@ pub struct Oracle {
     unnamed: BTreeSet<u64>,
     /// What a person saw when these bytes were made.
     before: HashMap<Hash, Hash>,
-    /// The last write when each machine was copied, and those that became such a copy.
-    copied: BTreeMap<usize, u64>,
+    /// The last write when each machine was copied, and how much had been put by then.
+    copied: BTreeMap<usize, (u64, usize)>,
+    /// Machines that became such a copy.
     pub rolled_back: BTreeSet<usize>,
     /// Bytes that were made by cutting others short: there may be two such versions.
     cut: HashSet<Hash>,
@@ -61,6 +67,11 @@ pub struct Oracle {
 /// `count` slots that name one write.
 pub fn slots(token: u64, count: usize) -> Vec<u8> {
     format!("{token:015}\n").into_bytes().repeat(SLOT / 16 * count)
+}
+
+/// Of what is seen in a file its writes alone.
+fn writes(seen: &BTreeSet<u64>) -> BTreeSet<u64> {
+    seen.range(..NODES_FROM).copied().collect()
 }
 
 /// The writes that bytes name.
@@ -141,8 +152,28 @@ impl Oracle {
         self.freed.insert((who, place), seen.clone());
     }
 
+    /// A person gave a file another name.
+    pub fn moved(&mut self, who: usize, from: String, to: String, seen: &BTreeSet<u64>) {
+        self.left.insert((who, from), writes(seen));
+        self.followed(who, to);
+    }
+
+    /// Something got a name that a file may have left.
+    fn followed(&mut self, who: usize, place: String) {
+        self.put_by.extend(self.left.remove(&(who, place)).map(|seen| (who, seen)));
+    }
+
+    /// Whether these writes were a file that was put by for its next version, something of which was refused: then that one
+    /// is not in the file's place, and what was put by is a second file all the same.
+    pub fn is_put_by(&self, here: &BTreeSet<u64>, refused: &BTreeSet<u64>) -> bool {
+        let refused = self.files_of(refused);
+        self.put_by.iter().any(|(_, writes)| writes == here)
+            && here.iter().any(|token| refused.contains(&self.first_of(*token)))
+    }
+
     /// A person made a file where there was none: soon after a removal it is the next version of what was removed.
     pub fn took(&mut self, who: usize, place: String, token: u64) {
+        self.followed(who, place.clone());
         let before = self.freed.remove(&(who, place)).unwrap_or_default();
         self.join(&before, &BTreeSet::from([token]));
     }
@@ -219,13 +250,17 @@ impl Oracle {
 
     /// A machine was copied.
     pub fn backed_up(&mut self, who: usize) {
-        self.copied.insert(who, self.last);
+        self.copied.insert(who, (self.last, self.put_by.len()));
     }
 
-    /// A machine is its copy again: of what it did since, that counts which the server has; what it had removed may be back.
+    /// A machine is its copy again: of what it did since, that counts which the server has; what it had removed may be back, and
+    /// what it had put by for a next version which the server has went with the machine.
     pub fn rolled_back(&mut self, who: usize, on_server: &BTreeSet<u64>) {
-        let last = self.copied.get(&who).copied().unwrap_or(0);
+        let (last, put_by) = self.copied.get(&who).copied().unwrap_or_default();
         self.wanted.retain(|token, wanted| wanted.who != who || *token <= last || on_server.contains(token));
+        let with_it = self.put_by[put_by..].iter().filter(|(other, _)| *other == who);
+        let with_it: BTreeSet<u64> = with_it.flat_map(|(_, writes)| writes).copied().collect();
+        self.replaced(&with_it);
         self.gone.retain(|_, gone| gone.who != who);
         self.rolled_back.insert(who);
     }

@@ -16,7 +16,7 @@ use tarn_proto::api::{
 };
 use tarn_proto::change::{Change, Cursor, Row};
 use tarn_proto::error::ErrorCode;
-use tarn_proto::ids::{ChunkId, DeviceId, EpochId, JournalHash, NodeId, SpaceId, VersionId};
+use tarn_proto::ids::{ChunkId, ContentId, DeviceId, EpochId, JournalHash, NodeId, SpaceId, VersionId};
 use tarn_proto::lost::EpochStart;
 use tarn_proto::manifest::{Lookup, survey};
 use tarn_proto::name::Name;
@@ -85,6 +85,8 @@ pub struct SimServer {
     pub refusals: u64,
     /// The writes in contents that were refused.
     pub refused: BTreeSet<u64>,
+    /// Those contents, each with the name of who brought it.
+    pub refused_contents: BTreeSet<(String, ContentId)>,
     /// Folders that others stand for, whatever becomes of that.
     aliased: BTreeSet<NodeId>,
     /// Siblings of conflicts that somebody resolved: whoever did something to one meanwhile has it back.
@@ -143,6 +145,7 @@ impl SimServer {
             bytes_max: None,
             refusals: 0,
             refused: BTreeSet::new(),
+            refused_contents: BTreeSet::new(),
             aliased: BTreeSet::new(),
             settled: BTreeSet::new(),
             faults: Vec::new(),
@@ -203,6 +206,9 @@ impl SimServer {
                 Some(outcome) => Answer { counter: op.counter, outcome, changes: Vec::new() },
                 None => self.decide(&author, op)?,
             };
+            if matches!(answer.outcome, Outcome::Refused { .. }) {
+                self.note_refused(device, op);
+            }
             if answer.outcome.is_settled() {
                 let marks = self.marks.entry(device).or_default();
                 marks.highest = op.counter;

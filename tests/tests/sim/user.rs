@@ -292,18 +292,19 @@ impl User<'_> {
             _ => None,
         };
         let over = displaced.as_ref().map_or_else(|| Ok(Default::default()), |stat| self.seen(stat.ino))?;
-        let (parent, name) = (from.dir, from.name.clone());
-        let (old_name, to_name) = (name.clone(), to_name.clone());
-        self.life.tree.rename(&RenameRequest { parent, name, to_parent, to_name: to_name.clone(), mode })?;
+        let (parent, name, to_name) = (from.dir, from.name.clone(), to_name.clone());
+        let request = RenameRequest { parent, name: name.clone(), to_parent, to_name: to_name.clone(), mode };
+        self.life.tree.rename(&request)?;
         self.oracle.touch(self.who, &moved);
         if mode == RenameMode::Replace {
             self.oracle.join(&moved, &over);
         }
         self.oracle.called(self.who, &moved, &to_name);
+        self.oracle.moved(self.who, format!("{parent:?}/{name}"), format!("{to_parent:?}/{to_name}"), &moved);
         match (mode, displaced) {
             (RenameMode::Exchange, _) => {
                 self.oracle.touch(self.who, &over);
-                self.oracle.called(self.who, &over, &old_name);
+                self.oracle.called(self.who, &over, &name);
             }
             (_, Some(stat)) if stat.link_count == 1 && stat.kind.is_file() => self.oracle.removed(self.who, &over),
             _ => self.oracle.unnamed(&over),
@@ -346,8 +347,8 @@ impl User<'_> {
 
     fn xattr(&mut self) -> Done {
         let value = self.dice.chance(700).then(|| ByteString(self.dice.roll().to_le_bytes().to_vec()));
-        let key = format!("user.{}", self.dice.below(3));
-        self.set_attrs(&AttrChange { xattrs: BTreeMap::from([(key, value)]), ..AttrChange::default() })
+        let xattrs = BTreeMap::from([(format!("user.{}", self.dice.below(3)), value)]);
+        self.set_attrs(&AttrChange { xattrs, ..AttrChange::default() })
     }
 
     /// A temporary file renamed over the real one.

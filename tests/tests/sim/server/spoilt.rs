@@ -8,7 +8,7 @@ use crate::plant::Plant;
 use tarn_proto::api::Outcome;
 use tarn_proto::change::{Change, Row};
 use tarn_proto::error::ErrorCode;
-use tarn_proto::ids::DeviceId;
+use tarn_proto::ids::{ContentId, DeviceId};
 use tarn_proto::node::FileVersion;
 use tarn_proto::op::{OpKind, Operation};
 use tarn_proto::version::VersionVector;
@@ -17,14 +17,26 @@ use tarn_server::rules::{Author, Effects, NodeSlot};
 impl SimServer {
     /// The final answer to an operation whose content the server does not want.
     pub(super) fn refusal(&mut self, device: DeviceId, op: &Operation) -> Option<Outcome> {
-        let content = content_of(op).filter(|content| content.size > 0)?;
+        content_of(op).filter(|content| content.size > 0)?;
         let mut dice = Dice::of(op.counter, 13 + u64::from(device.0[0]));
         if !dice.chance(self.refusals) {
             return None;
         }
+        Some(Outcome::Refused { code: ErrorCode::Forbidden, detail: "not here".into() })
+    }
+
+    /// A content was refused, by chance or by the rules: who brought it rescues it.
+    pub(super) fn note_refused(&mut self, device: DeviceId, op: &Operation) {
+        let Some(content) = content_of(op) else { return };
         let bytes = self.bytes_of(content).unwrap_or_default();
         self.refused.extend(tokens(&bytes));
-        Some(Outcome::Refused { code: ErrorCode::Forbidden, detail: "not here".into() })
+        let name = self.names.get(&device).cloned().unwrap_or_default();
+        self.refused_contents.insert((name, content.content_id));
+    }
+
+    /// Whether a content of this machine was refused.
+    pub fn is_refused(&self, who: usize, content: ContentId) -> bool {
+        self.refused_contents.contains(&(format!("machine {who}"), content))
     }
 
     /// A folder for which another stands is found by its old id for ever.
