@@ -100,6 +100,26 @@ impl Enrol for Registry {
 }
 
 impl Machine {
+    /// A machine that is off, with nothing on its disk; its files are in a folder of its own in `dir`.
+    pub fn new(who: usize, seed: u64, dir: &Path) -> Self {
+        Self {
+            who,
+            seed,
+            id: Arc::new(Mutex::new(DeviceId([who as u8 + 1; 16]))),
+            dir: dir.join(format!("machine{who}")),
+            disk: CrashDisk::new(),
+            line: watch::Sender::new(Line::Up),
+            oddness: 0,
+            line_bytes: 0,
+            keeps_here: false,
+            skew_secs: 0,
+            lives: 0,
+            plant: None,
+            life: None,
+            backup: None,
+        }
+    }
+
     /// Switches it on: recovers what an earlier life left.
     pub fn boot(&mut self, time: &Time, centre: &Arc<Centre>, trace: &Trace) -> Result<(), String> {
         self.lives += 1;

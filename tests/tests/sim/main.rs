@@ -9,6 +9,7 @@ mod check;
 mod choice;
 mod device;
 mod dice;
+mod examples;
 mod kernel;
 mod look;
 mod lying_disk;

@@ -18,10 +18,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tarn::env::{CrashDisk, Fault};
+use tarn::env::Fault;
 use tarn::meta::rows::Ticket;
 use tarn::tree::{LocalNames, TreeError};
-use tarn_proto::ids::DeviceId;
 use tokio::sync::watch;
 
 /// Healed devices must agree within this.
@@ -100,20 +99,12 @@ impl World {
         let centre = Centre { server: Mutex::new(SimServer::new(plant)), seq: watch::Sender::new(0), clock };
         let mut dice = Dice::of(script.seed, 2);
         let machine = |who: usize| Machine {
-            who,
-            seed: script.seed,
-            id: Arc::new(Mutex::new(DeviceId([who as u8 + 1; 16]))),
-            dir: dir.join(format!("machine{who}")),
-            disk: CrashDisk::new(),
-            line: watch::Sender::new(Line::Up),
             oddness: script.oddness,
             line_bytes: script.line_bytes,
             keeps_here: script.keeps_here,
             skew_secs: dice.below(200_000) as i64 - 100_000,
-            lives: 0,
             plant,
-            life: None,
-            backup: None,
+            ..Machine::new(who, script.seed, dir)
         };
         let machines = (0..script.machines).map(machine).collect();
         let (oracle, due, report) = (Oracle::default(), BTreeMap::new(), Report::default());
