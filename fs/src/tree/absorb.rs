@@ -39,6 +39,7 @@ impl Session<'_> {
         let known = self.known_now(&before);
         let changed = self.changed_inodes(&work);
         let looks: Vec<(Ino, Looks)> = changed.iter().map(|&ino| (ino, self.looks(ino))).collect();
+        let set = self.folders_set(&work.changes);
         work.kv.extend(self.state.room.unsaved());
         let position = self.core.journal.submit_remote(work.clone())?;
         self.state.pending.add(&work.changes, position);
@@ -71,6 +72,9 @@ impl Session<'_> {
         for ino in renamed {
             self.note_new_place(ino)?;
             self.release_if_idle(ino);
+        }
+        for ino in set {
+            self.state.inodes.entry(ino).and_modify(|inode| inode.times = None);
         }
         for (ino, old) in looks {
             self.invalidate_looks(ino, old, rewritten.contains(&ino))?;
@@ -223,6 +227,31 @@ impl Session<'_> {
         self.invalidations.push(Invalidation::Content(parent));
     }
 
+    /// Folders whose times others set after the last change of their names: they show what was set.
+    fn folders_set(&self, changes: &[Change]) -> Vec<Ino> {
+        let mut set = Vec::new();
+        for change in changes {
+            if let Row::Node { node, state: Some(new) } = &change.row
+                && let Some(ino) = self.state.by_node.get(node)
+                && let Some(inode) = self.state.inodes.get(ino).filter(|inode| inode.is_dir() && inode.local.is_none())
+                && inode.remote.as_ref().is_some_and(|old| are_times_set(&old.attrs, &new.attrs))
+            {
+                set.push((*node, change.seq, *ino));
+            }
+        }
+        if set.is_empty() {
+            return Vec::new();
+        }
+        let mut named: HashMap<NodeId, u64> = HashMap::new();
+        for change in changes {
+            if let Row::Entry { parent, .. } = &change.row {
+                named.entry(*parent).and_modify(|seq| *seq = change.seq.max(*seq)).or_insert(change.seq);
+            }
+        }
+        set.retain(|(node, seq, _)| named.get(node).is_none_or(|named| named <= seq));
+        set.into_iter().map(|(_, _, ino)| ino).collect()
+    }
+
     fn shown_names(&mut self, names: Vec<(Ino, Name)>) -> Result<Vec<(Ino, Name, Option<Ino>)>> {
         let mut shown = Vec::with_capacity(names.len());
         for (parent, name) in names {
@@ -364,6 +393,13 @@ impl Session<'_> {
             None => Ok(self.remote_node(node)?.is_some()),
         }
     }
+}
+
+/// Whether a change of attributes sets the time of the content, be it to what it was: then nothing else but the time of
+/// change differs.
+fn are_times_set(old: &Attrs, new: &Attrs) -> bool {
+    let others = |attrs: &Attrs| Attrs { ctime: old.ctime, ..attrs.clone() };
+    new.mtime != old.mtime || (new.ctime != old.ctime && others(new) == *old)
 }
 
 fn rewritten(invalidation: &Invalidation) -> Option<Ino> {

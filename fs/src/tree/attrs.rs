@@ -56,7 +56,9 @@ impl Session<'_> {
     fn fold_attrs(&mut self, ino: Ino, change: &AttrChange) -> (Work, Option<Ticket>) {
         let mut work = Work::default();
         let Some((ticket, queued)) = self.state.queue.of_ino(ino).next_back() else { return (work, None) };
-        if queued.op.frozen.is_some() || queued.prepared.is_some() {
+        // Names that were made in a folder before its time was set arrive before that, too.
+        let is_later = change.mtime.is_some() && self.state.queue.last_in_dir(ino).is_some_and(|last| last > ticket);
+        if is_later || queued.op.frozen.is_some() || queued.prepared.is_some() {
             return (work, None);
         }
         let mut queued: QueuedOp = queued.op.clone();

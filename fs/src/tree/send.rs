@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use tarn_proto::ids::{NodeId, VersionId};
 use tarn_proto::name::Name;
-use tarn_proto::node::{AttrChange, Content};
+use tarn_proto::node::{AttrChange, Content, NodeKind};
 use tarn_proto::op::{OpKind, Operation, Place, Seen};
 use tarn_proto::version::VersionVector;
 
@@ -194,7 +194,11 @@ impl Session<'_> {
                 let (node, place) = (self.node_of(*ino)?, self.place(*parent, name)?);
                 let inode = self.inode(*ino)?;
                 let kind = inode.kind().cloned().ok_or(TreeError::NotFound)?;
-                let attrs = inode.attrs().ok_or(TreeError::NotFound)?;
+                let mut attrs = inode.attrs().ok_or(TreeError::NotFound)?;
+                if kind == NodeKind::Dir && self.are_times_set_later(*ino) {
+                    // By the change others tell that it was set after names were made in it.
+                    attrs.mtime = attrs.btime;
+                }
                 let content =
                     if kind.is_file() { Some(content.map_or_else(|| self.empty_content(), Ok)?) } else { None };
                 OpKind::Create { node, place, kind, attrs, content }
@@ -226,6 +230,13 @@ impl Session<'_> {
                 mode: *mode,
             },
         })
+    }
+
+    /// Whether another operation brings the time that a new folder shows.
+    fn are_times_set_later(&self, ino: Ino) -> bool {
+        self.state.queue.of_ino(ino).any(
+            |(_, queued)| matches!(&queued.op.op, LocalOp::SetAttr { ino: of, attrs } if *of == ino && attrs.mtime.is_some()),
+        )
     }
 
     fn empty_content(&self) -> Result<Content> {

@@ -227,7 +227,15 @@ pub(super) struct Queue {
     pub generation: u64,
     by_ino: HashMap<Ino, BTreeSet<Ticket>>,
     by_place: HashMap<(Ino, Name), BTreeSet<Ticket>>,
-    in_dir: HashMap<Ino, usize>,
+    in_dir: HashMap<Ino, InDir>,
+}
+
+/// What happens in one directory.
+#[derive(Debug, Clone, Copy)]
+struct InDir {
+    count: usize,
+    /// None that came later is left.
+    last: Ticket,
 }
 
 fn forget<K: Eq + std::hash::Hash>(index: &mut HashMap<K, BTreeSet<Ticket>>, key: &K, ticket: Ticket) {
@@ -261,7 +269,8 @@ impl Queue {
         }
         for (parent, name) in op.op.places() {
             self.by_place.entry((parent, name.clone())).or_default().insert(ticket);
-            *self.in_dir.entry(parent).or_default() += 1;
+            let in_dir = self.in_dir.entry(parent).or_insert(InDir { count: 0, last: ticket });
+            (in_dir.count, in_dir.last) = (in_dir.count + 1, in_dir.last.max(ticket));
         }
         let queued = match old {
             None => Queued { op, prepared: None, sent: None, since: now },
@@ -280,9 +289,9 @@ impl Queue {
         }
         for (parent, name) in op.op.places() {
             forget(&mut self.by_place, &(parent, name.clone()), ticket);
-            if let Some(count) = self.in_dir.get_mut(&parent) {
-                *count -= 1;
-                if *count == 0 {
+            if let Some(in_dir) = self.in_dir.get_mut(&parent) {
+                in_dir.count -= 1;
+                if in_dir.count == 0 {
                     self.in_dir.remove(&parent);
                 }
             }
@@ -304,6 +313,11 @@ impl Queue {
     /// Whether any operation happens in a directory.
     pub fn touches_dir(&self, dir: Ino) -> bool {
         self.in_dir.contains_key(&dir)
+    }
+
+    /// No operation that came later is left in a directory; `None`: none at all.
+    pub fn last_in_dir(&self, dir: Ino) -> Option<Ticket> {
+        self.in_dir.get(&dir).map(|in_dir| in_dir.last)
     }
 
     /// Directories in which operations happen.

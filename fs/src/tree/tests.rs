@@ -8,6 +8,7 @@ mod depends;
 mod edits;
 mod faults;
 mod fixture;
+mod folder_times;
 mod formers;
 mod halves;
 mod happened;
