@@ -22,9 +22,22 @@ pub fn set_aside(disk: &dyn Disk, dir: &Path, named: &HashSet<ContentNo>, aside:
 /// # Errors
 /// The disk's; can be tried again.
 pub fn set_files_aside(disk: &dyn Disk, dir: &Path, named: &HashSet<ContentNo>, aside: &Path) -> io::Result<()> {
+    set_those_aside(disk, dir, |no| !named.contains(&no), aside)
+}
+
+/// Moves the backing files in `dir` that are `chosen` into `aside`.
+///
+/// # Errors
+/// The disk's; can be tried again.
+pub fn set_those_aside(
+    disk: &dyn Disk,
+    dir: &Path,
+    chosen: impl Fn(ContentNo) -> bool,
+    aside: &Path,
+) -> io::Result<()> {
     let (from, to) = (Layout::at(dir), Layout::at(aside));
     disk.create_dir_all(&to.contents())?;
-    for no in from.backed(disk)?.into_iter().filter(|no| !named.contains(no)) {
+    for no in from.backed(disk)?.into_iter().filter(|no| chosen(*no)) {
         let path = from.backing_path(no);
         disk.rename(&path, &to.contents().join(path.file_name().unwrap_or_default()))?;
     }

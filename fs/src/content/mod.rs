@@ -42,7 +42,7 @@ mod tests;
 mod upload;
 mod write;
 
-pub use aside::{set_aside, set_files_aside};
+pub use aside::{set_aside, set_files_aside, set_those_aside};
 pub use budget::Reservation;
 pub use check::ChunkCheck;
 pub use fill::Filled;

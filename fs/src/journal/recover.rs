@@ -9,9 +9,10 @@ use super::unit::Journal;
 use super::{JournalOptions, queue};
 use crate::env::Env;
 use crate::log::{Damage, Log, LogError, LogScan, Lsn};
-use crate::meta::rows::{ContentNo, RowChange};
+use crate::meta::rows::{ContentNo, ContentPlace, RowChange};
 use crate::meta::{FILE_NAME, Marks, Readers, Writer, finish_rebuild};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// The log's folder in the state folder.
@@ -25,6 +26,8 @@ pub struct Prepared {
     writer: Writer,
     readers: Readers,
     scan: LogScan,
+    /// Whether the database may have had more of the log than it says.
+    repeats: bool,
 }
 
 /// What opening found.
@@ -40,6 +43,8 @@ pub struct Recovered {
     pub stopped: Option<Stopped>,
     /// Where the log is that was damaged before its end, with what else was kept of it.
     pub aside: Option<PathBuf>,
+    /// Contents whose backing files are not there, or too short, though all that the log says was replayed.
+    pub given_up: Vec<ContentNo>,
 }
 
 /// Records of the log that were durable are missing. All before them is in the database.
@@ -77,7 +82,7 @@ impl Journal {
         let (writer, readers) = Writer::open(&dir.join(FILE_NAME), options.check)?;
         writer.limit_wal(options.wal_bytes)?;
         let scan = Log::scan(env, &dir.join(LOG_DIR), options.log)?;
-        Ok(Prepared { env: env.clone(), options, writer, readers, scan })
+        Ok(Prepared { env: env.clone(), options, writer, readers, scan, repeats: false })
     }
 }
 
@@ -85,6 +90,13 @@ impl Prepared {
     /// Reads the database as it was last materialised.
     pub fn readers(&self) -> Readers {
         self.readers.clone()
+    }
+
+    /// Has all of the log replayed to its end: the database does not know how much of it it had. What the log did away with
+    /// itself may be gone by now, so recovery stops before nothing; contents that are not as the log says are given up.
+    #[must_use]
+    pub fn repeating(self) -> Self {
+        Self { repeats: true, ..self }
     }
 
     /// Replays the log into `sink` and the database, and opens the journal.
@@ -107,7 +119,7 @@ impl Prepared {
         keep: impl FnOnce(&Lost<'_>) -> Result<PathBuf, JournalError>,
     ) -> Result<(Journal, Recovered), JournalError> {
         let applied = Lsn(self.writer.applied()?);
-        let Replayed { batch, stopped, damage } = replay(&self.scan, applied, sink.as_mut())?;
+        let Replayed { batch, stopped, damage, given_up } = replay(&self.scan, applied, self.repeats, sink.as_mut())?;
         let mut materialiser = Materialiser { writer: self.writer, sink, applied };
         if !batch.is_empty() {
             materialiser.apply(&batch, None)?;
@@ -124,6 +136,7 @@ impl Prepared {
             replayed_count: batch.len(),
             stopped,
             aside,
+            given_up: given_up.into_iter().collect(),
         };
         let next = materialiser.applied.next();
         // All that it holds is in the database by now.
@@ -145,9 +158,10 @@ struct Replayed {
     batch: Vec<Pending>,
     stopped: Option<Stopped>,
     damage: Option<Damage>,
+    given_up: BTreeSet<ContentNo>,
 }
 
-fn replay(scan: &LogScan, applied: Lsn, sink: &mut dyn RecoverySink) -> Result<Replayed, JournalError> {
+fn replay(scan: &LogScan, applied: Lsn, repeats: bool, sink: &mut dyn RecoverySink) -> Result<Replayed, JournalError> {
     let (mut replayed, mut later) = (Replayed::default(), Later::default());
     for record in scan.replay(applied.next()) {
         let record = match record {
@@ -155,10 +169,18 @@ fn replay(scan: &LogScan, applied: Lsn, sink: &mut dyn RecoverySink) -> Result<R
             record => record?,
         };
         let (lsn, record) = decoded(record)?;
-        if let Some(content) = first_missing(scan, lsn, &record, &mut later, sink)? {
-            return Ok(Replayed { stopped: Some(Stopped { before: lsn, content }), ..replayed });
+        match first_missing(scan, lsn, &record, &mut later, sink)? {
+            Some(content) if !repeats => {
+                return Ok(Replayed { stopped: Some(Stopped { before: lsn, content }), ..replayed });
+            }
+            missing => replayed.given_up.extend(missing),
         }
-        let job = recover_one(record, sink).map_err(JournalError::Content)?;
+        let job = if repeats {
+            recover_what_is_there(record, &mut replayed.given_up, sink)
+        } else {
+            recover_one(record, sink)
+        };
+        let job = job.map_err(JournalError::Content)?;
         replayed.batch.push(Pending { job, lsn: Some(lsn), bytes: 0, done: None });
     }
     Ok(replayed)
@@ -231,7 +253,7 @@ fn decoded((lsn, payload): (Lsn, Vec<u8>)) -> Result<(Lsn, Record), JournalError
     Ok((lsn, record))
 }
 
-fn recover_one(record: Record, sink: &mut dyn RecoverySink) -> std::io::Result<queue::Job> {
+fn recover_one(record: Record, sink: &mut dyn RecoverySink) -> io::Result<queue::Job> {
     Ok(match record {
         Record::Work { rows, .. } => {
             recover_rows(&rows, sink)?;
@@ -252,7 +274,43 @@ fn recover_one(record: Record, sink: &mut dyn RecoverySink) -> std::io::Result<q
     })
 }
 
-fn recover_rows(rows: &[RowChange], sink: &mut dyn RecoverySink) -> std::io::Result<()> {
+/// The same, but for contents that are given up: what the log says of one is passed over until it says that the bytes are
+/// nowhere, or somewhere else.
+fn recover_what_is_there(
+    record: Record,
+    given_up: &mut BTreeSet<ContentNo>,
+    sink: &mut dyn RecoverySink,
+) -> io::Result<queue::Job> {
+    let rows: &[RowChange] = match &record {
+        Record::Work { rows, .. } => rows,
+        Record::Remote(work) => &work.rows,
+        Record::Write { content, .. } | Record::Resize { content, .. } if given_up.contains(content) => {
+            return Ok(queue::Job::Rows(Vec::new()));
+        }
+        Record::Write { .. } | Record::Resize { .. } => return recover_one(record, sink),
+    };
+    for change in rows {
+        let RowChange::Content(no, row) = change else { continue };
+        let file = row.as_ref().filter(|row| row.place == ContentPlace::File);
+        if let Some(row) = file {
+            let is_needed = row.is_dirty && !row.says_no_bytes_of_open();
+            if given_up.contains(no) || (is_needed && !sink.backing_has(*no, 0)?) {
+                given_up.insert(*no);
+                continue;
+            }
+        } else {
+            given_up.remove(no);
+        }
+        sink.recover_row(*no, row.as_ref())?;
+    }
+    Ok(match record {
+        Record::Remote(work) => queue::Job::Remote(work),
+        Record::Work { rows, .. } => queue::Job::Rows(rows),
+        Record::Write { content, .. } | Record::Resize { content, .. } => queue::Job::Content(content),
+    })
+}
+
+fn recover_rows(rows: &[RowChange], sink: &mut dyn RecoverySink) -> io::Result<()> {
     for change in rows {
         if let RowChange::Content(no, row) = change {
             sink.recover_row(*no, row.as_ref())?;

@@ -33,7 +33,7 @@ pub use read_listing::{ChildRow, EntryBrief, KnownInode};
 pub use read_remote::{ConflictRecord, RemoteEntry, RemoteNode};
 pub use read_staged::StagedChanges;
 pub use readers::{Reader, Readers};
-pub use salvage::{Salvaged, finish_rebuild, forget_server, salvage};
+pub use salvage::{MARK, Salvaged, finish_rebuild, forget_server, salvage};
 pub use schema::{Check, FILE_NAME};
 pub use work::{RemoteWork, Staged};
 pub use writer::{Marks, Unit, Writer};

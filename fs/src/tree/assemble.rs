@@ -65,7 +65,19 @@ pub(super) struct Ground {
 
 impl Ground {
     pub fn open(env: &Env, dir: &Path, journal: JournalOptions, contents: Options) -> Result<Self, OpenError> {
+        Self::open_as(env, dir, journal, contents, false)
+    }
+
+    /// The same; with `repeated` the database may have had more of the log than it says.
+    pub fn open_as(
+        env: &Env,
+        dir: &Path,
+        journal: JournalOptions,
+        contents: Options,
+        repeated: bool,
+    ) -> Result<Self, OpenError> {
         let prepared = Journal::prepare(env, dir, journal)?;
+        let prepared = if repeated { prepared.repeating() } else { prepared };
         let contents = Contents::open(env.disk.clone(), dir, contents)?;
         let port = Arc::new(ContentPort { readers: prepared.readers(), journal: OnceLock::new() });
         contents.attach(port.clone(), port.clone());

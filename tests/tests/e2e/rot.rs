@@ -140,8 +140,8 @@ fn told_until_it_is_gone(a: &Device, aside: &Path) {
     assert!(told(&status) && told(&["doctor"]));
     a.kill_daemon().unwrap();
     let again = a.tarn(&["mount", a.path().to_str().unwrap(), "--no-supervisor"]).unwrap();
-    assert!(again.code == 0 && again.stderr.contains("damaged-1"), "{}", again.stderr);
-    assert!(told(&status) && !a.home().join("state/damaged-2").exists());
+    assert!(again.code == 0 && again.stderr.contains(aside.to_str().unwrap()), "{}", again.stderr);
+    assert!(told(&status) && !a.home().join("state/damaged-3").exists());
     fs::remove_dir_all(aside).unwrap();
     assert!(!told(&status) && !told(&["doctor"]));
 }
@@ -165,6 +165,43 @@ fn a_flipped_byte_in_the_last_record_of_a_log_is_named_too_and_a_torn_tail_is_no
     assert!(mounted.code == 0 && mounted.stderr.is_empty(), "{}", mounted.stderr);
     all_there(&copy, &files);
     assert!(fs::read(copy.join("large")).unwrap() == Seed::new(77).bytes(300_000));
+}
+
+#[test]
+fn with_database_and_log_both_damaged_the_servers_is_there_and_what_was_not_sent_is_there_or_kept_and_named() {
+    let server = server();
+    let (a, files, segment) = killed_behind(&server, 12);
+    flip(&segment, find(&segment, &files[5]).unwrap() + 100);
+    let state = a.home().join("state");
+    fs::write(state.join("state.db"), vec![b'x'; 70_000]).unwrap();
+    // There need not be one.
+    drop(fs::remove_file(state.join("state.db-wal")));
+    let refused = format!("{:#}", a.mount().unwrap_err());
+    assert!(refused.contains("tarn doctor --rebuild"), "{refused}");
+    let rebuilt = a.tarn(&["doctor", "--rebuild"]).unwrap();
+    assert_eq!(rebuilt.code, 0, "{}{}", rebuilt.stdout, rebuilt.stderr);
+    let is_said = |what: &str| rebuilt.stdout.contains(what);
+    let folders = ["damaged-1", "damaged-2/README"].map(|name| state.join(name).display().to_string());
+    for what in ["the local log was damaged", "\n  file5\n", "\n  file11\n", "\n  large\n", &folders[0], &folders[1]] {
+        assert!(is_said(what), "{what}: {}", rebuilt.stdout);
+    }
+    for (number, bytes) in files.iter().enumerate().skip(6) {
+        assert_eq!(&fs::read(state.join(format!("damaged-2/files/file{number}"))).unwrap(), bytes, "file{number}");
+    }
+    let folders = ["damaged-1/contents", "damaged-2/contents"].map(|name| fs::read_dir(state.join(name)).unwrap());
+    let mut large = folders.into_iter().flatten().map(|entry| fs::read(entry.unwrap().path()).unwrap());
+    assert!(large.any(|bytes| bytes == Seed::new(77).bytes(300_000)), "the large file is kept");
+    server.restart().unwrap();
+    a.mount().unwrap();
+    let b = Device::mounted(&server, "b").unwrap();
+    converge(&a, &b);
+    assert_eq!(fs::read_to_string(b.join("earlier")).unwrap(), "earlier");
+    assert_eq!(fs::read_to_string(a.join("earlier")).unwrap(), "earlier");
+    all_there(&b, &files[..5]);
+    assert!((6..12).all(|number| !a.join(&format!("file{number}")).exists()));
+    let log = fs::read_to_string(a.home().join("daemon.log")).unwrap_or_default();
+    assert!(!log.contains("panicked") && !rebuilt.stderr.contains("panicked"), "{log}");
+    told_until_it_is_gone(&a, &state.join("damaged-2"));
 }
 
 #[test]

@@ -4,8 +4,9 @@ use crate::cli::{Context, format};
 use crate::content::Layout;
 use crate::journal::StateLock;
 use crate::meta;
-use crate::tree::{Mended, Rebuilt, Tree};
+use crate::tree::{Mended, Rebuilt, Tree, damage_notes};
 use anyhow::{Result, bail};
+use std::path::Path;
 use std::time::Duration;
 
 /// Names that are printed; the folder has them all.
@@ -19,11 +20,14 @@ pub(super) fn run(context: &Context) -> Result<()> {
     let _lock = StateLock::acquire(&context.env, &dir, Duration::ZERO)?;
     let rebuilt = Tree::rebuild(&context.env, &dir)?;
     tell(&rebuilt);
+    if let Some(aside) = &rebuilt.log_aside {
+        tell_log(context, aside);
+    }
     Ok(())
 }
 
 fn tell(rebuilt: &Rebuilt) {
-    let Rebuilt { aside, salvaged, mended, is_resumed } = rebuilt;
+    let Rebuilt { aside, salvaged, mended, is_resumed, log_aside: _ } = rebuilt;
     let queued = format::count(salvaged.queued_count as u64, "change");
     println!("The database was made anew. Taken over: {queued} that the server does not have yet.");
     println!("Mount again: what the server has is fetched from it. The damaged database is in {}", aside.display());
@@ -42,6 +46,16 @@ fn tell(rebuilt: &Rebuilt) {
         println!(
             "An earlier attempt was cut short: what it set aside is in the folders of the same kind beside that one."
         );
+    }
+}
+
+/// What the note says that is kept with a damaged log.
+fn tell_log(context: &Context, aside: &Path) {
+    let folder = aside.display().to_string();
+    let notes = damage_notes(&context.env, &context.home.state_dir()).unwrap_or_default();
+    match notes.iter().find(|note| note.contains(&folder)) {
+        Some(note) => println!("And {}", note.trim_end()),
+        None => println!("And the local log was damaged: what can be read of what this device did last is in {folder}"),
     }
 }
 

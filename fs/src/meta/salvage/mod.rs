@@ -23,6 +23,8 @@ const MAKING: &str = "state.db.making";
 const READY: &str = "state.db.ready";
 /// What SQLite keeps beside a database.
 const BESIDE: [&str; 2] = ["-wal", "-shm"];
+/// The table that says how much of the log is in the database.
+pub const MARK: &str = "mark";
 /// Rows of one transaction.
 const ROWS_AT_ONCE: usize = 10_000;
 
@@ -120,7 +122,7 @@ fn take_over(source: &Source, making: &Path, applied: u64) -> Result<Salvaged> {
     let mut salvaged = Salvaged::default();
     let mut batch = Vec::new();
     let applied = source.applied().unwrap_or_else(|| {
-        salvaged.unreadable.push("mark");
+        salvaged.unreadable.push(MARK);
         applied
     });
     writer.raise(source.marks());

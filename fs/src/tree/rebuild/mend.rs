@@ -1,6 +1,7 @@
 //! Owns rows that name what is not there any more, after rows of this device's own could not be read. Operations
 //! that cannot be carried out are dropped; files whose bytes nothing would upload are copied out for the person.
 
+use super::doubts::Doubts;
 use crate::content::{LocalContent, Read};
 use crate::env::{Disk, OpenMode};
 use crate::meta::rows::{ContentNo, ContentRow, EntryRow, Ino, InodeRow, LocalOp, QueuedOp, ROOT, RowChange, Ticket};
@@ -29,11 +30,11 @@ pub struct Mended {
 }
 
 /// All rows of this device's own.
-struct Rows {
+pub(super) struct Rows {
     inodes: BTreeMap<Ino, InodeRow>,
     entries: Vec<(Ino, Name, EntryRow)>,
-    contents: BTreeMap<ContentNo, ContentRow>,
-    queue: Vec<(Ticket, QueuedOp)>,
+    pub contents: BTreeMap<ContentNo, ContentRow>,
+    pub queue: Vec<(Ticket, QueuedOp)>,
 }
 
 impl Rows {
@@ -49,7 +50,7 @@ impl Rows {
         })
     }
 
-    fn name_of(&self, ino: Ino) -> Option<&Name> {
+    pub(super) fn name_of(&self, ino: Ino) -> Option<&Name> {
         let queued = self.queue.iter().find_map(|(_, queued)| match &queued.op {
             LocalOp::Create { ino: of, name, .. } | LocalOp::Write { ino: of, name, .. } if *of == ino => Some(name),
             _ => None,
@@ -58,12 +59,14 @@ impl Rows {
     }
 }
 
-/// Drops what cannot be carried out, and copies out into `to` what nothing would upload.
-pub(super) fn mend(ground: &Ground, disk: &dyn Disk, to: &Path) -> Result<Mended, OpenError> {
-    let rows = Rows::load(ground)?;
-    let air = Air::find(&rows);
-    let mut mended = Mended { dropped_count: air.dropped.len(), lost: air.lost.clone(), files: Vec::new() };
-    let mut changes: Vec<RowChange> = Vec::new();
+/// Drops what cannot be carried out, and copies out into `to` what nothing would upload. With `repeated`, rows of contents
+/// may be older than what is there.
+pub(super) fn mend(ground: &Ground, disk: &dyn Disk, to: &Path, repeated: bool) -> Result<Mended, OpenError> {
+    let mut rows = Rows::load(ground)?;
+    let doubts = if repeated { Doubts::resolve(&mut rows, ground, disk, to)? } else { Doubts::default() };
+    let air = Air::find(&rows, &doubts.copied);
+    let mut mended = Mended { dropped_count: air.dropped.len(), lost: air.lost_names(), files: doubts.files };
+    let mut changes = doubts.changes;
     for (&no, row) in &rows.contents {
         let is_named = rows.inodes.get(&row.ino).is_some_and(|inode| inode.content == Some(no));
         let is_kept = is_named && !air.gone.contains(&row.ino);
@@ -90,11 +93,12 @@ struct Air {
     gone: HashSet<Ino>,
     /// Files whose content an operation takes to the server.
     sent: HashSet<Ino>,
-    lost: Vec<String>,
+    lost: Vec<(Ino, String)>,
 }
 
 impl Air {
-    fn find(rows: &Rows) -> Self {
+    /// The bytes of files that were `copied` out already are not lost.
+    fn find(rows: &Rows, copied: &HashSet<Ino>) -> Self {
         let mut air = Self { dropped: HashSet::new(), gone: HashSet::new(), sent: HashSet::new(), lost: Vec::new() };
         // A folder that is not made takes what was made in it along, and operations come in that order.
         for (ticket, queued) in &rows.queue {
@@ -108,7 +112,12 @@ impl Air {
                 op => air.drop_op(rows, *ticket, op, has_content),
             }
         }
+        air.lost.retain(|(ino, _)| !copied.contains(ino));
         air
+    }
+
+    fn lost_names(&self) -> Vec<String> {
+        self.lost.iter().map(|(_, name)| name.clone()).collect()
     }
 
     fn is_there(&self, rows: &Rows, ino: Ino) -> bool {
@@ -127,7 +136,7 @@ impl Air {
         if let LocalOp::Create { ino, name, .. } | LocalOp::Write { ino, name, .. } = op
             && (!has_content || !rows.inodes.contains_key(ino))
         {
-            self.lost.push(name.to_string());
+            self.lost.push((*ino, name.to_string()));
         }
         if let LocalOp::Create { ino, .. } = op {
             self.gone.insert(*ino);
@@ -187,7 +196,17 @@ fn named(op: &LocalOp) -> impl Iterator<Item = Ino> {
 
 /// Copies what is there of a content; what is not is a hole, and the name says so.
 fn copy_out(disk: &dyn Disk, content: &Arc<LocalContent>, to: &Path, name: Option<&Name>) -> io::Result<PathBuf> {
-    let part = if content.is_complete() { "" } else { "incomplete " };
+    copy_as(disk, content, to, if content.is_complete() { "" } else { "incomplete " }, name)
+}
+
+/// Copies what is there of a content, with a word before its name.
+pub(super) fn copy_as(
+    disk: &dyn Disk,
+    content: &Arc<LocalContent>,
+    to: &Path,
+    part: &str,
+    name: Option<&Name>,
+) -> io::Result<PathBuf> {
     let shown: String = name.map_or_else(|| "file".to_owned(), ToString::to_string);
     let mut end = shown.len().min(NAME_BYTES_MAX);
     while !shown.is_char_boundary(end) {

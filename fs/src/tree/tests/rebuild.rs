@@ -2,7 +2,9 @@
 //! and where its bytes are.
 
 use super::fixture::*;
+use crate::content::Read;
 use crate::meta::FILE_NAME;
+use crate::meta::rows::Ino;
 use crate::meta::tests::damage::{damage_table, leaf_in_the_middle, overwrite, overwrite_page};
 use crate::tree::Rebuilt;
 use std::path::Path;
@@ -161,6 +163,116 @@ fn without_a_database_the_log_brings_back_what_it_still_has() {
     for n in 0..COUNT {
         assert!(bytes_in_tree(&device, n).unwrap() == bytes_of(n), "file {n}");
     }
+}
+
+#[test]
+fn what_was_removed_since_keeps_nothing_of_the_log_from_coming_back() {
+    let mut device = Device::new();
+    let dir = device.folder(TOP, "dir").ino;
+    let grown = |device: &Device, text: &str, n: usize| {
+        let (first, second) = (&bytes_of(n)[..50_000], &bytes_of(n)[50_000..]);
+        let ino = device.written(dir, text, first);
+        // It has a file of its own from here on.
+        device.write(ino, 50_000, second);
+    };
+    grown(&device, "removed", 0);
+    device.push();
+    device.tree.unlink(dir, &name("removed")).unwrap();
+    device.push();
+    grown(&device, "never sent", 10);
+    device.tree.unlink(dir, &name("never sent")).unwrap();
+    device.written(dir, "file 20", &bytes_of(20));
+    device.written(dir, "file 1", &bytes_of(1));
+    device.journal.drain().unwrap();
+    let (mut device, report) = rebuilt(device, overwrite);
+    device.pull_all();
+    assert_eq!((report.mended.lost, report.mended.files), (vec![], vec![]));
+    assert_eq!(device.list(device.at("/dir")), ["file 1", "file 20"]);
+    assert!([1, 20].iter().all(|&n| bytes_in_tree(&device, n).unwrap() == bytes_of(n)));
+}
+
+fn evict(device: &Device, ino: Ino) {
+    let content = device.tree.content(ino).unwrap();
+    assert!(device.tree.core.contents.evict(content.no()).unwrap() > 0);
+}
+
+/// Whether it is said to be local, and is not what was written.
+fn shows_others(device: &Device, path: &str, bytes: &[u8]) -> bool {
+    let content = device.tree.content(device.at(path)).unwrap();
+    matches!(content.read(0, bytes.len()).unwrap(), Read::Bytes(found) if found != bytes)
+}
+
+#[test]
+fn bytes_that_were_dropped_are_not_taken_for_local_because_an_older_row_says_so() {
+    let mut device = Device::new();
+    let dropped = device.written(TOP, "dropped", &bytes_of(0));
+    let edited = device.written(TOP, "edited", &bytes_of(10));
+    device.push();
+    device.write(edited, 70_000, b"not sent");
+    device.tree.fsync(edited).unwrap();
+    evict(&device, dropped);
+    evict(&device, edited);
+    let (mut device, report) = rebuilt(device, overwrite);
+    device.pull_all();
+    assert!(!shows_others(&device, "/dropped", &bytes_of(0)), "zeros are shown");
+    let mut wanted = bytes_of(10);
+    wanted[70_000..70_008].copy_from_slice(b"not sent");
+    assert!(!shows_others(&device, "/edited", &wanted), "zeros are shown");
+    let content = device.tree.content(device.at("/edited")).unwrap();
+    let is_in_place = matches!(content.read(70_000, 8).unwrap(), Read::Bytes(found) if found == b"not sent"[..]);
+    let has_them = |path: &std::path::PathBuf| std::fs::read(path).unwrap()[70_000..70_008] == b"not sent"[..];
+    assert!(is_in_place || report.mended.files.iter().any(has_them), "what was not sent is gone");
+    assert!(report.mended.lost.is_empty());
+}
+
+/// Flips a byte where a log has these bytes.
+fn flip_in_log(dir: &Path, bytes: &[u8]) {
+    let segments = std::fs::read_dir(dir.join("log")).unwrap().map(|entry| entry.unwrap().path());
+    let found = segments.filter_map(|path| {
+        let all = std::fs::read(&path).unwrap();
+        let at = all.windows(bytes.len()).position(|window| window == bytes)?;
+        Some((path, all, at))
+    });
+    let (path, mut all, at) = found.last().unwrap();
+    all[at + bytes.len() / 2] ^= 0x10;
+    std::fs::write(path, all).unwrap();
+}
+
+fn files_in(dir: &Path) -> Vec<(String, Vec<u8>)> {
+    let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
+    entries.map(|entry| (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap())).collect()
+}
+
+#[test]
+fn with_database_and_log_both_damaged_what_was_not_sent_is_there_or_kept_under_its_name() {
+    const DAMAGED: usize = 101;
+    let (mut device, report) = rebuilt(busy(), |path| {
+        overwrite(path);
+        flip_in_log(path.parent().unwrap(), &bytes_of(DAMAGED));
+    });
+    let log_aside = report.log_aside.unwrap();
+    let note = std::fs::read_to_string(log_aside.join("README")).unwrap();
+    let small = files_in(&log_aside.join("files"));
+    let large = [files_in(&log_aside.join("contents")), files_in(&report.aside.join("contents"))].concat();
+    device.pull_all();
+    assert!(device.list(device.at("/dir")).contains(&"sent".to_owned()));
+    for n in 0..COUNT {
+        if bytes_in_tree(&device, n).is_some_and(|bytes| bytes == bytes_of(n)) {
+            assert!(n < DAMAGED, "file {n} rests on what is missing");
+            continue;
+        }
+        assert!(n >= DAMAGED, "file {n} is gone");
+        assert!(note.contains(&format!("/file {n}\n")), "file {n} is not named: {note}");
+        if n.is_multiple_of(10) {
+            assert!(large.iter().any(|(_, bytes)| *bytes == bytes_of(n)), "file {n} is not kept");
+        } else if n > DAMAGED {
+            assert!(small.contains(&(format!("file {n}"), bytes_of(n))), "file {n} is not kept");
+        }
+    }
+    let almost = small.iter().find(|(named, _)| named.starts_with("damaged")).unwrap();
+    assert_eq!(almost.0, format!("damaged file {DAMAGED}"));
+    device.push();
+    assert!(device.tree.queue(10_000).unwrap().is_empty(), "nothing is stuck");
 }
 
 #[test]
