@@ -53,13 +53,21 @@ impl Disk {
     /// # Errors
     /// What the tools said.
     pub fn new(kind: Kind) -> Result<Option<Self>> {
+        Self::with_bytes(kind, IMAGE_BYTES)
+    }
+
+    /// The same, with room for so much; what is not used takes none.
+    ///
+    /// # Errors
+    /// What the tools said.
+    pub fn with_bytes(kind: Kind, bytes: u64) -> Result<Option<Self>> {
         if !is_root() {
             return Ok(None);
         }
         let folder = tempfile::Builder::new().prefix("tarn-disk-").tempdir()?;
         let mount = folder.path().join("disk");
         fs::create_dir(&mount)?;
-        File::create(folder.path().join("image"))?.set_len(IMAGE_BYTES)?;
+        File::create(folder.path().join("image"))?.set_len(bytes)?;
         let disk = Self { folder, mount, kind };
         match kind {
             Kind::Ext4 => run(Command::new("mkfs.ext4").args(["-q", "-F", "-e", "remount-ro"]).arg(disk.image()))?,

@@ -21,6 +21,9 @@ const CRASHES: u64 = 8;
 const MOMENT_MS_MAX: u64 = 600;
 /// After so many crashes one comes right when `tarn wait` has returned.
 const WAIT_EVERY: u64 = 4;
+/// What the server keeps: every version of every file.
+const DISK_BYTES_BASE: u64 = 512 << 20;
+const DISK_BYTES_PER_CUT: u64 = 32 << 20;
 const SHOWN: Duration = Duration::from_secs(60);
 
 on_both! {
@@ -32,11 +35,12 @@ fn what_was_acknowledged_survives_kills(server: &Server) {
 }
 
 fn what_was_acknowledged_survives_power_cuts(kind: Kind) {
-    let Some(disk) = Disk::new(kind).unwrap() else {
+    let cuts = given("TARN_SERVER_CUTS", CRASHES);
+    let Some(disk) = Disk::with_bytes(kind, DISK_BYTES_BASE + cuts * DISK_BYTES_PER_CUT).unwrap() else {
         return eprintln!("skipped: a file system cannot be mounted from an image here (that takes root)");
     };
     let server = Server::start_in(Db::Sqlite, Some(disk.path().join("data"))).unwrap().unwrap();
-    survives(&server, given("TARN_SERVER_CUTS", CRASHES), &|| {
+    survives(&server, cuts, &|| {
         // As by a real cut: a disk that is being shut down may still say that it has everything.
         server.freeze();
         disk.cut().unwrap();
