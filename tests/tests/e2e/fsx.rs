@@ -3,6 +3,7 @@
 //! while a second device changes others. `TARN_FSX_OPERATIONS` gives another number of operations to a profile.
 
 use crate::CONVERGENCE;
+use crate::crash_check::given;
 use crate::suites::{open_to_all, ordinary_device};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -58,13 +59,15 @@ const OPTIONAL: [&str; 8] = [
 ];
 
 impl Profile {
-    /// In the program's own words.
-    fn settings(&self) -> String {
+    /// In the program's own words. A long run has more and smaller operations on the same files. None is of no bytes: the program
+    /// takes `posix_fallocate`'s EINVAL for that, which is what POSIX asks for, for an error.
+    fn settings(&self, operations: u64) -> String {
         let Self(_, size, operation, align, often) = self;
+        let operation = if operations < LONG_RUN { *operation } else { operation / 4 };
         let weight = |name: &&str| often.iter().find(|(of, _)| of == name).map_or(0, |(_, weight)| *weight);
         let optional: String = OPTIONAL.iter().map(|name| format!("{name} = {}\n", weight(name))).collect();
         format!(
-            "flen = {size}\n[opsize]\nmax = {operation}\nalign = {align}\n[weights]\nclose_open = 1\nread = 10\nwrite = 10\n\
+            "flen = {size}\n[opsize]\nmin = {align}\nmax = {operation}\nalign = {align}\n[weights]\nclose_open = 1\nread = 10\nwrite = 10\n\
              truncate = 3\nfsync = 0.2\nfdatasync = 0.2\n{optional}"
         )
     }
@@ -82,7 +85,7 @@ impl Running {
     fn start(device: &Device, program: &Path, profile: &Profile, scratch: &Path, operations: u64) -> Self {
         let name = profile.0;
         let (settings, log) = (scratch.join(format!("{name}.toml")), scratch.join(format!("{name}.log")));
-        fs::write(&settings, profile.settings()).unwrap();
+        fs::write(&settings, profile.settings(operations)).unwrap();
         let mut command = device.command(program);
         command.arg("-q").arg("-f").arg(settings).arg("-P").arg(scratch).args([
             "-S",
@@ -115,8 +118,13 @@ impl Drop for Running {
     }
 }
 
-/// Each program writes so often before all is sent and dropped again.
+/// Operations of each profile from which on a run is a long one.
+const LONG_RUN: u64 = 500_000;
+
+/// Each program writes so often before all is sent and dropped again, in a long run that fraction of its operations: the server
+/// keeps all versions.
 const WRITES_BETWEEN: u64 = 100;
+const WRITES_BETWEEN_SHARE: u64 = 2_000;
 /// And takes no longer for that, on a machine that does other things too.
 const PROGRESS_MAX: Duration = Duration::from_secs(120);
 
@@ -124,6 +132,7 @@ const PROGRESS_MAX: Duration = Duration::from_secs(120);
 struct Meanwhile<'a> {
     device: &'a Device,
     other: &'a Device,
+    writes: u64,
     rounds: usize,
 }
 
@@ -134,7 +143,7 @@ impl Meanwhile<'_> {
             fs::write(self.other.join(&format!("others/{number}")), format!("{number} {}", self.rounds)).unwrap();
         }
         self.other.wait().unwrap();
-        let goals: Vec<_> = running.iter().map(|one| (one.process, one.process.writes() + WRITES_BETWEEN)).collect();
+        let goals: Vec<_> = running.iter().map(|one| (one.process, one.process.writes() + self.writes)).collect();
         let is_there = |(process, goal): &(Process, u64)| !process.lives() || process.writes() >= *goal;
         eventually(PROGRESS_MAX, "the programs write", || goals.iter().all(is_there));
         running.iter().for_each(|one| one.process.freeze());
@@ -148,7 +157,6 @@ impl Meanwhile<'_> {
 
 /// Runs all profiles at once to their end, with something done beside again and again.
 fn exercise(device: &Device, program: PathBuf, operations: u64, mut beside: impl FnMut(&[Running])) -> String {
-    let operations = std::env::var("TARN_FSX_OPERATIONS").ok().and_then(|text| text.parse().ok()).unwrap_or(operations);
     let scratch = tempfile::tempdir().unwrap();
     open_to_all(scratch.path());
     let program = device.reach(program).unwrap();
@@ -178,7 +186,9 @@ fn arrives(device: &Device, other: &Device) {
 fn exercise_while_dropped(server: &Server, device: &Device, program: PathBuf, operations: u64) {
     let other = Device::mounted(server, "other").unwrap();
     fs::create_dir(other.join("others")).unwrap();
-    let mut meanwhile = Meanwhile { device, other: &other, rounds: 0 };
+    let operations = given("TARN_FSX_OPERATIONS", operations);
+    let writes = WRITES_BETWEEN.max(operations / WRITES_BETWEEN_SHARE);
+    let mut meanwhile = Meanwhile { device, other: &other, writes, rounds: 0 };
     let figures = exercise(device, program, operations, |running| meanwhile.round(running));
     let (rounds, fetched) = (meanwhile.rounds as u64, device.counter("frames_fetched").unwrap());
     println!("Figures: {figures}; sent and dropped {rounds} times, {fetched} frames fetched again");
@@ -203,7 +213,7 @@ fn fsx_reads_what_it_wrote_on_local_files_while_the_server_is_gone() {
     let device = posix_device(&server).unwrap_or_else(|| ordinary_device(&server));
     server.stop().unwrap();
     // Nothing but waiting for them.
-    let figures = exercise(&device, program, 10_000, |running| {
+    let figures = exercise(&device, program, given("TARN_FSX_OPERATIONS", 10_000), |running| {
         within(Duration::from_millis(200), || running.iter().all(|one| !one.process.lives()));
     });
     println!("Figures: {figures}");
