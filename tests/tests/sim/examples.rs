@@ -248,14 +248,12 @@ fn differences(example: &Example<'_>) -> Vec<String> {
         for step in &example.steps {
             stage.happen(step).await;
         }
-        let server = stage.centre.server.lock();
         for (who, device) in DEVICES.iter().enumerate() {
-            let shown = shown(stage.life(who), &server).unwrap();
+            let shown = shown(stage.life(who), &stage.centre.server.lock()).unwrap();
             if shown != example.shown {
                 differences.push(format!("{}: {device} shows {shown:#?}, not {:#?}", example.rule, example.shown));
             }
         }
-        drop(server);
         for machine in &mut stage.machines {
             machine.life.take().unwrap().end().await;
         }
