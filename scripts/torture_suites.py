@@ -18,6 +18,11 @@ def changes(house, args):
     return "; ".join(f"{form}: " + check(house, args, test, *exact.get(form, []), TARN_CHANGES=args.changes) for form, test in forms.items())
 
 
+def latency(house, args):
+    """Metadata of what is known: p99.9 under 20 ms whatever the server does."""
+    return check(house, args, "metadata_calls_on_what_is_known", TARN_LATENCY_MS=20)
+
+
 def listings(house, args):
     """Each name of a large folder that stays is listed once while two devices change it."""
     return check(house, args, "each_name_of_a_large_folder_is_listed_once_each", TARN_LISTING_NAMES=args.names)

@@ -175,6 +175,7 @@ fn metadata_calls_on_what_is_known_answer_with_the_server_stopped_out_of_reach_a
     b.mount().unwrap();
     b.await_online(true);
     assert_eq!(fs::read_dir(b.join("known")).unwrap().count(), FILES);
+    let mut worst = Duration::ZERO;
     for (round, case) in ["slow", "swallowed", "refused", "stopped"].into_iter().enumerate() {
         match case {
             "slow" => relay.set(Mode::Late),
@@ -190,7 +191,9 @@ fn metadata_calls_on_what_is_known_answer_with_the_server_stopped_out_of_reach_a
         let of = |thousandth: usize| took[(took.len() - 1) * thousandth / 1000];
         println!("{case}: {} calls, p50 {:?}, p99.9 {:?}, most {:?}", took.len(), of(500), of(999), of(1000));
         assert!(of(999) <= limit, "{case}: p99.9 {:?}", of(999));
+        worst = worst.max(of(999));
     }
+    println!("Figures: p99.9 of at most {worst:?} in four cases");
     server.thaw();
     b.wait().unwrap();
 }
