@@ -78,7 +78,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Brings files, in memory or not, to the versions that the rows say.
+    /// Brings files, in memory or not, to the versions that the rows say, and lets go of those that are gone.
     fn reload_files(&mut self, inos: Vec<Ino>) -> Result<()> {
         for ino in inos {
             let node = match self.inode(ino) {
@@ -88,6 +88,7 @@ impl Session<'_> {
             if let Some(node) = node {
                 let remote = self.remote_node(node)?;
                 self.reload_node(ino, remote)?;
+                self.part_from_removed(ino)?;
             }
         }
         Ok(())

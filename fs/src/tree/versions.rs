@@ -220,7 +220,8 @@ impl Session<'_> {
 }
 
 impl Tree {
-    /// Files whose local bytes are of another version than the rows in the database say, in memory or not.
+    /// Files whose local bytes are of another version than the rows in the database say, or of a file that is gone by them; in
+    /// memory or not.
     pub(super) fn outdated_files(&self) -> Result<Vec<Ino>> {
         let (reader, mut found, mut last) = (self.core.reader()?, Vec::new(), Ino(0));
         loop {
@@ -231,8 +232,9 @@ impl Tree {
                 let (Some(node), Some(no)) = (row.node, row.content) else { continue };
                 let base = reader.content(no)?.and_then(|content| content.base);
                 let state = reader.remote_node(node)?.and_then(|known| known.state);
-                let file = state.and_then(|state| state.file);
-                if base.zip(file).is_some_and(|(base, file)| !is_same_version(&base, &file)) {
+                let Some(base) = base else { continue };
+                let is_shown = |file: &FileVersion| is_same_version(&base, file);
+                if state.is_none_or(|state| state.file.is_some_and(|file| !is_shown(&file))) {
                     found.push(ino);
                 }
             }

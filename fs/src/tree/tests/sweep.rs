@@ -2,6 +2,7 @@
 
 use super::fixture::*;
 use crate::meta::rows::{Ino, ROOT};
+use crate::meta::{RemoteWork, Staged};
 use crate::tree::{Invalidation, Notifier, Stat, TreeError};
 use std::sync::{Arc, Mutex};
 use tarn_proto::api::{ChildEntry, ChildrenResponse};
@@ -354,14 +355,32 @@ fn a_large_folder_is_listed_without_its_inodes() {
     assert_eq!((names.len(), &names[..4]), (4_999, &["a", "b", "f00000", "f00004"].map(str::to_owned)[..]));
 }
 
-#[test]
-fn a_large_file_that_a_full_pull_took_while_it_was_swept_comes_back_as_others_made_it() {
+/// A device with a large file that memory has let go of, and its node.
+fn with_swept_file() -> (Device, NodeId, Ino) {
     let mut device = Device::new();
-    device.written(TOP, "f", &[1; 100_000]);
+    let ino = device.written(TOP, "f", &[1; 100_000]);
     let OpKind::Create { node, .. } = device.push()[0].kind else { panic!("not created") };
     device.swept();
     device.tree.begin_load().unwrap();
+    (device, node, ino)
+}
+
+#[test]
+fn what_a_full_pull_takes_goes_with_its_bytes_though_it_was_swept() {
+    let (device, _, ino) = with_swept_file();
     device.tree.finish_load(crate::tree::Loaded::first(cursor(device.seq))).unwrap();
+    device.journal.drain().unwrap();
+    let known = device.tree.look(|session| Ok(session.core.reader()?.known_inode(ino)?));
+    assert!(known.unwrap().is_none());
+}
+
+#[test]
+fn a_large_file_that_a_full_pull_took_comes_back_after_a_crash_before_it_was_let_go_of() {
+    let (device, node, _) = with_swept_file();
+    let work =
+        RemoteWork { staged: Staged::Replace, cursor: Some((SPACE, cursor(device.seq))), ..RemoteWork::default() };
+    device.tree.edit(|session| Ok(session.core.journal.submit_remote(work)?)).unwrap();
+    let mut device = device.restart();
     assert!(device.lookup(TOP, "f").is_err());
     device.pull(vec![node_row(node, theirs(b"newer", 2)), entry_row(root(), "f", Some(node))]);
     assert_eq!(device.lookup(TOP, "f").unwrap().size_bytes, 5);
