@@ -169,12 +169,12 @@ fn in_place(named: &[(String, BTreeSet<u64>)]) -> BTreeSet<u64> {
     here.flat_map(|(_, tokens)| tokens).copied().collect()
 }
 
-/// All writes that stand in the tree, and in their place.
-pub fn present(server: &SimServer) -> BTreeSet<u64> {
+/// All writes that stand in the tree: those in their place, and all of them.
+pub fn present(server: &SimServer) -> (BTreeSet<u64>, BTreeSet<u64>) {
     let bytes = |state: NodeState| server.bytes_of(&state.file?.content);
     let named: Vec<_> =
         files(server).into_iter().map(|(path, _, state)| (path, tokens(&bytes(state).unwrap_or_default()))).collect();
-    in_place(&named)
+    (in_place(&named), named.iter().flat_map(|(_, tokens)| tokens).copied().collect())
 }
 
 /// A file has one sibling for a device, however often that saves, unless somebody else wrote to the one before.

@@ -113,3 +113,42 @@ fn what_was_put_by_on_a_machine_that_becomes_its_copy_may_be_in_the_history_alon
     ];
     script_holds(&script(310_096, 2, 0, did));
 }
+
+/// Seed 311282: the power went when a conflict's bytes had just been given to its sibling, and that was gone when the device
+/// pulled everything anew: they stayed on the disk as if they were still the other file's.
+#[test]
+fn the_bytes_of_a_sibling_that_a_full_pull_takes_go_with_it() {
+    let did = vec![
+        person(8_067, 1, Deed::Create, 15_618_135_499_628_371_058),
+        person(16_552, 1, Deed::Rename, 15_846_254_464_645_838_025),
+        person(16_905, 1, Deed::MakeDir, 12_297_423_752_139_447_458),
+        person(19_411, 0, Deed::Rename, 13_625_955_826_635_131_756),
+        person(129_870, 0, Deed::MakeDir, 17_523_983_533_156_541_240),
+        person(404_108, 0, Deed::MakeDir, 10_132_956_114_075_559_972),
+        person(541_172, 1, Deed::MakeDir, 4_637_628_990_935_833_154),
+        person(680_300, 0, Deed::Create, 8_677_373_953_877_146_064),
+        person(685_734, 0, Deed::MakeDir, 13_326_417_349_289_373_614),
+        (1_088_711, 1, Act::PowerCut(2, 10_131_161_804_164_033_202)),
+        person(1_122_555, 1, Deed::Create, 1_427_989_706_552_118_000),
+        person(1_122_730, 1, Deed::Xattr, 16_555_915_153_456_522_454),
+        person(1_122_760, 1, Deed::SafeSave, 6_492_905_885_969_143_367),
+        person(1_122_865, 1, Deed::Rename, 11_308_654_336_812_386_753),
+        (1_133_937, 2, Act::Join),
+        person(1_133_938, 2, Deed::MakeDir, 16_050_270_882_543_499_538),
+        person(1_134_093, 2, Deed::Create, 18_044_454_757_026_647_245),
+        person(1_134_094, 2, Deed::SafeSave, 8_302_096_468_511_450_480),
+        person(1_134_179, 2, Deed::Open, 5_386_253_521_468_619_709),
+        person(1_134_322, 2, Deed::Overwrite, 8_083_967_634_657_554_339),
+        person(1_134_389, 2, Deed::Create, 1_753_147_326_832_232_762),
+        person(1_134_507, 2, Deed::Link, 6_644_043_418_795_627_821),
+        person(1_134_669, 2, Deed::Overwrite, 15_870_466_095_256_834_638),
+        person(1_134_757, 2, Deed::Unlink, 2_667_894_974_626_753_384),
+        person(1_134_827, 2, Deed::MakeDir, 2_040_644_171_364_787_222),
+        person(1_135_140, 2, Deed::MakeDir, 753_979_460_230_315_317),
+        person(1_135_500, 2, Deed::Append, 923_187_803_511_953_119),
+        person(1_135_633, 2, Deed::Replace, 13_295_539_066_444_774_995),
+        (1_162_387, 2, Act::PowerCut(2, 3_486_668_115_354_490_019)),
+        (1_191_578, 0, Act::Resolve(11_149_963_642_203_817_865)),
+    ];
+    script_holds(&Script { line_bytes: 109_788, ..script(311_282, 3, 120, did) });
+}

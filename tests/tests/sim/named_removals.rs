@@ -278,3 +278,40 @@ fn what_a_full_pull_took_from_memory_can_come_back() {
     ];
     holds(102_364, 3, 0, did);
 }
+
+/// Seed 311164: a machine that had become its older copy removed a file by a name that it had given to another meanwhile.
+#[test]
+fn what_a_machine_did_before_it_became_its_copy_is_anothers_doing() {
+    let did = vec![
+        person(17_821, 0, Deed::Open, 8_677_163_091_711_034_738),
+        person(17_939, 0, Deed::Create, 5_687_753_311_205_461_039),
+        person(21_987, 0, Deed::Link, 16_892_127_631_361_074_331),
+        person(391_509, 0, Deed::SafeSave, 13_380_500_663_357_956_578),
+        person(584_361, 1, Deed::Fsync, 8_922_963_988_693_169_554),
+        (584_524, 1, Act::Backup),
+        person(584_525, 1, Deed::Exchange, 6_506_194_968_154_994_721),
+        (590_341, 1, Act::RollBack),
+        person(590_749, 1, Deed::Unlink, 5_756_982_587_485_683_730),
+    ];
+    script_holds(&Script { line_bytes: 34_998, ..script(311_164, 2, 0, did) });
+}
+
+/// Seed 311249: what one had removed and another had written to came back in a folder that stood beside its name, and was seen
+/// there by all before that folder was given another name.
+#[test]
+fn what_came_back_in_a_folder_beside_its_name_may_be_moved_with_it() {
+    let did = vec![
+        person(10_343, 1, Deed::Create, 13_432_615_865_494_595_930),
+        person(12_961, 2, Deed::MakeDir, 14_723_935_064_912_133_519),
+        person(13_298, 2, Deed::Replace, 6_521_360_954_668_779_052),
+        person(13_468, 2, Deed::SafeSave, 8_493_751_667_138_882_891),
+        person(15_288, 1, Deed::MakeDir, 17_090_707_417_831_408_379),
+        person(15_436, 1, Deed::Link, 12_594_983_471_694_305_914),
+        person(63_206, 1, Deed::Rename, 8_852_534_500_036_955_915),
+        person(88_713, 0, Deed::Overwrite, 11_816_457_976_924_793_255),
+        person(89_239, 0, Deed::Append, 13_937_102_002_275_142_816),
+        person(101_125, 1, Deed::Unlink, 14_306_899_932_601_997_589),
+        person(416_518, 2, Deed::Rename, 959_802_228_785_204_017),
+    ];
+    holds(311_249, 3, 120, did);
+}

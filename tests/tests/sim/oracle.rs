@@ -8,6 +8,8 @@ use tarn_proto::name::Name;
 
 /// Bytes of one slot.
 pub const SLOT: usize = 64;
+/// Who did what machines have forgotten since.
+const PAST_SELVES_FROM: usize = 1_000;
 /// Beyond the number of any write.
 const NODES_FROM: u64 = 1 << 63;
 
@@ -58,6 +60,8 @@ pub struct Oracle {
     before: HashMap<Hash, Hash>,
     /// The last write when each machine was copied, and how much had been put by then.
     copied: BTreeMap<usize, (u64, usize)>,
+    /// What each did since to which files.
+    since_copied: BTreeMap<usize, BTreeSet<u64>>,
     /// Machines that became such a copy.
     pub rolled_back: BTreeSet<usize>,
     /// Bytes that were made by cutting others short: there may be two such versions.
@@ -99,6 +103,9 @@ impl Oracle {
             self.touched.entry(*token).or_default().insert(who);
             self.hands.entry(*token).or_default().insert(who);
         }
+        if self.copied.contains_key(&who) {
+            self.since_copied.entry(who).or_default().extend(seen);
+        }
     }
 
     /// The oldest write to the file that a write went to.
@@ -135,10 +142,14 @@ impl Oracle {
 
     /// All machines know of everything, and these are there: from now on each has seen what the others did until now.
     /// What a machine that becomes its older copy had seen, nobody knows.
-    pub fn all_seen(&mut self, present: &BTreeSet<u64>) {
+    /// A file that stands beside its name, or in a folder that does, may still come to its place: who changed it is remembered.
+    pub fn all_seen(&mut self, in_place: &BTreeSet<u64>, present: &BTreeSet<u64>) {
         if self.copied.is_empty() {
-            self.gone.retain(|token, _| !present.contains(token));
-            self.touched.clear();
+            self.gone.retain(|token, _| !in_place.contains(token));
+            let beside = self.files_of(&present.difference(in_place).copied().collect());
+            let mut touched = std::mem::take(&mut self.touched);
+            touched.retain(|token, _| beside.contains(&self.first_of(*token)));
+            self.touched = touched;
         }
     }
 
@@ -251,6 +262,7 @@ impl Oracle {
     /// A machine was copied.
     pub fn backed_up(&mut self, who: usize) {
         self.copied.insert(who, (self.last, self.put_by.len()));
+        self.since_copied.remove(&who);
     }
 
     /// A machine is its copy again: of what it did since, that counts which the server has; what it had removed may be back, and
@@ -262,6 +274,10 @@ impl Oracle {
         let with_it: BTreeSet<u64> = with_it.flat_map(|(_, writes)| writes).copied().collect();
         self.replaced(&with_it);
         self.gone.retain(|_, gone| gone.who != who);
+        // What it did is another's by now.
+        for token in self.since_copied.remove(&who).unwrap_or_default() {
+            self.touched.entry(token).or_default().insert(PAST_SELVES_FROM + who);
+        }
         self.rolled_back.insert(who);
     }
 

@@ -248,9 +248,9 @@ impl World {
         }
         self.looked = self.time.now();
         let server = self.centre.server.lock();
-        let present = check::present(&server);
-        self.report.faults.extend(check::returned(&server, &self.oracle, &present));
-        self.oracle.all_seen(&present);
+        let (in_place, present) = check::present(&server);
+        self.report.faults.extend(check::returned(&server, &self.oracle, &in_place));
+        self.oracle.all_seen(&in_place, &present);
     }
 
     fn user(&mut self, who: usize, deed: super::script::Deed, roll: u64) {
