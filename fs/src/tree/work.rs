@@ -147,8 +147,9 @@ impl Session<'_> {
         if inode.content_no != row.content {
             inode.content = None;
         }
-        let links =
-            if inode.node.is_none() && old.is_none() && inode.links.is_none() { Some(Vec::new()) } else { None };
+        // What others know may have names in folders that nobody has looked into: those are looked up when they are asked for.
+        let is_own = inode.node.is_none() && old.is_none() && inode.remote.is_none();
+        let links = (is_own && inode.links.is_none()).then(Vec::new);
         (inode.node, inode.local, inode.content_no, inode.pinned) = (row.node, row.local, row.content, row.pinned);
         inode.links = inode.links.take().or(links);
         inode.touched = position;

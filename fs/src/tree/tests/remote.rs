@@ -117,6 +117,25 @@ fn an_open_file_keeps_its_version_and_later_opens_see_the_new_one() {
 }
 
 #[test]
+fn the_new_inode_of_an_open_file_has_all_its_names() {
+    let mut device = Device::new();
+    let ino = device.written(TOP, "f", b"old");
+    let ops = device.push();
+    let tarn_proto::op::OpKind::Create { node, .. } = ops[0].kind else { panic!() };
+    device.tree.opened(ino, false).unwrap();
+    let vector = VersionVector::default().with(ME, ops[0].counter).with(OTHER, 1);
+    device.pull(vec![
+        node_row(node, remote_file(b"newer", vector, OTHER)),
+        node_row(D, folder()),
+        entry_row(root(), "d", Some(D)),
+        entry_row(D, "hard link", Some(node)),
+    ]);
+    let fresh = device.lookup(TOP, "f").unwrap();
+    assert_ne!(fresh.ino, ino);
+    assert_eq!(fresh.link_count, 2, "one in a folder that nobody has looked into");
+}
+
+#[test]
 fn a_closed_file_shows_the_new_version_under_its_inode() {
     let mut device = Device::new();
     let ino = device.written(TOP, "f", b"old");
