@@ -97,7 +97,7 @@ impl Session<'_> {
         let Some((parent, name)) = self.links(ino)?.into_iter().next() else { return Ok(()) };
         let base = self.local_content(ino)?.and_then(|content| content.base());
         let has_base = base.is_some_and(|base| !base.is_borrowed());
-        let over = self.inode(ino)?.made_over.take().filter(|_| !has_base);
+        let over = self.inode(ino)?.made_over.take().or_else(|| self.seen_when_removed(ino)).filter(|_| !has_base);
         let ticket = self.state.next_ticket();
         let mut work = Work::default();
         let op = LocalOp::Write { ino, parent, name, attrs: AttrChange::default(), over };

@@ -53,6 +53,16 @@ impl Session<'_> {
         })
     }
 
+    /// What had been seen of a file when a person removed it, as long as the server has not answered that: memory may have
+    /// begun anew since.
+    pub(super) fn seen_when_removed(&self, ino: Ino) -> Option<VersionVector> {
+        self.state.queue.of_ino(ino).rev().find_map(|(_, queued)| match &queued.op.op {
+            LocalOp::Unlink { ino: gone, seen, .. } if *gone == ino => Some(seen.vector.clone()),
+            LocalOp::Rename { displaced: Some((gone, seen)), .. } if *gone == ino => Some(seen.vector.clone()),
+            _ => None,
+        })
+    }
+
     /// The operation that brings a node to the server, while it has not been sent and nothing else is queued for it.
     pub(super) fn unsent_create(&self, ino: Ino) -> Option<Ticket> {
         let mut ops = self.state.queue.of_ino(ino);

@@ -348,3 +348,28 @@ fn a_freeze_point_that_was_lost_is_taken_again_before_any_later_one() {
     assert_eq!(device.read(ino), b"later");
     assert!(!device.tree.content(ino).unwrap().is_dirty());
 }
+
+#[test]
+fn bytes_that_were_saved_over_are_made_of_what_was_seen_then_after_a_crash_too() {
+    let mut device = Device::new();
+    device.written(TOP, "f", b"published");
+    let OpKind::Create { node, .. } = device.push()[0].kind else { panic!("not created") };
+    device.written(TOP, "g", b"published, too");
+    device.push();
+    device.written(TOP, ".f.tmp", b"saved");
+    rename(&device, ".f.tmp", "f");
+    rename(&device, "g", "f");
+    let mut device = device.kill();
+    let vector = VersionVector::default().with(ME, 1).with(OTHER, 1);
+    device.pull(vec![
+        node_row(node, remote_file(b"theirs", vector, OTHER)),
+        entry_row(root(), "f", None),
+        entry_row(root(), "moved", Some(node)),
+    ]);
+    let bases = device.push().into_iter().filter_map(|op| match op.kind {
+        OpKind::Write { node: written, base, .. } if written == node => Some(base),
+        _ => None,
+    });
+    let bases: Vec<VersionVector> = bases.collect();
+    assert_eq!(bases, [VersionVector::default().with(ME, 1)], "they are in conflict with what others wrote");
+}
