@@ -74,34 +74,14 @@ fn forgotten<T>() -> Rule<T> {
     refuse(ErrorCode::ParentGone, "the parent is gone and cannot be brought back")
 }
 
-/// Brings a removed node back at a free place, a folder with all that went with it, and with all that its author has put in it.
+/// Brings a removed node back at a free place, a folder with all that went with it.
 pub(super) fn node_at(draft: &mut Draft<'_>, id: NodeId, gone: &GoneNode, place: Place) -> Rule<()> {
-    let brought = if gone.row.state.kind.is_dir() { brought_since(draft, id)? } else { Vec::new() };
     draft.put_node(id, gone.row.state.clone(), false)?;
     draft.put_entry(place, id);
     if gone.row.state.kind.is_dir() {
         contents(draft, id, gone.seq)?;
     }
-    for (from, node) in brought {
-        let to = Place { parent: id, name: from.name.clone() };
-        if draft.entry(&to)?.is_none() {
-            draft.drop_entry(&from);
-            draft.put_entry(to, node);
-        }
-    }
     Ok(())
-}
-
-/// What the author has put in a removed folder since: it stands in the one that took its name, of which the author has not
-/// heard yet.
-fn brought_since(draft: &Draft<'_>, id: NodeId) -> Rule<Vec<(Place, NodeId)>> {
-    let (standing, known) = (stand_in(draft, id)?, draft.author.cursor_seq);
-    if standing == id || draft.present(standing)?.is_none_or(|row| row.seq <= known) {
-        return Ok(Vec::new());
-    }
-    let children = draft.children(standing)?.into_iter();
-    let own = children.filter(|(_, entry)| entry.device == draft.author.device && entry.seq > known);
-    Ok(own.map(|(name, entry)| (Place { parent: standing, name }, entry.node)).collect())
 }
 
 fn contents(draft: &mut Draft<'_>, dir: NodeId, gone_seq: u64) -> Rule<()> {

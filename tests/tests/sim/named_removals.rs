@@ -227,23 +227,6 @@ fn a_backup_that_took_the_place_of_another_goes_as_it_was_seen() {
     script_holds(&Script { keeps_here: true, ..script(300_479, 3, 120, did) });
 }
 
-/// Seed 104010: a file was made in a folder that others had removed and made anew, the folder was renamed, and the file saved
-/// once more: what was saved first stood in the new folder.
-#[test]
-fn what_is_made_in_a_folder_goes_along_when_that_is_renamed_though_others_made_it_anew() {
-    let did = vec![
-        person(23_380, 1, Deed::MakeDir, 7_979_051_390_059_080_322),
-        (194_039, 1, Act::Cut(false)),
-        person(215_530, 1, Deed::Create, 3_783_078_274_365_020_377),
-        person(219_025, 1, Deed::Append, 18_109_761_845_439_929_174),
-        person(233_936, 1, Deed::Rename, 17_115_248_042_956_090_727),
-        person(473_581, 1, Deed::SafeSave, 14_314_501_957_433_647_314),
-        person(668_016, 0, Deed::RemoveTree, 11_501_600_524_657_770_126),
-        person(674_263, 0, Deed::MakeDir, 18_023_660_492_835_198_279),
-    ];
-    holds(104_010, 3, 0, did);
-}
-
 /// Seed 102364: a full pull took a large file away that memory had let go of, and others brought it back: the device could not
 /// take that in, nor anything after it.
 #[test]

@@ -401,28 +401,6 @@ fn what_is_seen_in_a_removed_folder_is_found_in_the_one_that_took_its_name() {
     }
 }
 
-/// B has put two files in a folder, and renamed it, without knowing that it was removed and made anew.
-#[test]
-fn what_is_put_in_a_removed_folder_goes_with_it_when_it_is_renamed() {
-    let mut s = State::new();
-    let d = s.some_dir("d");
-    s.cursors.insert(B, s.seq);
-    s.applied(A, unlink(&top("d"), d, &VersionVector::default()));
-    let e = s.some_dir("d");
-    let (theirs, _) = s.some_file(&at(e, "theirs"), "theirs");
-    let (f, one) = (s.node(), s.content("one"));
-    s.applied(B, file(f, &at(d, "f"), one));
-    assert_eq!(s.paths()["/d/f"], f, "as long as nothing else is known of the folder");
-    s.merged(B, rename(d, &top("d"), &top("renamed")), None);
-    assert_eq!(s.names(), ["/d", "/d/theirs", "/renamed", "/renamed/f"]);
-    let (g, two) = (s.node(), s.content("two"));
-    s.applied(B, file(g, &at(d, "g"), two));
-    let over = seen(f, &s.vector_of(f));
-    s.applied(B, rename_over(g, &at(d, "g"), &at(d, "f"), Some(over)));
-    let paths = s.paths();
-    assert_eq!((paths["/renamed/f"], paths["/d/theirs"], paths.len()), (g, theirs, 4));
-}
-
 #[test]
 fn attributes_are_joined_field_by_field() {
     let mut s = State::new();
