@@ -161,6 +161,11 @@ impl LocalContent {
         }
     }
 
+    /// Whether it has a backing file.
+    pub fn has_file(&self) -> bool {
+        matches!(self.state.read().body, Body::File(_))
+    }
+
     /// Whether every byte is here.
     pub fn is_complete(&self) -> bool {
         let state = self.state.read();

@@ -124,6 +124,8 @@ pub trait DiskFile: Send + Sync + Debug {
     /// # Errors
     /// What the file system says. After an error the file's unsynced content counts as lost.
     fn sync_data(&self) -> io::Result<()>;
+    /// Has the disk begin to write what it must, without waiting. A hint: it makes nothing durable, and tells of no error.
+    fn start_writing(&self) {}
     /// Sets the size.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use super::{Clock, Disk, DiskFile, OpenMode, Rng};
 use rustix::fs::FallocateFlags;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -127,6 +127,11 @@ impl DiskFile for RealFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.0.sync_data()
+    }
+
+    fn start_writing(&self) {
+        // SAFETY: the descriptor is open; the call takes numbers alone. Who syncs is told of what fails.
+        unsafe { libc::sync_file_range(self.0.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) };
     }
 
     fn set_len(&self, len_bytes: u64) -> io::Result<()> {

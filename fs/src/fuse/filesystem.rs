@@ -245,9 +245,12 @@ impl Filesystem for Mounted {
         reply.ok();
     }
 
-    fn fsync(&self, req: &Request, node: INodeNo, handle: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+    fn fsync(&self, req: &Request, node: INodeNo, handle: FileHandle, datasync: bool, reply: ReplyEmpty) {
         let through = Through::reading(handle.0, ino(node));
-        self.runner.call("fsync", req, reply, move |vfs, _| vfs.fsync(vfs.inherited(through)?));
+        self.runner.call("fsync", req, reply, move |vfs, _| match vfs.inherited(through)? {
+            handle if datasync => vfs.fdatasync(handle),
+            handle => vfs.fsync(handle),
+        });
     }
 
     fn opendir(&self, req: &Request, node: INodeNo, _: OpenFlags, reply: ReplyOpen) {

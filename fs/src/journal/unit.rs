@@ -181,6 +181,11 @@ impl Journal {
         Ok(self.shared.log.sync(lsn)?)
     }
 
+    /// Has the disk begin with what was given to the kernel and is not durable: a later [`Journal::sync`] waits less.
+    pub fn start_writing(&self) {
+        self.shared.log.start_writing();
+    }
+
     /// Everything up to here is in the database: readers see it.
     pub fn materialised(&self) -> Lsn {
         *self.shared.materialised.borrow()

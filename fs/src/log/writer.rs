@@ -199,6 +199,14 @@ impl Log {
         Ok(())
     }
 
+    /// Has the disk begin with what was flushed and is not durable, without waiting for it.
+    pub fn start_writing(&self) {
+        if self.synced.load(Ordering::Acquire) < self.flushed.load(Ordering::Acquire) {
+            let segment = active(&self.io.lock()).clone();
+            segment.file.start_writing();
+        }
+    }
+
     /// Notes what was synced, unless the segment was left by now: then all of it was.
     fn mark(&self, segment: &Segment, upto: u64) {
         let io = self.io.lock();

@@ -233,7 +233,24 @@ impl Tree {
             session.record_times(ino)?;
             session.local_content(ino)
         })?;
+        self.sync_all_of(content)
+    }
+
+    /// The same but for the times, which nobody needs to read the bytes. So a file that is written again and again costs one
+    /// sync each time: the log says nothing new of it.
+    ///
+    /// # Errors
+    /// `Disk`.
+    pub fn fdatasync(&self, ino: Ino) -> Result<()> {
+        self.sync_all_of(self.look(|session| session.local_content(ino))?)
+    }
+
+    fn sync_all_of(&self, content: Option<Arc<LocalContent>>) -> Result<()> {
         if let Some(content) = content {
+            if content.has_file() {
+                // Both go to the disk at once.
+                self.core.journal.start_writing();
+            }
             content.sync()?;
         }
         self.sync_log()

@@ -305,6 +305,14 @@ impl Vfs {
         Ok(self.tree.fsync(self.file(handle)?.ino)?)
     }
 
+    /// The same but for its times.
+    ///
+    /// # Errors
+    /// As [`Self::fsync`].
+    pub fn fdatasync(&self, handle: u64) -> Answer<()> {
+        Ok(self.tree.fdatasync(self.file(handle)?.ino)?)
+    }
+
     /// Number of open files.
     pub fn open_count(&self) -> usize {
         self.files.count()

@@ -162,6 +162,10 @@ impl TreePort for LiveTree {
         self.tree.fsync(ino)
     }
 
+    fn fdatasync(&self, ino: Ino) -> Result<()> {
+        self.tree.fdatasync(ino)
+    }
+
     fn fsync_dir(&self, _: Ino) -> Result<()> {
         self.tree.sync_log()
     }

@@ -75,6 +75,8 @@ pub trait TreePort: Send + Sync + Debug {
     fn share(&self, from: Ino, to: Ino, range: Range<u64>) -> Result<Option<u64>, TreeError>;
     /// Makes a file durable.
     fn fsync(&self, ino: Ino) -> Result<(), TreeError>;
+    /// The same but for its times.
+    fn fdatasync(&self, ino: Ino) -> Result<(), TreeError>;
     /// Makes a directory durable.
     fn fsync_dir(&self, ino: Ino) -> Result<(), TreeError>;
     /// What a node is to the server.

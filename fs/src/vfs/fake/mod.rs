@@ -413,6 +413,10 @@ impl TreePort for FakeTree {
         Ok(())
     }
 
+    fn fdatasync(&self, ino: Ino) -> Result<()> {
+        self.fsync(ino)
+    }
+
     fn fsync_dir(&self, _: Ino) -> Result<()> {
         self.0.lock().synced += 1;
         Ok(())
