@@ -74,43 +74,76 @@ impl Profile {
 }
 
 /// One that runs. It is ended with the test.
-struct Running {
+struct Running<'a> {
+    device: &'a Device,
+    program: &'a Path,
+    scratch: &'a Path,
+    name: &'static str,
+    turn: u64,
+    /// Operations of later turns.
+    left: u64,
     child: Child,
     process: Process,
-    name: &'static str,
-    log: PathBuf,
 }
 
-impl Running {
-    fn start(device: &Device, program: &Path, profile: &Profile, scratch: &Path, operations: u64) -> Self {
+/// Operations after which a profile begins anew, with another seed. The program never unmaps what it read through a map, nor closes
+/// what it opened before, and the kernel looks at all maps of a page that is written back: the time of an operation grows
+/// with the number of those before, on any disk, and after some 65,000 maps there are no more.
+const TURN: u64 = 10_000;
+
+impl<'a> Running<'a> {
+    fn start(
+        device: &'a Device,
+        program: &'a Path,
+        profile: &Profile,
+        scratch: &'a Path,
+        operations: u64,
+    ) -> Running<'a> {
         let name = profile.0;
-        let (settings, log) = (scratch.join(format!("{name}.toml")), scratch.join(format!("{name}.log")));
-        fs::write(&settings, profile.settings(operations)).unwrap();
-        let mut command = device.command(program);
-        command.arg("-q").arg("-f").arg(settings).arg("-P").arg(scratch).args([
-            "-S",
-            "1",
-            "-N",
-            &operations.to_string(),
-        ]);
-        let output = File::create(&log).unwrap();
-        command.arg(device.join("fsx").join(name)).stdin(Stdio::null()).stdout(output.try_clone().unwrap());
-        let child = command.stderr(output).spawn().unwrap();
-        let process = Process::of_pid(child.id()).unwrap();
-        Self { child, process, name, log }
+        fs::write(scratch.join(format!("{name}.toml")), profile.settings(operations)).unwrap();
+        let (child, process) = begin(device, program, scratch, name, (1, operations.min(TURN)));
+        Self { device, program, scratch, name, turn: 1, left: operations.saturating_sub(TURN), child, process }
     }
 
-    /// Whether it is done.
+    /// Whether it is done; begins the next turn if it is not.
     fn is_over(&mut self) -> bool {
         let Some(status) = self.child.try_wait().unwrap() else { return false };
-        let said = fs::read_to_string(&self.log).unwrap();
+        let said = fs::read_to_string(log(self.scratch, self.name)).unwrap();
         let last: Vec<&str> = said.lines().rev().take(15).collect();
-        assert!(status.success(), "fsx {}: {status}: {last:#?}", self.name);
-        true
+        assert!(status.success(), "fsx {}, seed {}: {status}: {last:#?}", self.name, self.turn);
+        if self.left == 0 {
+            return true;
+        }
+        let now = self.left.min(TURN);
+        (self.turn, self.left) = (self.turn + 1, self.left - now);
+        (self.child, self.process) = begin(self.device, self.program, self.scratch, self.name, (self.turn, now));
+        false
     }
 }
 
-impl Drop for Running {
+fn log(scratch: &Path, name: &str) -> PathBuf {
+    scratch.join(format!("{name}.log"))
+}
+
+/// One turn of a profile, on its file, which it empties first.
+fn begin(
+    device: &Device,
+    program: &Path,
+    scratch: &Path,
+    name: &str,
+    (seed, operations): (u64, u64),
+) -> (Child, Process) {
+    let mut command = device.command(program);
+    command.arg("-q").arg("-f").arg(scratch.join(format!("{name}.toml"))).arg("-P").arg(scratch);
+    command.args(["-S", &seed.to_string(), "-N", &operations.to_string()]).arg(device.join("fsx").join(name));
+    let output = File::create(log(scratch, name)).unwrap();
+    command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
+    let child = command.spawn().unwrap();
+    let process = Process::of_pid(child.id()).unwrap();
+    (child, process)
+}
+
+impl Drop for Running<'_> {
     fn drop(&mut self) {
         self.process.kill();
         // It may have been waited for by now.
@@ -138,7 +171,7 @@ struct Meanwhile<'a> {
 
 impl Meanwhile<'_> {
     /// The other device changes other files; then everything is sent, and dropped while the programs stand still.
-    fn round(&mut self, running: &[Running]) {
+    fn round(&mut self, running: &[Running<'_>]) {
         for number in 0..20 {
             fs::write(self.other.join(&format!("others/{number}")), format!("{number} {}", self.rounds)).unwrap();
         }
@@ -156,14 +189,14 @@ impl Meanwhile<'_> {
 }
 
 /// Runs all profiles at once to their end, with something done beside again and again.
-fn exercise(device: &Device, program: PathBuf, operations: u64, mut beside: impl FnMut(&[Running])) -> String {
+fn exercise(device: &Device, program: PathBuf, operations: u64, mut beside: impl FnMut(&[Running<'_>])) -> String {
     let scratch = tempfile::tempdir().unwrap();
     open_to_all(scratch.path());
     let program = device.reach(program).unwrap();
     assert!(device.command("mkdir").arg(device.join("fsx")).status().unwrap().success());
     let start = |profile| Running::start(device, &program, profile, scratch.path(), operations);
     let ((), took) = timed(|| {
-        let mut running: Vec<Running> = PROFILES.iter().map(start).collect();
+        let mut running: Vec<Running<'_>> = PROFILES.iter().map(start).collect();
         while !running.is_empty() {
             beside(&running);
             running.retain_mut(|one| !one.is_over());
