@@ -33,7 +33,7 @@ pub struct Ticket(pub u64);
 pub struct ContentNo(pub u64);
 
 /// An inode.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InodeRow {
     /// Which node it shows; `None` once it is an orphan (unlinked or displaced while open).
     pub node: Option<NodeId>,
@@ -43,6 +43,9 @@ pub struct InodeRow {
     pub content: Option<ContentNo>,
     /// Whether it was pinned by a person.
     pub pinned: bool,
+    /// Of an orphan: where it had its last name, if others took that away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken: Option<(Ino, Name)>,
 }
 
 /// A node's local state, in full.

@@ -51,7 +51,7 @@ impl Session<'_> {
         self.note_hidden_names(&work.changes)?;
         let mut of_folders = Vec::new();
         for (parent, name, old) in before {
-            let change = self.refresh_name(parent, &name, old)?;
+            let change = self.refresh_by_others(parent, &name, old)?;
             self.note_renamed(parent, &name, change, old.and_then(|old| known.get(&old)));
             if let Some(invalidation) = Self::invalidation(parent, &name, change) {
                 let told = if self.is_of_folder(change) { &mut of_folders } else { &mut self.invalidations };

@@ -59,8 +59,9 @@ impl Session<'_> {
     }
 
     /// Makes sure that an unsent operation will carry what is about to be written, and keeps the time.
-    pub(super) fn begin_write(&mut self, ino: Ino) -> Result<Arc<LocalContent>> {
+    pub(super) fn begin_write(&mut self, ino: Ino, tree: &Tree) -> Result<Arc<LocalContent>> {
         let content = self.content(ino)?;
+        self.bring_again(ino, tree)?;
         if !self.has_open_content_op(ino) {
             self.queue_write(ino)?;
         }
@@ -220,7 +221,7 @@ impl Tree {
         ino: Ino,
         change: impl FnOnce(&LocalContent) -> std::result::Result<WriteEffect, ContentError>,
     ) -> Result<WriteEffect> {
-        let content = self.edit(|session| session.begin_write(ino))?;
+        let content = self.edit(|session| session.begin_write(ino, self))?;
         change(&content).map_err(content_error)
     }
 

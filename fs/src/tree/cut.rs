@@ -28,10 +28,13 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Tells the kernel what a full pull changed of what memory does not hold.
+    /// Tells the kernel what a full pull changed of what memory does not hold, and open files whose names go.
     fn tell_swept(&mut self, changed: &StagedChanges) {
         let mut parents = HashSet::new();
         for (parent, name, child) in &changed.entries {
+            if let Some((parent, child)) = parent.zip(*child) {
+                self.note_taken(child, (parent, name.clone()));
+            }
             self.invalidations.extend(parent.map(|parent| Invalidation::Entry { parent, name: name.clone() }));
             self.invalidations.extend(child.map(Invalidation::Attributes));
             self.invalidations.extend(parent.filter(|parent| parents.insert(*parent)).map(Invalidation::Content));

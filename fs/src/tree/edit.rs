@@ -125,7 +125,7 @@ impl Session<'_> {
             work.rows.push(crate::meta::rows::RowChange::Content(no, Some(fresh.row())));
         }
         let local = Some(LocalNode { kind: new.kind, attrs, ticket });
-        work.inode(ino, InodeRow { node: Some(node), local, content, pinned });
+        work.inode(ino, InodeRow { node: Some(node), local, content, pinned, taken: None });
         work.entry(parent, name, Some(ino), ticket);
         if is_fresh {
             self.commit_fresh(work, ino, node)?

@@ -58,6 +58,14 @@ impl Formers {
         cut
     }
 
+    /// One that is kept has become a file again.
+    pub fn forget(&mut self, former: Ino) {
+        if self.kept.remove(&former) {
+            self.of.values_mut().for_each(|formers| formers.retain(|(kept, _)| *kept != former));
+            self.of.retain(|_, formers| !formers.is_empty());
+        }
+    }
+
     /// Those of a file are another inode's from now on.
     fn give(&mut self, from: Ino, to: Ino) {
         if let Some(formers) = self.of.remove(&from) {

@@ -198,7 +198,7 @@ impl Session<'_> {
     /// The same for names of a listing that is replaced as a whole.
     pub(super) fn renamed_in_listing(&mut self, parent: Ino, names: Vec<(Name, Option<Ino>)>) -> Result<(), TreeError> {
         for (name, old) in names {
-            let change = self.refresh_name(parent, &name, old)?;
+            let change = self.refresh_by_others(parent, &name, old)?;
             let Some(invalidation) = Self::invalidation(parent, &name, change) else { continue };
             self.invalidations.push(invalidation);
             let before = old.and_then(|old| self.known(old));

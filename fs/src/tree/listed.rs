@@ -154,7 +154,7 @@ impl Session<'_> {
             let ino = self.state.next_ino();
             shown.push((ino, NodeType::from(&child.state.kind)));
             known.push((ino, child.node, child.name.clone()));
-            let row = InodeRow { node: Some(child.node), local: None, content: None, pinned: false };
+            let row = InodeRow { node: Some(child.node), ..InodeRow::default() };
             rows.push(RowChange::Inode(ino, Some(row)));
         }
         let changes = rows_of(folder, children);

@@ -76,10 +76,11 @@ impl Session<'_> {
             self.state.by_node.insert(node, ino);
         }
         let remote = remote.or_else(|| (ino == ROOT).then(unlisted_root));
-        let InodeRow { node, local, content, pinned } = row;
+        let InodeRow { node, local, content, pinned, taken } = row;
         // How often an earlier daemon told the kernel of it is not known, but the kernel says when it forgets it.
         let kernel_refs = u64::from(ino.0 <= self.state.inherited_max);
-        let mut known = Inode { node, local, remote, pinned, content_no: content, kernel_refs, ..Inode::default() };
+        let mut known =
+            Inode { node, local, remote, pinned, taken, content_no: content, kernel_refs, ..Inode::default() };
         self.state.swept.recall(ino, &mut known);
         self.state.inodes.insert(ino, known);
     }
@@ -135,7 +136,7 @@ impl Session<'_> {
 
     pub(super) fn new_number(&mut self, node: NodeId, remote: Option<Arc<NodeState>>) -> (Ino, RowChange) {
         let ino = self.state.next_ino();
-        let row = InodeRow { node: Some(node), local: None, content: None, pinned: false };
+        let row = InodeRow { node: Some(node), ..InodeRow::default() };
         self.insert_inode(ino, row.clone(), remote);
         (ino, RowChange::Inode(ino, Some(row)))
     }

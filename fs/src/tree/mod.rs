@@ -49,6 +49,7 @@ mod sink;
 mod state;
 mod sweep;
 mod swept;
+mod taken;
 #[cfg(test)]
 mod tests;
 mod types;

@@ -133,7 +133,7 @@ impl Session<'_> {
             Err(e) => return Err(e),
         }
         let mut work = Work::default();
-        work.inode(ROOT, InodeRow { node: Some(node), local: None, content: None, pinned: false });
+        work.inode(ROOT, InodeRow { node: Some(node), ..InodeRow::default() });
         self.commit(work)?;
         self.inode(ROOT)?.kernel_refs += 1;
         Ok(())

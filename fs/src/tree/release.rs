@@ -66,7 +66,8 @@ impl Session<'_> {
                 Err(TreeError::NotFound) => self.inode(ino)?.row(),
                 kept => kept?,
             };
-            work.inode(ino, InodeRow { node: None, ..row });
+            let taken = self.inode(ino)?.taken.clone();
+            work.inode(ino, InodeRow { node: None, taken, ..row });
             self.commit(work)?;
         }
         Ok(())

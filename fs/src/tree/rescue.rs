@@ -14,6 +14,8 @@ use tarn_proto::node::{Attrs, NodeKind};
 const RESCUED: &str = "Tarn rescued";
 /// Names tried before one that is taken is taken all the same (the server then asks for another).
 const NAME_TRIES: u32 = 1_000;
+/// Whose a name is that was taken among what was rescued: it is of no other device.
+const HERE: &str = "here";
 
 type Result<T> = std::result::Result<T, TreeError>;
 
@@ -34,7 +36,7 @@ impl Session<'_> {
         };
         let top = self.ensure_dir(ROOT, RESCUED)?;
         let dir = self.ensure_dir(top, &date(self.core.env.clock.wall()))?;
-        let name = self.requeue_as_new(ino, dir, &name, rows)?;
+        let name = self.requeue_as_new(ino, (dir, &name), HERE, rows)?;
         Ok((dir, name))
     }
 
@@ -52,7 +54,7 @@ impl Session<'_> {
     }
 
     /// Whether what is brought to it arrives: it is a folder, and none that others removed and that is only kept here.
-    fn takes_rescued(&mut self, ino: Ino) -> Result<bool> {
+    pub(super) fn takes_rescued(&mut self, ino: Ino) -> Result<bool> {
         let inode = self.inode(ino)?;
         let is_kept = inode.remote.is_none() && inode.local.as_ref().is_some_and(|local| local.ticket == KEPT);
         Ok(inode.is_dir() && !is_kept)
@@ -67,7 +69,7 @@ impl Session<'_> {
         self.enqueue(&mut work, ticket, LocalOp::Create { ino, parent, name: name.clone() });
         let node = NodeId(self.core.env.rng.id());
         let local = Some(LocalNode { kind: NodeKind::Dir, attrs, ticket });
-        work.inode(ino, InodeRow { node: Some(node), local, content: None, pinned: false });
+        work.inode(ino, InodeRow { node: Some(node), local, ..InodeRow::default() });
         work.entry(parent, name, Some(ino), ticket);
         self.commit(work)?;
         self.invalidate_name(parent, name);
@@ -75,14 +77,21 @@ impl Session<'_> {
         Ok(ino)
     }
 
-    /// Makes an inode with all its bytes a new file at a place, under a node of its own. Returns the name it got.
-    fn requeue_as_new(&mut self, ino: Ino, parent: Ino, name: &Name, rows: &mut Vec<RowChange>) -> Result<Name> {
+    /// Makes an inode with all its bytes a new file at a place, under a node of its own. Returns the name it got: if it was
+    /// taken, one that says whose it is.
+    pub(super) fn requeue_as_new(
+        &mut self,
+        ino: Ino,
+        (parent, name): (Ino, &Name),
+        whose: &str,
+        rows: &mut Vec<RowChange>,
+    ) -> Result<Name> {
         let mut free = name.clone();
         for tries in 0..NAME_TRIES {
             if self.effective(parent, &free)?.is_none() {
                 break;
             }
-            free = conflict_name(name, "here", self.core.env.clock.wall(), tries);
+            free = conflict_name(name, whose, self.core.env.clock.wall(), tries);
         }
         let ticket = self.state.next_ticket();
         let local = self.local_node(ino, ticket)?;
@@ -99,7 +108,7 @@ impl Session<'_> {
         Ok(free)
     }
 
-    fn invalidate_name(&mut self, parent: Ino, name: &Name) {
+    pub(super) fn invalidate_name(&mut self, parent: Ino, name: &Name) {
         self.invalidations.push(super::notify::Invalidation::Entry { parent, name: name.clone() });
         self.invalidations.push(super::notify::Invalidation::Content(parent));
     }

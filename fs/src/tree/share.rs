@@ -10,9 +10,9 @@ use std::ops::Range;
 type Result<T> = std::result::Result<T, TreeError>;
 
 impl Session<'_> {
-    fn share(&mut self, from: Ino, to: Ino, range: Range<u64>) -> Result<Option<u64>> {
+    fn share(&mut self, from: Ino, to: Ino, range: Range<u64>, tree: &Tree) -> Result<Option<u64>> {
         let Some((version, end)) = self.content(from)?.lends(&range) else { return Ok(None) };
-        let content = self.begin_write(to)?;
+        let content = self.begin_write(to, tree)?;
         if !self.keep_own_base(to)? {
             return Ok(None);
         }
@@ -48,6 +48,6 @@ impl Tree {
     /// # Errors
     /// `NotFound`, `IsADirectory`, `Invalid` for special files, `Disk`.
     pub fn share(&self, from: Ino, to: Ino, range: Range<u64>) -> Result<Option<u64>> {
-        self.edit(|session| session.share(from, to, range))
+        self.edit(|session| session.share(from, to, range, self))
     }
 }

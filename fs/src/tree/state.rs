@@ -63,6 +63,8 @@ pub(super) struct Inode {
     pub relinked: Option<Timestamp>,
     /// What its unsent bytes are to replace, where they have no base and no operation says so any more.
     pub made_over: Option<VersionVector>,
+    /// Where it had the name that others took away last, if nothing happened to its names since.
+    pub taken: Option<(Ino, Name)>,
     /// Monotonic time of the last write.
     pub last_write: Duration,
     /// The journal position of its last change: it must stay in memory until that is materialised.
@@ -104,7 +106,8 @@ impl Inode {
 
     /// Its durable row.
     pub fn row(&self) -> InodeRow {
-        InodeRow { node: self.node, local: self.local.clone(), content: self.content_no, pinned: self.pinned }
+        let taken = self.taken.clone().filter(|_| self.node.is_none());
+        InodeRow { node: self.node, local: self.local.clone(), content: self.content_no, pinned: self.pinned, taken }
     }
 
     /// How many directories it has in it, as far as known.

@@ -26,4 +26,5 @@ mod room;
 mod share;
 mod siblings;
 mod sweep;
+mod taken;
 mod verify;

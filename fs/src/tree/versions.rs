@@ -193,7 +193,7 @@ impl Session<'_> {
     ) -> Result<bool> {
         let (ino, row) = match self.known_ino(sibling)? {
             None => {
-                let row = InodeRow { node: Some(sibling), local: None, content: None, pinned: false };
+                let row = InodeRow { node: Some(sibling), ..InodeRow::default() };
                 (self.state.next_ino(), row)
             }
             Some(ino) => (ino, self.inode(ino)?.row()),
@@ -208,11 +208,13 @@ impl Session<'_> {
     }
 
     fn split(&mut self, ino: Ino, row: InodeRow, work: &mut RemoteWork, names: &mut Vec<(Ino, Name)>) -> Result<()> {
-        names.extend(self.links(ino)?);
+        let links = self.links(ino)?;
+        let taken = links.first().cloned();
+        names.extend(links);
         let local = self.local_node(ino, Ticket(0))?;
         let fresh = self.state.next_ino();
-        let shown = InodeRow { node: row.node, local: None, content: None, pinned: row.pinned };
-        work.rows.push(RowChange::Inode(ino, Some(InodeRow { node: None, local: Some(local), ..row })));
+        let shown = InodeRow { node: row.node, pinned: row.pinned, ..InodeRow::default() };
+        work.rows.push(RowChange::Inode(ino, Some(InodeRow { node: None, local: Some(local), taken, ..row })));
         work.rows.push(RowChange::Inode(fresh, Some(shown)));
         self.state.pins.note(fresh);
         self.note_split(ino, fresh)

@@ -151,6 +151,7 @@ impl Session<'_> {
         let is_own = inode.node.is_none() && old.is_none() && inode.remote.is_none();
         let links = (is_own && inode.links.is_none()).then(Vec::new);
         (inode.node, inode.local, inode.content_no, inode.pinned) = (row.node, row.local, row.content, row.pinned);
+        inode.taken = row.taken.or(inode.taken.take().filter(|_| row.node.is_some()));
         inode.links = inode.links.take().or(links);
         inode.touched = position;
         self.state.pins.set_root(ino, row.pinned);
@@ -192,6 +193,7 @@ impl Session<'_> {
         }
         if old != new {
             self.note_change_below(parent, old, new);
+            [old, new].into_iter().flatten().for_each(|ino| self.forget_taken(ino));
             if let Some(links) = old.and_then(|old| self.links_of_loaded(old)) {
                 links.retain(|(p, n)| *p != parent || n != name);
             }

@@ -33,6 +33,7 @@ mod five_devices;
 mod formats;
 mod fsx;
 mod hydration;
+mod late_writes;
 mod limit;
 mod listings;
 mod local_only;

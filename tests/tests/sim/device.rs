@@ -21,7 +21,6 @@ use tarn::hydrate::{HydrateOptions, Hydrator};
 use tarn::journal::{Journal, JournalOptions, Materialise};
 use tarn::log::LogOptions;
 use tarn::meta::Check;
-use tarn::meta::rows::Ino;
 use tarn::remote::{Remote, RemoteError};
 use tarn::sync::engine::EngineView;
 use tarn::sync::ports::{Identity as Enrol, SyncTree};
@@ -76,7 +75,7 @@ pub struct Life {
     pub sync: SyncHandle,
     pub lister: Lister,
     pub remote: Arc<SimRemote>,
-    pub handles: Vec<(Ino, bool)>,
+    pub handles: Vec<super::handles::Handle>,
     chores: Vec<JoinHandle<()>>,
 }
 

@@ -2,6 +2,7 @@
 //! it says.
 
 use super::device::{Life, Machine};
+use super::handles::Handle;
 use super::look::{bytes, list};
 use super::net::{Centre, Line};
 use super::server::SimServer;
@@ -96,7 +97,8 @@ impl Stage {
         let device = |text: &str| DEVICES.iter().position(|device| *device == text);
         if let Some((who, deed)) = step.split_once(": ") {
             let who = device(who).unwrap_or_else(|| panic!("{step:?}: there is no such device"));
-            return deed_of(self.life(who), deed).unwrap_or_else(|error| panic!("{step:?}: {error}"));
+            let life = self.machines[who].life.as_mut().unwrap();
+            return deed_of(life, deed).unwrap_or_else(|error| panic!("{step:?}: {error}"));
         }
         match step {
             "together" => DEVICES.iter().enumerate().for_each(|(who, _)| self.line(who, Line::Up)),
@@ -125,7 +127,18 @@ fn find(life: &Life, path: &str) -> Result<(Ino, tarn_proto::name::Name), TreeEr
     Ok((dir, name(last)))
 }
 
-fn deed_of(life: &Life, deed: &str) -> Result<(), TreeError> {
+fn deed_of(life: &mut Life, deed: &str) -> Result<(), TreeError> {
+    if let Some(path) = deed.strip_prefix("opens ") {
+        let (dir, name) = find(life, path)?;
+        let ino = life.tree.lookup(dir, &name)?.ino;
+        life.tree.opened(ino, true)?;
+        life.handles.push(Handle { ino, writes: true, is_removed: false });
+        return Ok(());
+    }
+    if let Some(text) = deed.strip_prefix("saves what it opened = ") {
+        let Handle { ino, .. } = life.handles.pop().expect("a file that was opened");
+        return save_opened(life, ino, text);
+    }
     let two = |rest: &str, between: &str| rest.split_once(between).map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
     if let Some(path) = deed.strip_suffix('/') {
         let (dir, name) = find(life, path)?;
@@ -165,7 +178,6 @@ fn write(life: &Life, path: &str, text: &str) -> Result<(), TreeError> {
     let ino = match life.tree.lookup(dir, &name) {
         Ok(stat) => {
             life.tree.opened(stat.ino, true)?;
-            life.tree.truncate(stat.ino, 0)?;
             stat.ino
         }
         Err(TreeError::NotFound) => {
@@ -174,6 +186,11 @@ fn write(life: &Life, path: &str, text: &str) -> Result<(), TreeError> {
         }
         Err(error) => return Err(error),
     };
+    save_opened(life, ino, text)
+}
+
+fn save_opened(life: &Life, ino: Ino, text: &str) -> Result<(), TreeError> {
+    life.tree.truncate(ino, 0)?;
     life.tree.write(ino, 0, text.as_bytes())?;
     life.tree.closed(ino, true)
 }

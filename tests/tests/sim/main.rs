@@ -10,6 +10,7 @@ mod choice;
 mod device;
 mod dice;
 mod examples;
+mod handles;
 mod kernel;
 mod look;
 mod lying_disk;

@@ -17,7 +17,7 @@ use tarn_proto::op::RenameMode;
 
 /// Few names: they shall collide.
 pub const NAMES: [&str; 7] = ["a", "b", "c", "d", "notes.txt", "main.rs", "long name with spaces.tar.gz"];
-type Done = Result<String, TreeError>;
+pub type Done = Result<String, TreeError>;
 
 /// A person at a machine.
 pub struct User<'a> {
@@ -29,10 +29,10 @@ pub struct User<'a> {
 }
 
 /// A name and what it stands for.
-struct Spot {
-    dir: Ino,
-    name: Name,
-    ino: Ino,
+pub struct Spot {
+    pub dir: Ino,
+    pub name: Name,
+    pub ino: Ino,
 }
 
 pub fn name(text: &str) -> Name {
@@ -103,12 +103,12 @@ impl User<'_> {
         Err(TreeError::NotFound)
     }
 
-    fn any_file(&mut self) -> Result<Spot, TreeError> {
+    pub fn any_file(&mut self) -> Result<Spot, TreeError> {
         self.any_spot(|node_type| node_type == NodeType::File)
     }
 
     /// The writes that can be seen in a file, with the file itself: others may know it by that alone, if it is empty.
-    fn seen(&mut self, ino: Ino) -> Result<BTreeSet<u64>, TreeError> {
+    pub fn seen(&mut self, ino: Ino) -> Result<BTreeSet<u64>, TreeError> {
         let mut seen = seen(self.life, &self.centre.server.lock(), ino)?;
         if let Some(node) = self.life.tree.published_file(ino)? {
             self.oracle.join_node(node, &mut seen);
@@ -116,7 +116,7 @@ impl User<'_> {
         Ok(seen)
     }
 
-    fn bytes(&self, ino: Ino) -> Result<Vec<u8>, TreeError> {
+    pub fn bytes(&self, ino: Ino) -> Result<Vec<u8>, TreeError> {
         bytes(self.life, &self.centre.server.lock(), ino)
     }
 
@@ -203,7 +203,7 @@ impl User<'_> {
         self.edit("append", Self::write_at_end)
     }
 
-    fn write_at_end(&mut self, ino: Ino) -> Result<u64, TreeError> {
+    pub fn write_at_end(&mut self, ino: Ino) -> Result<u64, TreeError> {
         let end = self.life.tree.stat(ino)?.size_bytes.next_multiple_of(SLOT as u64);
         self.write(ino, end)
     }
@@ -241,6 +241,7 @@ impl User<'_> {
         self.oracle.freed(self.who, format!("{:?}/{}", spot.dir, spot.name), &seen);
         if is_last {
             self.oracle.removed(self.who, &seen);
+            self.lost_its_name(spot.ino);
         } else {
             self.oracle.unnamed(&seen);
         }
@@ -306,7 +307,10 @@ impl User<'_> {
                 self.oracle.touch(self.who, &over);
                 self.oracle.called(self.who, &over, &name);
             }
-            (_, Some(stat)) if stat.link_count == 1 && stat.kind.is_file() => self.oracle.removed(self.who, &over),
+            (_, Some(stat)) if stat.link_count == 1 && stat.kind.is_file() => {
+                self.oracle.removed(self.who, &over);
+                self.lost_its_name(stat.ino);
+            }
             _ => self.oracle.unnamed(&over),
         }
         Ok(())
@@ -391,24 +395,6 @@ impl User<'_> {
         // Two files with one history.
         self.oracle.linked(&seen);
         Ok(format!("save and keep the backup, {ino:?} with {token}"))
-    }
-
-    fn open(&mut self) -> Done {
-        let spot = self.any_file()?;
-        let writes = self.dice.chance(500);
-        self.life.tree.opened(spot.ino, writes)?;
-        self.life.handles.push((spot.ino, writes));
-        Ok(format!("open {:?}, to write: {writes}", spot.ino))
-    }
-
-    fn close(&mut self) -> Done {
-        if self.life.handles.is_empty() {
-            return Ok("nothing to close".to_owned());
-        }
-        let at = self.dice.below(self.life.handles.len() as u64) as usize;
-        let (ino, writes) = self.life.handles.remove(at);
-        self.life.tree.closed(ino, writes)?;
-        Ok(format!("close {ino:?}"))
     }
 
     fn fsync(&mut self) -> Done {

@@ -4,6 +4,7 @@ use super::check;
 use super::choice::Choice;
 use super::device::Machine;
 use super::dice::Dice;
+use super::handles::Handle;
 use super::net::{Centre, Line};
 use super::oracle::Oracle;
 use super::plant::Plant;
@@ -362,7 +363,7 @@ impl World {
             let Some(life) = machine.life.as_mut() else { return };
             *life.remote.oddness.lock() = 0;
             life.remote.line_bytes.store(0, Ordering::Relaxed);
-            for (ino, writes) in std::mem::take(&mut life.handles) {
+            for Handle { ino, writes, .. } in std::mem::take(&mut life.handles) {
                 // It may be gone.
                 let _ = life.tree.closed(ino, writes);
             }
