@@ -11,6 +11,7 @@ use crate::remote::{Remote as _, RemoteError, UploadItem};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tarn_proto::api::{Keep, ResolveRequest, VersionInfo};
+use tarn_proto::change::Cursor;
 use tarn_proto::chunk::{ContentKey, chunk_id, content_id, encode};
 use tarn_proto::error::ErrorCode;
 use tarn_proto::ids::VersionId;
@@ -60,6 +61,8 @@ impl Merging<'_> {
     async fn all(&self) -> bool {
         let own = self.identity.credentials().device;
         let parts = Arc::clone(self.parts);
+        // Of which history what is found is: the server may be put back meanwhile.
+        let cursor = parts.tree.cursor();
         let records = spawn_blocking(move || {
             parts.journal.drain().ok()?;
             parts.journal.readers().get().ok()?.conflicts().ok()
@@ -67,7 +70,7 @@ impl Merging<'_> {
         let Ok(Some(records)) = records.await else { return false };
         let mut is_done = true;
         for record in records.iter().filter(|record| record.state.device == own) {
-            match self.one(record).await {
+            match self.one(record, cursor).await {
                 Ok(()) => {}
                 Err(error) if error.is_retryable() => is_done = false,
                 // What the server lost is brought back first.
@@ -78,17 +81,11 @@ impl Merging<'_> {
         is_done
     }
 
-    async fn one(&self, record: &ConflictRecord) -> Result<(), RemoteError> {
+    async fn one(&self, record: &ConflictRecord, cursor: Option<Cursor>) -> Result<(), RemoteError> {
         for _ in 0..TRIES_MAX {
             let Some((text, seen)) = self.merge(record).await? else { return Ok(()) };
             let content = self.send(text.into_bytes()).await?;
-            let request = ResolveRequest {
-                keep: Keep::Merged,
-                seen,
-                cursor: self.parts.tree.cursor(),
-                alt_name: None,
-                content: Some(content),
-            };
+            let request = ResolveRequest { keep: Keep::Merged, seen, cursor, alt_name: None, content: Some(content) };
             match self.identity.remote.resolve(record.conflict, &request).await {
                 Ok(_) => {
                     tracing::info!(conflict = %record.conflict, "two changes of a text were merged");

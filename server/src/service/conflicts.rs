@@ -81,11 +81,12 @@ async fn try_resolve(
     let space = find(&mut tx, identity, conflict).await?.space;
     let row = lock_own(&mut tx, identity, space).await?;
     let found = find(&mut tx, identity, conflict).await?;
-    if let Some(cursor) = &request.cursor {
-        check_cursor(&mut tx, &row, cursor).await?;
-    }
+    // Asked again it says the same, whatever the caller knows by now.
     if let Some((seq, resolution)) = found.resolved {
         return Ok(Resolved { space, response: ResolveResponse { resolution, seq }, is_new: false });
+    }
+    if let Some(cursor) = &request.cursor {
+        check_cursor(&mut tx, &row, cursor).await?;
     }
     let seq = row.cursor.seq + 1;
     let resolution = Resolution {

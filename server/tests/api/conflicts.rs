@@ -81,8 +81,10 @@ async fn a_conflict_is_resolved_from_any_device_once(place: Place) {
     let elsewhere = Cursor { epoch: EpochId([9; 16]), ..before };
     let lost = ask_from(&tablet, Some(elsewhere), (open.conflict, Keep::Theirs), all.clone()).await;
     assert_eq!(code(lost).await, ErrorCode::EpochChanged, "what it has seen is of a history that the server lost");
-    let asked = ask_from(&tablet, Some(before), (open.conflict, Keep::Theirs), all).await;
+    let asked = ask_from(&tablet, Some(before), (open.conflict, Keep::Theirs), all.clone()).await;
     let answer: ResolveResponse = json(asked).await;
+    let again = ask_from(&tablet, Some(elsewhere), (open.conflict, Keep::Theirs), all).await;
+    assert_eq!(json::<ResolveResponse>(again).await, answer, "asked again, it gets its first answer");
     assert_eq!((answer.resolution.keep, answer.resolution.device_name.as_str()), (Keep::Theirs, "tablet"));
     assert_eq!(text(&laptop).await, "by 3");
     assert!(conflicts(&phone).await.is_empty());

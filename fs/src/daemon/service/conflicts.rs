@@ -8,13 +8,16 @@ use crate::journal::JournalError;
 use crate::meta::ConflictRecord;
 use crate::meta::rows::Ino;
 use crate::remote::RemoteError;
+use crate::tree::Tree;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tarn_proto::api::{Keep, ResolveRequest, ResolveResponse};
-use tarn_proto::change::ConflictState;
+use tarn_proto::change::{ConflictState, Cursor};
 use tarn_proto::error::ErrorCode;
 use tarn_proto::ids::ConflictId;
+use tarn_proto::name::Name;
+use tarn_proto::version::VersionVector;
 use tokio::task::spawn_blocking;
 
 /// Names that are tried for a version that gets a file of its own.
@@ -115,6 +118,8 @@ impl MountService {
         conflict: Option<&str>,
         choice: Choice,
     ) -> Result<Resolved, Failure> {
+        // Of which history what is found is: the server may be put back meanwhile.
+        let cursor = self.parts.tree.cursor();
         let found = self.chosen(path, conflict).await?;
         for (ino, _) in [&found.file, &found.sibling].into_iter().flatten() {
             self.sent(*ino).await?;
@@ -127,7 +132,7 @@ impl MountService {
             Choice::Theirs if found.record.state.device != own => Keep::Theirs,
             Choice::Mine | Choice::Theirs => Keep::Stayed,
         };
-        let response = self.ask_to_resolve(&found, keep).await?;
+        let response = self.ask_to_resolve(&found, keep, cursor).await?;
         self.news_of(found.record.conflict).await?;
         let resolution = response.resolution;
         Ok(Resolved {
@@ -139,10 +144,16 @@ impl MountService {
         })
     }
 
-    async fn ask_to_resolve(&self, found: &Found, keep: Keep) -> Result<ResolveResponse, Failure> {
+    async fn ask_to_resolve(
+        &self,
+        found: &Found,
+        keep: Keep,
+        cursor: Option<Cursor>,
+    ) -> Result<ResolveResponse, Failure> {
         let name = found.name();
         for tries in 0..NAMES_MAX {
-            let request = self.resolve_request(&found.record.state, keep, tries).await?;
+            let (seen, alt_name) = self.seen_of(&found.record.state, tries).await?;
+            let request = ResolveRequest { keep, seen, cursor, alt_name, content: None };
             match self.identity.remote.resolve(found.record.conflict, &request).await {
                 Ok(response) => return Ok(response),
                 Err(RemoteError::Refused { code: ErrorCode::AlreadyExists, .. }) => {}
@@ -161,13 +172,11 @@ impl MountService {
         Err(Failure::failed(format_args!("{name}: there is no free name beside it for the other version")))
     }
 
-    async fn resolve_request(&self, state: &ConflictState, keep: Keep, tries: u32) -> Result<ResolveRequest, Failure> {
+    /// What a person sees of both versions, and a name for the one that gets a file of its own.
+    async fn seen_of(&self, state: &ConflictState, tries: u32) -> Result<(VersionVector, Option<Name>), Failure> {
         let state = state.clone();
-        let looked = self
-            .parts
-            .on_tree("conflicts", move |tree| Ok((tree.seen_of_conflict(&state)?, tree.name_beside(&state, tries)?)));
-        let (cursor, (seen, alt_name)) = (self.parts.tree.cursor(), looked.await?);
-        Ok(ResolveRequest { keep, seen, cursor, alt_name, content: None })
+        let look = move |tree: &Tree| Ok((tree.seen_of_conflict(&state)?, tree.name_beside(&state, tries)?));
+        self.parts.on_tree("conflicts", look).await
     }
 
     /// Returns once this device knows that a conflict is resolved. What it does not hear in time it hears later.

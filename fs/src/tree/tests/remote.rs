@@ -1,6 +1,7 @@
 //! What others do, and how it meets what is queued here.
 
 use super::fixture::*;
+use crate::meta::rows::Ino;
 use crate::tree::{Invalidation, Notifier, TreeError};
 use std::sync::{Arc, Mutex};
 use tarn_proto::api::{Answer, ChildEntry, ChildrenResponse, Outcome};
@@ -99,14 +100,20 @@ fn a_folder_removed_elsewhere_stays_while_something_is_queued_in_it() {
     assert_eq!(device.at("/d/new"), ino);
 }
 
-#[test]
-fn an_open_file_keeps_its_version_and_later_opens_see_the_new_one() {
+/// A device that has its own published file `f` open to read; with the vector of another's next version.
+fn published_and_opened() -> (Device, Ino, NodeId, VersionVector) {
     let mut device = Device::new();
     let ino = device.written(TOP, "f", b"old");
     let ops = device.push();
     let tarn_proto::op::OpKind::Create { node, .. } = ops[0].kind else { panic!() };
     device.tree.opened(ino, false).unwrap();
     let vector = VersionVector::default().with(ME, ops[0].counter).with(OTHER, 1);
+    (device, ino, node, vector)
+}
+
+#[test]
+fn an_open_file_keeps_its_version_and_later_opens_see_the_new_one() {
+    let (mut device, ino, node, vector) = published_and_opened();
     device.pull(vec![node_row(node, remote_file(b"newer", vector, OTHER))]);
     assert_eq!(device.read(ino), b"old");
     let fresh = device.lookup(TOP, "f").unwrap();
@@ -118,12 +125,7 @@ fn an_open_file_keeps_its_version_and_later_opens_see_the_new_one() {
 
 #[test]
 fn the_new_inode_of_an_open_file_has_all_its_names() {
-    let mut device = Device::new();
-    let ino = device.written(TOP, "f", b"old");
-    let ops = device.push();
-    let tarn_proto::op::OpKind::Create { node, .. } = ops[0].kind else { panic!() };
-    device.tree.opened(ino, false).unwrap();
-    let vector = VersionVector::default().with(ME, ops[0].counter).with(OTHER, 1);
+    let (mut device, ino, node, vector) = published_and_opened();
     device.pull(vec![
         node_row(node, remote_file(b"newer", vector, OTHER)),
         node_row(D, folder()),
