@@ -26,9 +26,17 @@ pub enum Mode {
 }
 
 #[derive(Debug)]
+struct State {
+    mode: Mode,
+    streams: Vec<TcpStream>,
+    /// Requests with any of these in their first line wait.
+    held: Vec<String>,
+}
+
+#[derive(Debug)]
 struct Shared {
     upstream: SocketAddr,
-    mode: Mutex<(Mode, Vec<TcpStream>)>,
+    state: Mutex<State>,
     changed: Condvar,
     sent: AtomicU64,
     received: AtomicU64,
@@ -52,7 +60,7 @@ impl Relay {
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             upstream,
-            mode: Mutex::new((Mode::Pass, Vec::new())),
+            state: Mutex::new(State { mode: Mode::Pass, streams: Vec::new(), held: Vec::new() }),
             changed: Condvar::new(),
             sent: AtomicU64::new(0),
             received: AtomicU64::new(0),
@@ -70,6 +78,17 @@ impl Relay {
     /// Decides what becomes of the bytes from now on.
     pub fn set(&self, mode: Mode) {
         self.shared.set(mode);
+    }
+
+    /// Requests whose first line holds this text wait from now on; others pass.
+    pub fn hold(&self, text: &str) {
+        self.shared.lock().held.push(text.to_owned());
+    }
+
+    /// Those go on.
+    pub fn let_go(&self, text: &str) {
+        self.shared.lock().held.retain(|held| held != text);
+        self.shared.changed.notify_all();
     }
 
     /// Bytes from the device to the server so far.
@@ -95,15 +114,15 @@ impl Drop for Relay {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, (Mode, Vec<TcpStream>)> {
-        self.mode.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn set(&self, mode: Mode) {
         let mut state = self.lock();
-        state.0 = mode;
+        state.mode = mode;
         if matches!(mode, Mode::Refuse | Mode::End) {
-            state.1.drain(..).for_each(|stream| drop(stream.shutdown(Shutdown::Both)));
+            state.streams.drain(..).for_each(|stream| drop(stream.shutdown(Shutdown::Both)));
         }
         self.changed.notify_all();
     }
@@ -111,7 +130,7 @@ impl Shared {
     fn listen(self: Arc<Self>, listener: &TcpListener) {
         let mut pumps = Vec::new();
         for client in listener.incoming().flatten() {
-            match self.lock().0 {
+            match self.lock().mode {
                 Mode::End => break,
                 Mode::Refuse => continue,
                 Mode::Pass | Mode::Late | Mode::Swallow => {}
@@ -126,7 +145,7 @@ impl Shared {
         let server = TcpStream::connect(self.upstream)?;
         client.set_nodelay(true)?;
         server.set_nodelay(true)?;
-        self.lock().1.extend([client.try_clone()?, server.try_clone()?]);
+        self.lock().streams.extend([client.try_clone()?, server.try_clone()?]);
         let (up, down) = (Arc::clone(self), Arc::clone(self));
         let (from_client, to_server) = (client.try_clone()?, server.try_clone()?);
         let (from_server, to_client) = (server, client.try_clone()?);
@@ -139,7 +158,7 @@ impl Shared {
     fn pump(&self, mut from: TcpStream, mut to: TcpStream, count: &AtomicU64) {
         let mut buffer = vec![0; 64 << 10];
         while let Ok(read @ 1..) = from.read(&mut buffer) {
-            if !self.may_pass() {
+            if !self.may_pass(&buffer[..read]) {
                 break;
             }
             // Before they go: whoever has them finds them counted.
@@ -151,12 +170,18 @@ impl Shared {
         let _ = to.shutdown(Shutdown::Write);
     }
 
-    /// Waits while bytes are swallowed or late; false if they are not to pass any more.
-    fn may_pass(&self) -> bool {
-        let late = self.changed.wait_timeout_while(self.lock(), LATE, |state| state.0 == Mode::Late);
+    /// Waits while bytes are swallowed, late or held; false if they are not to pass any more.
+    fn may_pass(&self, bytes: &[u8]) -> bool {
+        let line = bytes.split(|byte| *byte == b'\n').next().map(String::from_utf8_lossy).unwrap_or_default();
+        let late = self.changed.wait_timeout_while(self.lock(), LATE, |state| state.mode == Mode::Late);
         let state = late.unwrap_or_else(PoisonError::into_inner).0;
-        let state = self.changed.wait_while(state, |state| state.0 == Mode::Swallow);
-        matches!(state.unwrap_or_else(PoisonError::into_inner).0, Mode::Pass | Mode::Late)
+        let waits = |state: &mut State| match state.mode {
+            Mode::Swallow => true,
+            Mode::Pass | Mode::Late => state.held.iter().any(|text| line.contains(text.as_str())),
+            Mode::Refuse | Mode::End => false,
+        };
+        let state = self.changed.wait_while(state, waits);
+        matches!(state.unwrap_or_else(PoisonError::into_inner).mode, Mode::Pass | Mode::Late)
     }
 }
 
@@ -177,6 +202,23 @@ mod tests {
             }
         });
         address
+    }
+
+    #[test]
+    fn some_requests_wait_and_others_pass() {
+        let relay = Relay::start(echo()).unwrap();
+        relay.hold("b ?");
+        let mut client = TcpStream::connect(relay.address).unwrap();
+        let mut answer = [0; 20];
+        client.write_all(b"a\n").unwrap();
+        client.read_exact(&mut answer).unwrap();
+        client.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        client.write_all(b"b ?\n").unwrap();
+        assert!(client.read_exact(&mut answer).is_err());
+        client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        relay.let_go("b ?");
+        client.read_exact(&mut answer).unwrap();
+        assert_eq!(answer[..10], [b'b'; 10]);
     }
 
     #[test]
