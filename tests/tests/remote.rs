@@ -121,7 +121,7 @@ impl Device {
         loop {
             match self.tree.lookup(ROOT, &name(text)) {
                 Ok(stat) => return stat.ino,
-                Err(TreeError::Unlisted(node)) => lister.list(node).await.unwrap(),
+                Err(TreeError::Unlisted(folder)) => lister.list(folder.node).await.unwrap(),
                 Err(TreeError::NotFound) => tokio::time::sleep(Duration::from_micros(200)).await,
                 Err(other) => panic!("{other}"),
             }
@@ -131,8 +131,8 @@ impl Device {
 
     async fn list_root(&self) {
         let lister = self.sync.lister();
-        if let Err(TreeError::Unlisted(node)) = self.tree.lookup(ROOT, &name("x")) {
-            lister.list(node).await.unwrap();
+        if let Err(TreeError::Unlisted(folder)) = self.tree.lookup(ROOT, &name("x")) {
+            lister.list(folder.node).await.unwrap();
         }
     }
 }

@@ -10,13 +10,12 @@ use crate::journal::Journal;
 use crate::meta::rows::Ino;
 use crate::remote::RemoteError;
 use crate::sync::{Lister, SyncHandle};
-use crate::tree::{NodeType, Tree, TreeError};
+use crate::tree::{NodeType, Tree, TreeError, Unlisted};
 use crate::vfs::Vfs;
 use crate::vfs::ports::{self, BringError};
 use async_trait::async_trait;
 use std::sync::Arc;
 use tarn_proto::error::ErrorCode;
-use tarn_proto::ids::NodeId;
 use tokio::task::spawn_blocking;
 
 /// What stands, once it is built. The order of fields is the order in which they go.
@@ -45,7 +44,9 @@ impl Parts {
             let (tree, again) = (Arc::clone(&self.tree), Arc::clone(&call));
             match spawn_blocking(move || again(&tree)).await.map_err(|e| failed(&e))? {
                 Ok(value) => return Ok(value),
-                Err(TreeError::Unlisted(node)) => self.sync.lister().list(node).await.map_err(|e| failed(&e))?,
+                Err(TreeError::Unlisted(folder)) => {
+                    self.sync.lister().list(folder.node).await.map_err(|e| failed(&e))?;
+                }
                 Err(error) => return Err(failed(&error)),
             }
         }
@@ -81,8 +82,8 @@ pub(super) struct MountLister(pub Lister);
 
 #[async_trait]
 impl ports::Lister for MountLister {
-    async fn list(&self, node: NodeId) -> Result<(), BringError> {
-        match self.0.list(node).await {
+    async fn list(&self, folder: Unlisted) -> Result<(), BringError> {
+        match self.0.list_further(folder).await {
             Ok(()) => Ok(()),
             // It is gone on the server, and the tree hears of it with the next pull.
             Err(RemoteError::Refused { code: ErrorCode::NotFound, .. }) => {

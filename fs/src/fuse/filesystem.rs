@@ -3,7 +3,6 @@
 use super::attr::new_time;
 use super::attr_flags;
 use super::init;
-use super::readdir::{add_plain, add_plus, fill};
 use super::ready::Gate;
 use super::reply::Sized;
 use super::runner::Runner;
@@ -257,25 +256,12 @@ impl Filesystem for Mounted {
         self.runner.call("opendir", req, reply, move |vfs, _| vfs.opendir(ino(node)));
     }
 
-    fn readdir(&self, _: &Request, node: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
-        let _turn = self.runner.turn();
-        let add = |item: &_| Ok(add_plain(&mut reply, item));
-        match self.runner.at_once(|vfs| fill(vfs, vfs.inherited_dir(handle.0, ino(node))?, offset, add)) {
-            Ok(()) => reply.ok(),
-            Err(errno) => reply.error(errno),
-        }
+    fn readdir(&self, req: &Request, node: INodeNo, handle: FileHandle, offset: u64, reply: ReplyDirectory) {
+        self.runner.list("readdir", req, reply, (handle.0, ino(node)), offset);
     }
 
-    fn readdirplus(&self, _: &Request, node: INodeNo, handle: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
-        let _turn = self.runner.turn();
-        let filled = self.runner.at_once(|vfs| {
-            let handle = vfs.inherited_dir(handle.0, ino(node))?;
-            fill(vfs, handle, offset, |item| add_plus(vfs, &mut reply, item))
-        });
-        match filled {
-            Ok(()) => reply.ok(),
-            Err(errno) => reply.error(errno),
-        }
+    fn readdirplus(&self, req: &Request, node: INodeNo, handle: FileHandle, offset: u64, reply: ReplyDirectoryPlus) {
+        self.runner.list("readdirplus", req, reply, (handle.0, ino(node)), offset);
     }
 
     fn releasedir(&self, _: &Request, _: INodeNo, handle: FileHandle, _: OpenFlags, reply: ReplyEmpty) {

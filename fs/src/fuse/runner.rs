@@ -5,6 +5,7 @@ use super::crew::{Crew, Turn};
 use super::errno::errno;
 use super::given_up::{GivenUp, Reader};
 use super::init::agree_passthrough;
+use super::readdir::{Buffer, Waiting, batch, fill};
 use super::reply::Respond;
 use super::signals::told_to_end;
 use super::takeover::number;
@@ -189,7 +190,25 @@ impl Runner {
         self.runtime.spawn(waits.instrument(span));
     }
 
-    /// Makes a call that answers at once by its nature, for a reply that is filled on the way.
+    /// Fills a listing's buffer with what comes after a cookie. If nothing has come yet, it waits for that.
+    pub fn list<B: Buffer>(&self, name: &'static str, request: &Request, mut buffer: B, dir: (u64, Ino), after: u64) {
+        let _turn = self.turn();
+        let caller = caller(request);
+        let span = span(name, caller);
+        let vfs = &self.vfs;
+        match span.in_scope(|| guarded(|| fill(vfs, vfs.inherited_dir(dir.0, dir.1)?, after, &mut buffer))) {
+            Ok(()) => buffer.send(),
+            Err(Stop::Wait(what)) => {
+                let waiting = Waiting { vfs: Arc::clone(vfs), buffer };
+                self.later(span, (caller, None), what, waiting, move |vfs, _| {
+                    batch::<B>(vfs, vfs.inherited_dir(dir.0, dir.1)?, after)
+                });
+            }
+            Err(Stop::Fail(error)) => buffer.refuse(errno(&error)),
+        }
+    }
+
+    /// Makes a call that answers at once by its nature.
     pub fn at_once<T>(&self, call: impl FnOnce(&Vfs) -> Answer<T>) -> Result<T, Errno> {
         guarded(|| call(&self.vfs)).map_err(|stop| match stop {
             Stop::Fail(error) => errno(&error),
@@ -224,7 +243,7 @@ where
 
 async fn bring(vfs: &Vfs, what: &WaitFor) -> Result<(), BringError> {
     match what {
-        WaitFor::List(node) => vfs.lister().list(*node).await,
+        WaitFor::List(folder) => vfs.lister().list(*folder).await,
         WaitFor::Bytes { content, ranges, alone } => content.need(ranges, *alone).await,
     }
 }

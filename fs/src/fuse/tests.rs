@@ -17,7 +17,7 @@ use crate::vfs::{Options, Ports, Vfs};
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -184,24 +184,63 @@ fn offline_a_read_fails_at_once_and_on_a_silent_network_at_its_deadline() {
     assert_eq!(fs::metadata(mount.path("f")).unwrap().len(), 10_000);
 }
 
-#[test]
-fn a_reader_that_waits_can_be_ended() {
-    let mount = Mount::new();
-    drop(mount.cold("f"));
-    *mount.tree.1.state.lock() = Network::Silent;
+/// Each signal ends a program that waits, soon.
+fn each_signal_ends(program: &[&str], path: &Path) {
     for signal in ["INT", "TERM", "KILL"] {
         // Whoever runs the tests in the background may have had SIGINT ignored.
-        let reader =
-            Command::new("env").args(["--default-signal", "cat"]).arg(mount.path("f")).stdout(Stdio::null()).spawn();
+        let reader = Command::new("env").arg("--default-signal").args(program).arg(path).stdout(Stdio::null()).spawn();
         let mut reader = reader.unwrap();
-        let status = format!("/proc/{}/stat", reader.id());
-        until(|| fs::read_to_string(&status).is_ok_and(|stat| stat.contains(") D ") || stat.contains("cat) S ")));
+        let (status, name) = (format!("/proc/{}/stat", reader.id()), format!("{}) S ", program[0]));
+        until(|| fs::read_to_string(&status).is_ok_and(|stat| stat.contains(") D ") || stat.contains(&name)));
         let kill = Command::new("kill").args([format!("-{signal}"), reader.id().to_string()]).status().unwrap();
         assert!(kill.success());
         let started = Instant::now();
         assert!(!reader.wait().unwrap().success());
         assert!(started.elapsed() < Duration::from_secs(1), "SIG{signal} took {:?}", started.elapsed());
     }
+}
+
+#[test]
+fn a_reader_that_waits_can_be_ended() {
+    let mount = Mount::new();
+    drop(mount.cold("f"));
+    *mount.tree.1.state.lock() = Network::Silent;
+    each_signal_ends(&["cat"], &mount.path("f"));
+}
+
+/// A folder of which ten names have come and ten have not.
+fn half_listed() -> (Mount, PathBuf) {
+    let mount = Mount::new();
+    let folder = mount.path("d");
+    fs::create_dir(&folder).unwrap();
+    (0..20).for_each(|number| fs::write(folder.join(format!("f{number}")), b"x").unwrap());
+    mount.tree.lose_rest(mount.ino("d"), 10);
+    (mount, folder)
+}
+
+#[test]
+fn names_are_listed_as_they_come_and_a_listing_that_breaks_off_fails() {
+    let (mount, folder) = half_listed();
+    for (network, errno) in [(Network::Silent, libc::EIO), (Network::Down, libc::ENETUNREACH)] {
+        *mount.tree.1.state.lock() = network;
+        let mut names = fs::read_dir(&folder).unwrap();
+        assert!(names.by_ref().take(10).all(|name| name.is_ok()));
+        let error = names.next().expect("the listing is not at its end").unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(errno));
+    }
+    let mut names = fs::read_dir(&folder).unwrap();
+    assert!(names.by_ref().take(10).all(|name| name.is_ok()));
+    *mount.tree.1.state.lock() = Network::Up;
+    let rest: Vec<_> = names.map(|name| name.unwrap().file_name()).collect();
+    assert_eq!(rest.len(), 10, "the rest, in the same listing");
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 20);
+}
+
+#[test]
+fn whoever_waits_for_the_rest_of_a_listing_can_be_ended() {
+    let (mount, folder) = half_listed();
+    *mount.tree.1.state.lock() = Network::Silent;
+    each_signal_ends(&["ls", "-U"], &folder);
 }
 
 #[test]

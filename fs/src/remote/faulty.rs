@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 use tarn_proto::api::{
     ChildrenResponse, ChunkRange, MissingResponse, PullResponse, PushRequest, PushResponse, SpacesResponse,
@@ -15,7 +16,7 @@ use tarn_proto::api::{
 use tarn_proto::change::Cursor;
 use tarn_proto::ids::{ChunkId, NodeId, SpaceId};
 use tarn_proto::lost::{RecoverRequest, RecoverResponse};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 /// One of the server's calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +50,8 @@ pub enum Fault {
     After(RemoteError),
     /// The answer comes late.
     Delay(Duration),
+    /// The server hears of it when this has a permit; never, if it is closed.
+    Held(Arc<Semaphore>),
     /// `fetch` breaks off after so many items.
     Cut(usize),
     /// Nothing happens.
@@ -104,9 +107,19 @@ impl<R: Remote> FaultyRemote<R> {
                 tokio::time::sleep(delay).await;
                 result
             }
+            Fault::Held(gate) => {
+                pass(&gate).await?;
+                work.await
+            }
             Fault::Cut(_) | Fault::None => work.await,
         }
     }
+}
+
+async fn pass(gate: &Semaphore) -> Result<(), RemoteError> {
+    let permit = gate.acquire().await.map_err(|e| RemoteError::Unreachable(e.to_string()))?;
+    permit.forget();
+    Ok(())
 }
 
 #[async_trait]
@@ -160,6 +173,10 @@ impl<R: Remote> Remote for FaultyRemote<R> {
             }
             Fault::Delay(delay) => {
                 tokio::time::sleep(delay).await;
+                self.inner.fetch(space, ranges, sink).await
+            }
+            Fault::Held(gate) => {
+                pass(&gate).await?;
                 self.inner.fetch(space, ranges, sink).await
             }
             Fault::None => self.inner.fetch(space, ranges, sink).await,

@@ -316,6 +316,8 @@ impl Driver {
             if result.is_ok() {
                 shared.pusher.forget_origin();
                 shared.link.receive_up_to(shared.tree.cursor());
+                // With the whole tree came all that folders lacked.
+                shared.lister.look_again();
             }
             Event::PullEnded { result }
         });

@@ -1,19 +1,27 @@
-//! Owns listing folders on demand: one flight for each folder, however many wait.
+//! Owns listing folders on demand: one flight for each folder, however many wait, be it for all of it or for what comes next.
 
 use super::ports::SyncTree;
 use crate::env::Env;
 use crate::remote::{Remote, RemoteError};
-use crate::tree::TreeError;
+use crate::tree::{Listing, TreeError, Unlisted};
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Weak};
-use tarn_proto::api::ChildrenResponse;
+use tarn_proto::api::{ChildEntry, ChildrenResponse};
 use tarn_proto::ids::{NodeId, SpaceId};
+use tarn_proto::name::Name;
+use tokio::sync::watch;
 
-type Flight = Shared<BoxFuture<'static, Result<(), RemoteError>>>;
+/// A folder that is being listed.
+#[derive(Clone)]
+struct Flight {
+    end: Shared<BoxFuture<'static, Result<(), RemoteError>>>,
+    /// What the tree has taken in: see [`Unlisted`].
+    progress: Arc<watch::Sender<u64>>,
+}
 
 /// Lists folders. Cheap to clone.
 #[derive(Clone)]
@@ -45,22 +53,46 @@ impl Lister {
     /// # Errors
     /// What the network says; `Refused(NotFound)` if there is no such folder any more.
     pub async fn list(&self, node: NodeId) -> Result<(), RemoteError> {
-        let flight = {
-            let mut flights = self.0.flights.lock();
-            flights.entry(node).or_insert_with(|| self.take_off(node)).clone()
-        };
-        flight.await
+        self.board(node).end.await
+    }
+
+    /// The same, but returns as soon as the tree has taken in more of the folder than somebody found there.
+    ///
+    /// # Errors
+    /// As [`Self::list`].
+    pub async fn list_further(&self, folder: Unlisted) -> Result<(), RemoteError> {
+        let Flight { end, progress } = self.board(folder.node);
+        let mut progress = progress.subscribe();
+        tokio::select! {
+            biased;
+            ended = end => ended,
+            // The flight has a sender as long as it has not ended.
+            _ = progress.wait_for(|progress| *progress > folder.progress) => Ok(()),
+        }
+    }
+
+    /// The tree may know more than listings have brought: whoever waits for one looks again.
+    pub fn look_again(&self) {
+        for flight in self.0.flights.lock().values() {
+            flight.progress.send_replace(u64::MAX);
+        }
+    }
+
+    fn board(&self, node: NodeId) -> Flight {
+        self.0.flights.lock().entry(node).or_insert_with(|| self.take_off(node)).clone()
     }
 
     fn take_off(&self, node: NodeId) -> Flight {
         let inner = Arc::clone(&self.0);
         let landing = Landing { inner: Arc::downgrade(&self.0), node };
+        let progress = Arc::new(watch::Sender::new(0));
+        let for_task = Arc::clone(&progress);
         let task = tokio::spawn(async move {
             let _landing = landing;
-            inner.fetch(node).await
+            inner.fetch(node, &for_task).await
         });
         let joined = task.map(|done| done.unwrap_or_else(|e| Err(RemoteError::Unreachable(e.to_string()))));
-        joined.boxed().shared()
+        Flight { end: joined.boxed().shared(), progress }
     }
 }
 
@@ -83,9 +115,11 @@ impl Drop for Landing {
 /// # Errors
 /// What the network says; `Refused(NotFound)` if there is no such folder any more.
 pub async fn whole_listing(remote: &dyn Remote, space: SpaceId, node: NodeId) -> Result<ChildrenResponse, RemoteError> {
-    let mut listing = remote.children(space, node, None).await?;
+    let (mut listing, mut last) = in_order(remote.children(space, node, None).await?, None)?;
     while let Some(next) = listing.next.take() {
-        let mut page = following(remote.children(space, node, Some(&next)).await?, listing.seq, &next)?;
+        let page = remote.children(space, node, Some(&next)).await?;
+        let (mut page, upto) = in_order(following(page, listing.seq, &next)?, last)?;
+        last = upto;
         listing.children.append(&mut page.children);
         listing.next = page.next;
     }
@@ -100,25 +134,54 @@ fn following(page: ChildrenResponse, seq: u64, token: &str) -> Result<ChildrenRe
     Ok(page)
 }
 
+/// A page whose names are in their order, and behind `last`; with the last name by then.
+pub(super) fn in_order(
+    page: ChildrenResponse,
+    last: Option<Name>,
+) -> Result<(ChildrenResponse, Option<Name>), RemoteError> {
+    let names = || page.children.iter().map(|child| &child.name);
+    if !last.iter().chain(names()).is_sorted_by(|a, b| a < b) {
+        return Err(RemoteError::Malformed("a listing is not in the order of its names".into()));
+    }
+    let last = names().next_back().cloned().or(last);
+    Ok((page, last))
+}
+
 impl Inner {
     /// Each page is taken in while the next one is on its way.
-    async fn fetch(&self, node: NodeId) -> Result<(), RemoteError> {
-        let mut page = self.remote.children(self.space, node, None).await?;
+    async fn fetch(&self, node: NodeId, progress: &watch::Sender<u64>) -> Result<(), RemoteError> {
+        let (mut page, mut last) = in_order(self.remote.children(self.space, node, None).await?, None)?;
         let tree = Arc::clone(&self.tree);
         let seq = page.seq;
         let mut listing = self.local(move || tree.begin_listing(node, seq)).await?;
         loop {
-            let (tree, children) = (Arc::clone(&self.tree), std::mem::take(&mut page.children));
-            let taken = self.local(move || tree.list_children(listing, children));
+            let taken = self.take(listing, std::mem::take(&mut page.children), progress);
             let Some(token) = page.next.take() else {
                 listing = taken.await?;
                 break;
             };
             let (taken, next) = tokio::join!(taken, self.remote.children(self.space, node, Some(&token)));
-            (listing, page) = (taken?, following(next?, seq, &token)?);
+            listing = taken?;
+            if listing.is_over() {
+                break;
+            }
+            (page, last) = in_order(following(next?, seq, &token)?, last)?;
         }
         let tree = Arc::clone(&self.tree);
         self.local(move || tree.end_listing(listing, page)).await
+    }
+
+    /// Hands a page to the tree, and tells those who wait for it.
+    async fn take(
+        &self,
+        listing: Listing,
+        children: Vec<ChildEntry>,
+        progress: &watch::Sender<u64>,
+    ) -> Result<Listing, RemoteError> {
+        let tree = Arc::clone(&self.tree);
+        let listing = self.local(move || tree.list_children(listing, children)).await?;
+        progress.send_replace(listing.progress());
+        Ok(listing)
     }
 
     /// What the tree does with it, on a thread of its own.

@@ -1,6 +1,7 @@
 //! Tests of the driver against a server in memory, with faults.
 #![allow(clippy::unwrap_used)]
 
+mod lister;
 mod pull;
 mod real;
 

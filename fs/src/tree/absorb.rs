@@ -277,6 +277,7 @@ impl Session<'_> {
                     *folders.entry(*parent).or_insert(known.filter(|_| is_seen))
                 }
             };
+            let folder = folder.filter(|folder| self.may_be_seen(*folder, name));
             names.extend(folder.map(|folder| (folder, name.clone())));
         }
         Ok(names)
@@ -285,7 +286,7 @@ impl Session<'_> {
     /// Of a folder that was never listed nobody knows a name, unless it has local ones.
     pub(super) fn is_seen_inside(&mut self, ino: Ino) -> Result<bool> {
         let has_local = self.state.overlay.of_parent(ino).next().is_some() || self.state.queue.touches_dir(ino);
-        Ok(has_local || self.inode(ino)?.dir.is_some() || self.is_listed(ino)?)
+        Ok(has_local || self.inode(ino)?.listing().is_some() || self.is_listed(ino)?)
     }
 
     fn changed_inodes(&self, work: &RemoteWork) -> Vec<Ino> {

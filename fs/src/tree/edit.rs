@@ -228,7 +228,7 @@ impl Session<'_> {
         match (self.inode(ino)?.is_dir(), want_dir) {
             (true, false) => return Err(TreeError::IsADirectory),
             (false, true) => return Err(TreeError::NotADirectory),
-            (true, true) if self.dir(ino)?.len() > 0 => return Err(TreeError::NotEmpty),
+            (true, true) if self.has_names(ino)? => return Err(TreeError::NotEmpty),
             _ => {}
         }
         let last = self.links(ino)?.len() == 1;

@@ -1,7 +1,7 @@
 //! Owns why a call on the tree fails. errno numbers are given in `fuse` alone.
 
+use super::types::Unlisted;
 use std::io;
-use tarn_proto::ids::NodeId;
 
 /// Why a call on the tree fails.
 #[derive(Debug, thiserror::Error)]
@@ -45,9 +45,9 @@ pub enum TreeError {
     /// The mount is read-only.
     #[error("read-only")]
     ReadOnly,
-    /// The folder has not been listed yet: list `node` on the server, then call again.
+    /// The folder has not been listed yet, or not far enough.
     #[error("the folder is not known here yet")]
-    Unlisted(NodeId),
+    Unlisted(Unlisted),
     /// The local disk failed (full, broken).
     #[error("the local disk: {0}")]
     Disk(#[from] io::Error),

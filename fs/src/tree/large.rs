@@ -35,14 +35,14 @@ impl Session<'_> {
     /// Refuses what cannot be listed now.
     pub(super) fn listable(&mut self, ino: Ino) -> Result<()> {
         let inode = self.inode(ino)?;
-        let (node, has_listing) = (inode.node, inode.dir.is_some());
+        let has_listing = inode.dir.is_some();
         if !inode.is_dir() {
             return Err(TreeError::NotADirectory);
         }
         if has_listing || self.is_listed(ino)? {
             return Ok(());
         }
-        Err(node.map_or(TreeError::NotFound, TreeError::Unlisted))
+        Err(self.unlisted(ino)?)
     }
 
     /// Whether a folder without a listing is large.

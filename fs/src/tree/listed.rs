@@ -1,17 +1,17 @@
-//! Owns taking in a folder as the server lists it, page by page. What nobody here knows yet, in a folder that nobody has looked
-//! into, comes in the quick way: its rows, its number and its place in the listing at once, without asking for anything of each.
-//! Everything else is absorbed as any change is.
+//! Owns taking in a folder as the server lists it, page by page and in the order of names; what has come can be read meanwhile
+//! (`growing`). What nobody here knows yet comes in the quick way: its rows, its number and its place in the listing at once,
+//! without asking for anything of each. Everything else is absorbed as any change is.
 
 use super::Tree;
 use super::error::TreeError;
 use super::happened::Happened;
-use super::listing::Dir;
 use super::load::Session;
 use super::state::Inode;
 use super::types::NodeType;
 use crate::meta::RemoteWork;
 use crate::meta::rows::{Ino, InodeRow, RowChange};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ops::Bound;
 use tarn_proto::api::{ChildEntry, ChildrenResponse};
 use tarn_proto::change::{Change, Row};
 use tarn_proto::ids::NodeId;
@@ -28,60 +28,82 @@ pub struct Listing {
     node: NodeId,
     seq: u64,
     names: Vec<Name>,
-    /// What the names stand for, while all of them came the quick way.
-    shown: Option<Vec<(Ino, NodeType)>>,
+    /// Nothing was known of what is in the folder when this began.
+    is_new: bool,
+    is_over: bool,
+    progress: u64,
 }
 
 impl Listing {
     /// Nothing of it yet; it is as of `seq`.
     pub fn new(node: NodeId, seq: u64) -> Self {
-        Self { node, seq, names: Vec::new(), shown: None }
+        Self { node, seq, names: Vec::new(), is_new: false, is_over: false, progress: 0 }
     }
 
-    /// As a folder's listing; `None` if not all of it is known, or it is not in order.
-    fn as_dir(&self) -> Option<Dir> {
-        let shown = self.shown.as_ref().filter(|_| self.names.is_sorted())?;
-        let mut dir = Dir::default();
-        self.names.iter().zip(shown).for_each(|(name, (ino, node_type))| dir.set(name, *ino, *node_type));
-        Some(dir)
+    /// What has been taken in: see [`Unlisted`](super::Unlisted).
+    pub fn progress(&self) -> u64 {
+        self.progress
+    }
+
+    /// Whether the rest of it is of no use any more: the whole tree was taken in as of later.
+    pub fn is_over(&self) -> bool {
+        self.is_over
     }
 }
 
-/// Folders that are being listed, each with whether anything else was said of its names meanwhile.
+/// What else was said of the names of a folder since its listing was begun.
 #[derive(Debug, Default)]
-pub(super) struct Listings(HashMap<NodeId, bool>);
+struct Said {
+    names: BTreeSet<Name>,
+    /// All rows were replaced.
+    is_all: bool,
+}
+
+/// Folders that are being listed.
+#[derive(Debug, Default)]
+pub(super) struct Listings {
+    said: HashMap<NodeId, Said>,
+    /// The folder of which a page is being taken in: what that says is nothing else.
+    taking: Option<NodeId>,
+    /// Of all folders; see [`Unlisted`](super::Unlisted).
+    progress: u64,
+}
 
 impl Listings {
-    fn begin(&mut self, folder: NodeId) {
-        self.0.insert(folder, false);
+    pub(super) fn is_under_way(&self, folder: NodeId) -> bool {
+        self.said.contains_key(&folder)
     }
 
-    /// Whether nothing else was said of its names since it was begun.
-    fn is_alone(&self, folder: NodeId) -> bool {
-        self.0.get(&folder) == Some(&false)
-    }
-
-    fn end(&mut self, folder: NodeId) -> bool {
-        self.0.remove(&folder) == Some(false)
+    /// Whether nothing else was said of names behind this one.
+    fn is_quiet_behind(&self, folder: NodeId, last: Option<&Name>) -> bool {
+        let from = last.map_or(Bound::Unbounded, Bound::Excluded);
+        let said = self.said.get(&folder).filter(|said| !said.is_all);
+        said.is_some_and(|said| said.names.range((from, Bound::Unbounded)).next().is_none())
     }
 
     /// Rows were applied that no listing brought.
     pub(super) fn note(&mut self, changes: &[Change]) {
-        if self.0.is_empty() {
+        if self.said.is_empty() {
             return;
         }
         for change in changes {
-            if let Row::Entry { parent, .. } = &change.row
-                && let Some(is_disturbed) = self.0.get_mut(parent)
+            if let Row::Entry { parent, name, .. } = &change.row
+                && self.taking != Some(*parent)
+                && let Some(said) = self.said.get_mut(parent)
             {
-                *is_disturbed = true;
+                said.names.insert(name.clone());
             }
         }
     }
 
     /// All rows were replaced.
     pub(super) fn note_all(&mut self) {
-        self.0.values_mut().for_each(|is_disturbed| *is_disturbed = true);
+        self.said.values_mut().for_each(|said| said.is_all = true);
+    }
+
+    fn next_progress(&mut self) -> u64 {
+        self.progress += 1;
+        self.progress
     }
 }
 
@@ -89,40 +111,64 @@ impl Session<'_> {
     /// Begins a listing; the quick way is open if nothing is known of what is in the folder.
     fn begin_listing(&mut self, listing: &mut Listing) -> Result<()> {
         let node = listing.node;
-        let is_new =
+        listing.is_new =
             !self.core.reader()?.has_more_entries(node, 0)? && self.state.pending.entries_of(node).next().is_none();
-        if is_new {
-            self.state.listings.begin(node);
-            listing.shown = Some(Vec::new());
+        self.state.listings.said.insert(node, Said::default());
+        match self.known_ino(node)? {
+            Some(folder) => self.begin_growing(folder),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Takes in some of a folder's children.
     fn take_children(&mut self, listing: &mut Listing, children: Vec<ChildEntry>) -> Result<()> {
-        if self.is_outdated(listing) {
+        listing.is_over = self.is_outdated(listing);
+        if listing.is_over {
             return Ok(());
         }
         let folder = listing.node;
-        listing.names.extend(children.iter().map(|child| child.name.clone()));
+        let names: Vec<Name> = children.iter().map(|child| child.name.clone()).collect();
         let parent = self.known_ino(folder)?;
-        let is_quick = listing.shown.is_some() && self.state.listings.is_alone(folder);
         match parent {
-            Some(parent) if is_quick && !self.is_seen_inside(parent)? && self.are_unknown(folder, &children)? => {
-                let shown = self.learn(folder, parent, children)?;
-                listing.shown.as_mut().into_iter().for_each(|all| all.extend_from_slice(&shown));
-            }
+            Some(parent) if self.is_quick(listing, parent, &children)? => self.learn(folder, parent, children)?,
             _ => {
-                listing.shown = None;
-                let work = RemoteWork { changes: rows_of(folder, children), ..RemoteWork::default() };
-                self.absorb(work, Vec::new())?;
+                let changes = self.news(rows_of(folder, children))?;
+                let work = RemoteWork { changes, ..RemoteWork::default() };
+                self.state.listings.taking = Some(folder);
+                let absorbed = self.absorb(work, Vec::new());
+                self.state.listings.taking = None;
+                absorbed?;
+                parent.map_or(Ok(()), |parent| self.grow_from_rows(parent, &names))?;
             }
         }
+        listing.progress = self.state.listings.next_progress();
+        self.state.listed_names += names.len();
+        parent.map_or(Ok(()), |parent| self.note_grown(parent, names.last(), listing.progress))?;
+        listing.names.extend(names);
         // Getting to know a folder is no change.
         self.happened = Happened::default();
         // What has come into the database need not stay in memory.
         self.tidy();
         Ok(())
+    }
+
+    /// Whether these children can be taken in without asking for anything of each: nobody has heard of them or of their names.
+    fn is_quick(&mut self, listing: &Listing, parent: Ino, children: &[ChildEntry]) -> Result<bool> {
+        let is_quiet = listing.is_new && self.state.listings.is_quiet_behind(listing.node, listing.names.last());
+        if !is_quiet || self.inode(parent)?.dir.is_some() || self.is_listed(parent)? {
+            return Ok(false);
+        }
+        let has_ops = self.state.queue.touches_dir(parent);
+        let is_local = |name: &Name| {
+            self.state.overlay.get(parent, name).is_some()
+                || (has_ops && self.state.queue.of_place(parent, name).next().is_some())
+        };
+        if children.iter().any(|child| is_local(&child.name)) {
+            return Ok(false);
+        }
+        let growing = self.inode(parent)?.growing.as_ref();
+        let has_grown = |child: &ChildEntry| growing.is_some_and(|growing| growing.dir.get(&child.name).is_some());
+        Ok(!children.iter().any(has_grown) && self.are_unknown(listing.node, children)?)
     }
 
     /// Whether all that the listing says has been known since, and of what went meanwhile no row is left.
@@ -145,15 +191,37 @@ impl Session<'_> {
         Ok(!self.core.reader()?.knows_any(&nodes)?)
     }
 
-    /// Takes in children that nobody here has heard of, in one unit of work; gives what their names stand for.
-    fn learn(&mut self, folder: NodeId, parent: Ino, children: Vec<ChildEntry>) -> Result<Vec<(Ino, NodeType)>> {
-        let mut shown = Vec::with_capacity(children.len());
+    /// Without the rows of which newer ones are known: answers come in between, and may be in the database by now.
+    fn news(&mut self, changes: Vec<Change>) -> Result<Vec<Change>> {
+        let mut news = Vec::with_capacity(changes.len());
+        for change in changes {
+            let known = match &change.row {
+                Row::Node { node, .. } => self.remote_seq(*node)?,
+                Row::Entry { parent, name, .. } => self.known_entry(*parent, name)?.map(|(seq, _)| seq),
+                Row::Alias { .. } | Row::Conflict { .. } => None,
+            };
+            if known.is_none_or(|known| known <= change.seq) {
+                news.push(change);
+            }
+        }
+        Ok(news)
+    }
+
+    /// What is known of an entry on the server, and since when.
+    fn known_entry(&self, parent: NodeId, name: &Name) -> Result<Option<(u64, Option<NodeId>)>> {
+        if let Some(pending) = self.state.pending.entry(parent, name) {
+            return Ok(Some((pending.seq, pending.value)));
+        }
+        Ok(self.core.reader()?.remote_entry(parent, name)?.map(|row| (row.seq, row.node)))
+    }
+
+    /// Takes in children that nobody here has heard of, in one unit of work.
+    fn learn(&mut self, folder: NodeId, parent: Ino, children: Vec<ChildEntry>) -> Result<()> {
         let mut known = Vec::with_capacity(children.len());
         let mut rows = Vec::with_capacity(children.len());
         for child in &children {
             let ino = self.state.next_ino();
-            shown.push((ino, NodeType::from(&child.state.kind)));
-            known.push((ino, child.node, child.name.clone()));
+            known.push((ino, child.node, child.name.clone(), NodeType::from(&child.state.kind)));
             let row = InodeRow { node: Some(child.node), ..InodeRow::default() };
             rows.push(RowChange::Inode(ino, Some(row)));
         }
@@ -161,45 +229,58 @@ impl Session<'_> {
         let work = RemoteWork { changes: changes.clone(), rows, ..RemoteWork::default() };
         let position = self.core.journal.submit_remote(work)?;
         self.state.pending.add(&changes, position);
-        for (ino, node, name) in known {
+        for (ino, node, name, node_type) in known {
             let remote = self.state.pending.node(node).and_then(|pending| pending.value.clone());
+            if let Some(growing) = self.state.inodes.get_mut(&parent).and_then(|inode| inode.growing.as_mut()) {
+                growing.dir.grow(&name, ino, node_type);
+            }
             let links = Some(vec![(parent, name)]);
             self.state.by_node.insert(node, ino);
             self.state
                 .inodes
                 .insert(ino, Inode { node: Some(node), remote, links, touched: position, ..Inode::default() });
         }
-        Ok(shown)
+        Ok(())
     }
 
     /// The folder is listed, with `head` as the server has it.
     fn end_listing(&mut self, listing: Listing, head: ChildrenResponse) -> Result<()> {
         let node = listing.node;
-        let is_alone = self.state.listings.end(node);
+        let said = self.state.listings.said.remove(&node).unwrap_or_default();
         if self.is_outdated(&listing) {
             return Ok(());
         }
-        let folder = self.known_ino(node)?;
-        let is_seen = folder.map(|ino| self.is_seen_inside(ino)).transpose()?.unwrap_or(true);
-        let dir = listing.as_dir().filter(|_| is_alone && !is_seen);
-        let mut changes = Vec::new();
-        if dir.is_none() {
-            let names: HashSet<Name> = listing.names.into_iter().collect();
-            changes = self.vanished(node, &names, listing.seq)?;
-        }
+        let mut changes = match listing.is_new && !said.is_all {
+            true => self.vanished_of(&listing, &said.names)?,
+            false => self.vanished(&listing)?,
+        };
         changes.push(Change { seq: head.node_seq, row: Row::Node { node, state: Some(Box::new(head.node)) } });
         let work = RemoteWork { changes, listed: vec![(node, listing.seq)], ..RemoteWork::default() };
         self.absorb(work, Vec::new())?;
         self.state.listed.insert(node);
-        if let (Some(ino), Some(dir)) = (folder, dir) {
-            self.hold_listing(ino, dir)?;
+        if let Some(folder) = self.known_ino(node)? {
+            self.grow_from_rows(folder, &said.names)?;
+            self.end_growing(folder)?;
         }
         self.happened = Happened::default();
         Ok(())
     }
 
+    /// Those of these names of which something is known that the listing no longer has, as changes.
+    fn vanished_of(&mut self, listing: &Listing, names: &BTreeSet<Name>) -> Result<Vec<Change>> {
+        let mut changes = Vec::new();
+        for name in names.iter().filter(|name| listing.names.binary_search(name).is_err()) {
+            let known = self.known_entry(listing.node, name)?;
+            if known.is_some_and(|(seq, node)| node.is_some() && seq <= listing.seq) {
+                changes.push(gone(listing, name.clone()));
+            }
+        }
+        Ok(changes)
+    }
+
     /// Entries that a new listing no longer has, as changes.
-    fn vanished(&mut self, node: NodeId, listing: &HashSet<Name>, seq: u64) -> Result<Vec<Change>> {
+    fn vanished(&mut self, listing: &Listing) -> Result<Vec<Change>> {
+        let (node, seq) = (listing.node, listing.seq);
         let known = self.core.reader()?.remote_children(node)?;
         let mut names: HashSet<Name> = known.into_iter().filter(|row| row.seq <= seq).map(|row| row.name).collect();
         for (name, row) in self.state.pending.entries_of(node).filter(|(_, row)| row.seq <= seq) {
@@ -209,9 +290,13 @@ impl Session<'_> {
                 names.remove(name)
             };
         }
-        let gone = names.difference(listing).cloned();
-        Ok(gone.map(|name| Change { seq, row: Row::Entry { parent: node, name, node: None } }).collect())
+        names.retain(|name| listing.names.binary_search(name).is_err());
+        Ok(names.into_iter().map(|name| gone(listing, name)).collect())
     }
+}
+
+fn gone(listing: &Listing, name: Name) -> Change {
+    Change { seq: listing.seq, row: Row::Entry { parent: listing.node, name, node: None } }
 }
 
 impl Tree {
@@ -225,7 +310,8 @@ impl Tree {
         Ok(listing)
     }
 
-    /// Takes in a page of the listing. What it says is true by itself, whatever becomes of the rest.
+    /// Takes in a page of the listing: its names come after those of the pages before, in their order. What it says is true by
+    /// itself, whatever becomes of the rest.
     ///
     /// # Errors
     /// What the disk and the database say.

@@ -1,7 +1,7 @@
 //! Owns a folder's listing in memory: names, what they stand for, and the cookies by which readers go on.
 //! Plain data; where it comes from is in `load` and `large`.
 
-use super::types::NodeType;
+use super::types::{DirEntry, NodeType};
 use crate::meta::rows::Ino;
 use std::collections::{BTreeMap, HashMap};
 use tarn_proto::name::Name;
@@ -61,6 +61,38 @@ impl Dir {
         }
     }
 
+    /// Nothing yet of a folder whose names will come in their order.
+    pub fn growing() -> Self {
+        Self { is_plain: true, ..Self::default() }
+    }
+
+    /// Sets a name that the server's listing brings.
+    pub fn grow(&mut self, name: &Name, ino: Ino, node_type: NodeType) {
+        let last = self.by_cookie.last_key_value().map(|(_, last)| last);
+        let keeps_order = last.is_none_or(|last| last < name) || self.by_name.contains_key(name);
+        let is_plain = self.is_plain && keeps_order;
+        self.set(name, ino, node_type);
+        self.is_plain = is_plain;
+    }
+
+    /// Brings it to what another listing of the folder says. What is in both keeps its cookie. Whether anything that it had is
+    /// not as it was.
+    pub fn become_like(&mut self, whole: &Self) -> bool {
+        let mut differs = false;
+        for (name, child) in whole.after(0) {
+            differs |= self.get(name).is_some_and(|old| (old.ino, old.node_type) != (child.ino, child.node_type));
+            self.set(name, child.ino, child.node_type);
+        }
+        let gone: Vec<Name> = self.by_name.keys().filter(|name| !whole.by_name.contains_key(*name)).cloned().collect();
+        gone.iter().for_each(|name| self.remove(name));
+        differs || !gone.is_empty()
+    }
+
+    /// Says that not all of it are the server's entries.
+    pub fn note_local(&mut self) {
+        self.is_plain = false;
+    }
+
     /// Says that it was made of the server's entries alone, in the order of their names.
     pub fn note_plain(&mut self) {
         self.is_plain = true;
@@ -87,6 +119,17 @@ impl Dir {
     pub fn after(&self, cookie: u64) -> impl Iterator<Item = (&Name, Child)> + '_ {
         let rest = self.by_cookie.range(cookie + 1..);
         rest.filter_map(|(_, name)| Some((name, *self.by_name.get(name)?)))
+    }
+
+    /// Up to `max` entries after a cookie.
+    pub fn entries(&self, after: u64, max: usize) -> Vec<DirEntry> {
+        let entry = |(name, child): (&Name, Child)| DirEntry {
+            cookie: child.cookie,
+            name: name.clone(),
+            ino: child.ino,
+            node_type: child.node_type,
+        };
+        self.after(after).take(max).map(entry).collect()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&Name, &Child)> + '_ {

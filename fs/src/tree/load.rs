@@ -171,7 +171,7 @@ impl Session<'_> {
         if inode.dir.is_none() {
             let node = inode.node;
             if !self.is_listed(ino)? {
-                return Err(node.map_or(TreeError::NotFound, TreeError::Unlisted));
+                return Err(self.unlisted(ino)?);
             }
             match node {
                 Some(node) if self.is_large(ino)? => self.load_large(ino, node)?,
@@ -189,6 +189,7 @@ impl Session<'_> {
         if self.state.overlay.of_parent(ino).next().is_none() {
             dir.note_plain();
         }
+        let dir = self.grown_into(ino, dir)?;
         self.state.listed_names += dir.len();
         let (is_plain, inode) = (dir.is_plain(), self.inode(ino)?);
         inode.dir = Some(dir);
@@ -293,11 +294,17 @@ impl Session<'_> {
 
     /// What a name stands for as programs see it; loads the folder if need be.
     pub fn child(&mut self, parent: Ino, name: &Name) -> Result<Option<Ino>> {
+        if let Some(known) = self.known_child(parent, name)? {
+            return Ok(known);
+        }
         Ok(self.dir(parent)?.get(name).map(|child| child.ino))
     }
 
     /// The same for a call that only looks: as long as few names of a folder are asked for, its listing is not needed.
     pub fn child_seen(&mut self, parent: Ino, name: &Name) -> Result<Option<Ino>> {
+        if let Some(known) = self.known_child(parent, name)? {
+            return Ok(known);
+        }
         self.listable(parent)?;
         if self.inode(parent)?.dir.is_some() || self.is_worth_listing(parent)? {
             return self.child(parent, name);

@@ -17,6 +17,7 @@ mod depends;
 mod edit;
 mod error;
 mod formers;
+mod growing;
 mod halves;
 mod happened;
 mod history;

@@ -10,7 +10,9 @@ impl Session<'_> {
     /// Forgets an inode that nobody uses; removes it for good when it has no name and nothing is queued for it.
     pub(super) fn release_if_idle(&mut self, ino: Ino) {
         let Some(inode) = self.state.inodes.get(&ino) else { return };
-        let is_open = inode.opens > 0 || inode.dir_handles > 0;
+        // What has come of a listing is kept until all is known: programs were told of it.
+        let is_open =
+            inode.opens > 0 || inode.dir_handles > 0 || (inode.growing.is_some() && self.state.cursor.is_none());
         if ino == ROOT || inode.kernel_refs > 0 || is_open || self.state.formers.keeps(ino) {
             return;
         }

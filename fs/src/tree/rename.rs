@@ -80,7 +80,7 @@ impl Session<'_> {
         match (self.inode(source)?.is_dir(), self.inode(target)?.is_dir()) {
             (true, false) => Err(TreeError::NotADirectory),
             (false, true) => Err(TreeError::IsADirectory),
-            (true, true) if self.dir(target)?.len() > 0 => Err(TreeError::NotEmpty),
+            (true, true) if self.has_names(target)? => Err(TreeError::NotEmpty),
             _ => Ok(()),
         }
     }

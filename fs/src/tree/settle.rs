@@ -297,7 +297,7 @@ impl Session<'_> {
             Some(_) => {}
         }
         if let Some(inode) = self.state.inodes.get_mut(&ino) {
-            inode.dir = None;
+            (inode.dir, inode.growing) = (None, None);
         }
         Ok(())
     }

@@ -36,12 +36,12 @@ impl Session<'_> {
     /// Where a name stands in its folder's listing.
     fn place_of(&mut self, ino: Ino) -> Result<Option<Place>> {
         let Some((parent, name)) = self.links(ino)?.into_iter().next() else { return Ok(None) };
-        Ok(self.dir(parent)?.get(&name).map(|child| (parent, child.cookie)))
+        Ok(self.as_far_as_known(parent)?.get(&name).map(|child| (parent, child.cookie)))
     }
 
     /// What follows a place in its folder.
     fn following(&mut self, (dir, cookie): Place, node_type: NodeType, max: usize) -> Result<Vec<Ino>> {
-        let rest = self.dir(dir)?.after(cookie).filter(|(_, child)| child.node_type == node_type);
+        let rest = self.as_far_as_known(dir)?.after(cookie).filter(|(_, child)| child.node_type == node_type);
         Ok(rest.map(|(_, child)| child.ino).take(max).collect())
     }
 

@@ -2,6 +2,7 @@
 //! does no I/O and decides nothing.
 
 use super::formers::Formers;
+use super::growing::Growing;
 use super::kept_dirs::KEPT;
 use super::listed::Listings;
 use super::listing::Dir;
@@ -45,6 +46,8 @@ pub(super) struct Inode {
     pub links: Option<Vec<(Ino, Name)>>,
     /// A directory's listing, once loaded.
     pub dir: Option<Dir>,
+    /// What has come of its listing while not all has.
+    pub growing: Option<Box<Growing>>,
     /// Open directory handles: while there are any, the listing stays, and its cookies.
     pub dir_handles: u32,
     /// Directories that the listing had when it was let go of.
@@ -112,7 +115,17 @@ impl Inode {
 
     /// How many directories it has in it, as far as known.
     pub fn subdirs(&self) -> u32 {
-        self.dir.as_ref().map_or(self.subdir_count, Dir::subdir_count)
+        self.listing().map_or(self.subdir_count, Dir::subdir_count)
+    }
+
+    /// Its listing, or what has come of it.
+    pub fn listing(&self) -> Option<&Dir> {
+        self.dir.as_ref().or(self.growing.as_ref().map(|growing| &growing.dir))
+    }
+
+    /// The same, to be changed.
+    pub fn listing_mut(&mut self) -> Option<&mut Dir> {
+        self.dir.as_mut().or(self.growing.as_mut().map(|growing| &mut growing.dir))
     }
 
     /// Whether it is a directory.

@@ -44,6 +44,7 @@ impl Session<'_> {
         for ino in inos {
             self.release_if_idle(ino);
             self.let_go_of_listing(ino);
+            self.let_go_of_growing(ino);
             if self.state.inodes.get(&ino).is_some_and(|inode| self.can_come_back(ino, inode, materialised)) {
                 self.let_go(ino);
             }
@@ -71,7 +72,7 @@ impl Session<'_> {
 
     /// Whether the rows of an inode that the kernel knows say all that must be known of it.
     fn can_come_back(&self, ino: Ino, inode: &Inode, materialised: Lsn) -> bool {
-        let is_in_use = ino == ROOT || inode.opens > 0 || inode.dir_handles > 0 || inode.dir.is_some();
+        let is_in_use = ino == ROOT || inode.opens > 0 || inode.dir_handles > 0 || inode.listing().is_some();
         let is_recorded =
             inode.touched <= materialised && inode.times.is_none() && inode.made_over.is_none() && inode.was.is_none();
         let is_named = inode.node.is_some()

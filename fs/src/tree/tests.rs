@@ -10,6 +10,7 @@ mod faults;
 mod fixture;
 mod folder_times;
 mod formers;
+mod growing;
 mod halves;
 mod happened;
 mod late;

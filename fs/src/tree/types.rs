@@ -222,6 +222,11 @@ pub enum SyncState {
     LocalOnly,
 }
 
-/// A folder that must be listed on the server.
+/// A folder of which not all is known that a call must know: list it (further) on the server, then call again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unlisted(pub NodeId);
+pub struct Unlisted {
+    /// The folder.
+    pub node: NodeId,
+    /// What of its listing has been taken in: what is taken in later has a higher number.
+    pub progress: u64,
+}

@@ -116,13 +116,13 @@ impl Tree {
         self.look(|session| session.stat(ino))
     }
 
-    /// Opens a directory for reading.
+    /// Opens a directory for reading: a folder that is being listed as soon as some of its names have come.
     ///
     /// # Errors
     /// `NotADirectory`; `Unlisted` if it must be listed first.
     pub fn open_dir(&self, ino: Ino) -> Result<DirHandle> {
         self.look(|session| {
-            session.listable(ino)?;
+            session.readable(ino)?;
             session.inode(ino)?.dir_handles += 1;
             Ok(DirHandle { ino })
         })
@@ -138,22 +138,17 @@ impl Tree {
         });
     }
 
-    /// Entries after a cookie (0: from the start), at most `max`; without "." and "..", whose cookies are 1 and 2.
+    /// Entries after a cookie (0: from the start), at most `max`; without "." and "..", whose cookies are 1 and 2. None: there
+    /// are no more.
     ///
     /// # Errors
-    /// `NotADirectory`; `Unlisted` if the folder must be listed first.
+    /// `NotADirectory`; `Unlisted` if the folder must be listed (further) before it is known what comes then.
     pub fn read_dir(&self, handle: DirHandle, after: u64, max: usize) -> Result<Vec<DirEntry>> {
+        if let Some(page) = self.look(|session| session.read_growing(handle.ino, after, max))? {
+            return Ok(page);
+        }
         self.load_listing(handle.ino)?;
-        self.look(|session| {
-            let dir = session.dir(handle.ino)?;
-            let entry = |(name, child): (&Name, super::listing::Child)| DirEntry {
-                cookie: child.cookie,
-                name: name.clone(),
-                ino: child.ino,
-                node_type: child.node_type,
-            };
-            Ok(dir.after(after).take(max).map(entry).collect())
-        })
+        self.look(|session| Ok(session.dir(handle.ino)?.entries(after, max)))
     }
 
     /// All entries of a directory, as they are while it is read.

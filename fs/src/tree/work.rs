@@ -183,7 +183,7 @@ impl Session<'_> {
     pub(super) fn refresh_name(&mut self, parent: Ino, name: &Name, old: Option<Ino>) -> Result<NameChange> {
         let new = self.effective(parent, name)?;
         let node_type = new.map(|ino| self.node_type(ino)).transpose()?;
-        if let Some(dir) = self.state.inodes.get_mut(&parent).and_then(|inode| inode.dir.as_mut()) {
+        if let Some(dir) = self.state.inodes.get_mut(&parent).and_then(Inode::listing_mut) {
             match new.zip(node_type) {
                 Some((ino, node_type)) => dir.set(name, ino, node_type),
                 None => dir.remove(name),

@@ -4,14 +4,13 @@
 use crate::content::Read;
 use crate::env::FileId;
 use crate::meta::rows::Ino;
-use crate::tree::{DirEntry, NewNode, RenameRequest, Stat, SyncState, TreeError};
+use crate::tree::{DirEntry, NewNode, RenameRequest, Stat, SyncState, TreeError, Unlisted};
 use async_trait::async_trait;
 use std::fmt::Debug;
 use std::io;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use tarn_proto::ids::NodeId;
 use tarn_proto::name::Name;
 use tarn_proto::node::AttrChange;
 
@@ -158,11 +157,12 @@ pub struct Space {
 /// Brings listings that are not local.
 #[async_trait]
 pub trait Lister: Send + Sync + Debug {
-    /// Lists a folder on the server and gives the listing to the tree. Cancel-safe.
+    /// Lists a folder on the server and gives the listing to the tree, page by page; returns when the tree has got more of
+    /// it, or all. Cancel-safe.
     ///
     /// # Errors
-    /// Why it cannot be brought.
-    async fn list(&self, node: NodeId) -> Result<(), BringError>;
+    /// Why no more can be brought.
+    async fn list(&self, folder: Unlisted) -> Result<(), BringError>;
 }
 
 /// Why something cannot be brought.

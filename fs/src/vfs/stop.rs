@@ -2,17 +2,16 @@
 //! given in `fuse` alone.
 
 use super::ports::{BringError, FileContent};
-use crate::tree::TreeError;
+use crate::tree::{TreeError, Unlisted};
 use std::ops::Range;
 use std::sync::Arc;
-use tarn_proto::ids::NodeId;
 use tarn_proto::name::NameError;
 
 /// What a call must have before it can answer; when it is there, the call is made again.
 #[derive(Debug, Clone)]
 pub enum WaitFor {
-    /// The listing of a folder.
-    List(NodeId),
+    /// The listing of a folder, or more of it.
+    List(Unlisted),
     /// Bytes of a file.
     Bytes {
         /// Of which content.
@@ -74,7 +73,7 @@ pub type Answer<T> = Result<T, Stop>;
 impl From<TreeError> for Stop {
     fn from(error: TreeError) -> Self {
         match error {
-            TreeError::Unlisted(node) => Self::Wait(WaitFor::List(node)),
+            TreeError::Unlisted(folder) => Self::Wait(WaitFor::List(folder)),
             other => Self::Fail(VfsError::Tree(other)),
         }
     }

@@ -32,6 +32,7 @@ mod exerciser;
 mod five_devices;
 mod formats;
 mod fsx;
+mod growing;
 mod hydration;
 mod late_writes;
 mod limit;

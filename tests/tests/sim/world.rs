@@ -272,9 +272,9 @@ impl World {
         };
         self.trace.note(self.time.now(), who, &said);
         match done {
-            Err(TreeError::Unlisted(node)) => {
+            Err(TreeError::Unlisted(folder)) => {
                 let lister = life.lister.clone();
-                tokio::spawn(async move { drop(lister.list(node).await) });
+                tokio::spawn(async move { drop(lister.list(folder.node).await) });
             }
             Err(TreeError::Database(detail)) => {
                 self.report.faults.push(format!("machine {who}: {deed:?}: the database: {detail}"));

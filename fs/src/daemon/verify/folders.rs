@@ -83,8 +83,8 @@ impl Run<'_> {
             match self.local(move |parts| listing(&parts.tree, dir)).await? {
                 Ok(listing) => return Ok(listing),
                 Err(TreeError::NotFound | TreeError::NotADirectory) => return Ok(None),
-                Err(TreeError::Unlisted(node)) if !self.is_light && self.parts.hydrator.is_online() => {
-                    if let Err(error) = self.parts.sync.lister().list(node).await {
+                Err(TreeError::Unlisted(folder)) if !self.is_light && self.parts.hydrator.is_online() => {
+                    if let Err(error) = self.parts.sync.lister().list(folder.node).await {
                         self.report.left_out(format!("folders that are not known here yet: {error}"));
                         return Ok(None);
                     }

@@ -7,6 +7,7 @@ use crate::env::Env;
 use crate::hydrate::{HydrateOptions, Hydrator};
 use crate::journal::{JournalOptions, StateLock};
 use crate::remote::{FetchedFrames, NoticeEvent, ReceiptSender, Remote, RemoteError, UploadItem};
+use crate::tree::Unlisted;
 use crate::tree::{Identity, Opened, Tree};
 use crate::vfs::ports::{BringError, Lister};
 use crate::vfs::{LiveTree, Ports, Vfs};
@@ -94,7 +95,7 @@ fn away<T>() -> Result<T, RemoteError> {
 
 #[async_trait]
 impl Lister for Away {
-    async fn list(&self, _: NodeId) -> Result<(), BringError> {
+    async fn list(&self, _: Unlisted) -> Result<(), BringError> {
         Err(BringError::Unreachable)
     }
 }

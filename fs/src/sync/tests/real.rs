@@ -22,7 +22,17 @@ struct Real {
     _dir: tempfile::TempDir,
 }
 
-fn real(server: &Arc<MemoryServer>, id: DeviceId) -> Real {
+/// What a device stands on, without its engine.
+pub(super) struct Ground {
+    pub tree: Arc<Tree>,
+    pub bridge: Arc<TreeBridge>,
+    pub remote: Arc<FaultyRemote<MemoryRemote>>,
+    hydrator: Hydrator,
+    lock: StateLock,
+    dir: tempfile::TempDir,
+}
+
+pub(super) fn ground(server: &Arc<MemoryServer>, id: DeviceId) -> Ground {
     let dir = tempfile::tempdir().unwrap();
     let env = Env::real();
     let lock = StateLock::acquire(&env, dir.path(), Duration::from_secs(5)).unwrap();
@@ -30,17 +40,22 @@ fn real(server: &Arc<MemoryServer>, id: DeviceId) -> Real {
     let opened = Tree::assemble(&env, dir.path(), JournalOptions::default(), Options::default(), identity).unwrap();
     opened.tree.take_inventory().unwrap();
     let remote = Arc::new(FaultyRemote::new(server.device(id)));
-    let hydrator = Hydrator::new(env.clone(), remote.clone(), SPACE, Handle::current(), HydrateOptions::default());
+    let hydrator = Hydrator::new(env, remote.clone(), SPACE, Handle::current(), HydrateOptions::default());
     let bridge = TreeBridge::new(opened.tree.clone(), hydrator.clone(), ContentKey::Ordinary);
+    Ground { tree: opened.tree, bridge, remote, hydrator, lock, dir }
+}
+
+fn real(server: &Arc<MemoryServer>, id: DeviceId) -> Real {
+    let Ground { tree, bridge, remote, hydrator, lock, dir } = ground(server, id);
     let sync = SyncHandle::start(Parts {
-        env,
+        env: Env::real(),
         space: SPACE,
         tree: bridge,
         remote: remote.clone(),
         identity: Arc::new(FakeIdentity(BEN)),
         counters: Arc::default(),
     });
-    Real { tree: opened.tree, hydrator, lister: sync.lister(), sync, remote, _lock: lock, _dir: dir }
+    Real { tree, hydrator, lister: sync.lister(), sync, remote, _lock: lock, _dir: dir }
 }
 
 impl Real {
@@ -73,7 +88,7 @@ impl Real {
         loop {
             match self.tree.lookup(parent, &name(text)) {
                 Ok(stat) => return Some(stat.ino),
-                Err(TreeError::Unlisted(node)) => within(self.lister.list(node)).await.unwrap(),
+                Err(TreeError::Unlisted(folder)) => within(self.lister.list(folder.node)).await.unwrap(),
                 Err(TreeError::NotFound) => return None,
                 Err(other) => panic!("{other}"),
             }

@@ -9,7 +9,7 @@ use crate::tree::{Identity, NewNode, Readiness, RenameRequest, Stat, Tree, TreeE
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tarn_proto::api::{Answer, ChildrenResponse, Outcome};
+use tarn_proto::api::{Answer, ChildEntry, ChildrenResponse, Outcome};
 use tarn_proto::change::{Change, Cursor, Row};
 use tarn_proto::ids::{DeviceId, EpochId, JournalHash, NodeId, SpaceId, VersionId};
 use tarn_proto::manifest::Manifest;
@@ -277,9 +277,16 @@ impl Device {
 
     /// The same, and the server goes on knowing them: a full pull brings them again.
     pub fn pull_known(&mut self, rows: Vec<Row>) {
-        keep_entries(&rows);
+        self.changed_elsewhere(&rows);
+        self.pull(rows);
+    }
+
+    /// What others did, of which this device has not heard.
+    pub fn changed_elsewhere(&mut self, rows: &[Row]) {
+        self.seq += 1;
+        keep_entries(rows);
         NODES.with_borrow_mut(|nodes| {
-            for row in &rows {
+            for row in rows {
                 match row {
                     Row::Node { node, state: Some(state) } => drop(nodes.insert(*node, (**state).clone())),
                     Row::Node { node, state: None } => drop(nodes.remove(node)),
@@ -287,7 +294,18 @@ impl Device {
                 }
             }
         });
-        self.pull(rows);
+    }
+
+    /// How the server would list a folder now.
+    pub fn children(&self, folder: NodeId) -> Vec<ChildEntry> {
+        let child = |row: &Row| match row {
+            Row::Entry { parent, name, node: Some(node) } if *parent == folder => {
+                let state = NODES.with_borrow(|nodes| nodes[node].clone());
+                Some(ChildEntry { name: name.clone(), entry_seq: self.seq, node: *node, node_seq: self.seq, state })
+            }
+            _ => None,
+        };
+        ENTRIES.with_borrow(|entries| entries.values().filter_map(child).collect())
     }
 }
 

@@ -9,12 +9,12 @@ use super::ports::{BringError, FileContent, LentFile, Lister, Listing, Space, Tr
 use super::{Lending, OpenTable, Options, Ports, TakenUp, Vfs};
 use crate::env::{Clock, FileId, RealClock};
 use crate::meta::rows::{Ino, ROOT};
-use crate::tree::{NewNode, RenameRequest, Stat, SyncState, TreeError};
+use crate::tree::{NewNode, RenameRequest, Stat, SyncState, TreeError, Unlisted};
 use async_trait::async_trait;
 use content::Bytes;
 use listing::FakeListing;
 use parking_lot::{Mutex, MutexGuard};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 use tarn_proto::ids::NodeId;
@@ -43,7 +43,8 @@ struct State {
     nodes: HashMap<Ino, Node>,
     refs: HashMap<Ino, u64>,
     opens: HashMap<Ino, (u32, u32)>,
-    unlisted: HashSet<Ino>,
+    /// Folders that are not listed behind this cookie.
+    unlisted: HashMap<Ino, u64>,
     lent: HashMap<Ino, FakeLent>,
     syncing: u32,
     synced: u32,
@@ -58,6 +59,10 @@ fn node_of(ino: Ino) -> NodeId {
     let mut id = [0; 16];
     id[8..].copy_from_slice(&ino.0.to_be_bytes());
     NodeId(id)
+}
+
+fn unlisted(ino: Ino) -> TreeError {
+    TreeError::Unlisted(Unlisted { node: node_of(ino), progress: 0 })
 }
 
 impl FakeTree {
@@ -93,7 +98,7 @@ impl FakeTree {
 
     /// Forgets the listing of a folder.
     pub fn lose_listing(&self, ino: Ino) {
-        self.0.lock().unlisted.insert(ino);
+        self.0.lock().unlisted.insert(ino, 0);
     }
 
     /// Lets a file be lent.
@@ -155,8 +160,8 @@ impl State {
     }
 
     fn dir(&mut self, ino: Ino) -> Result<&mut Node> {
-        if self.unlisted.contains(&ino) {
-            return Err(TreeError::Unlisted(node_of(ino)));
+        if self.unlisted.get(&ino) == Some(&0) {
+            return Err(unlisted(ino));
         }
         let node = self.nodes.get_mut(&ino).ok_or(TreeError::NotFound)?;
         if node.kind.is_dir() { Ok(node) } else { Err(TreeError::NotADirectory) }
@@ -434,9 +439,9 @@ impl TreePort for FakeTree {
 
 #[async_trait]
 impl Lister for FakeTree {
-    async fn list(&self, node: NodeId) -> std::result::Result<(), BringError> {
+    async fn list(&self, folder: Unlisted) -> std::result::Result<(), BringError> {
         self.1.reach().await?;
-        self.0.lock().unlisted.retain(|ino| node_of(*ino) != node);
+        self.0.lock().unlisted.retain(|ino, _| node_of(*ino) != folder.node);
         Ok(())
     }
 }

@@ -1,0 +1,147 @@
+//! Folders that are listed page by page: the server in memory puts three names on one.
+
+use super::real::{Ground, ground};
+use super::*;
+use crate::meta::rows::ROOT;
+use crate::sync::lister::in_order;
+use crate::tree::{DirHandle, TreeError, Unlisted};
+use tarn_proto::api::{ChildEntry, ChildrenResponse};
+use tarn_proto::change::Cursor;
+use tarn_proto::node::{Attrs, NodeKind, NodeState};
+use tokio::sync::Semaphore;
+
+const NAMES: usize = 10;
+
+/// A device that has heard of nothing and does nothing but list folders, of which all pages but the first are held back.
+struct Shelf {
+    ground: Ground,
+    lister: Lister,
+    gate: Arc<Semaphore>,
+}
+
+async fn shelf() -> Shelf {
+    let server = MemoryServer::new(SPACE);
+    let ben = device(&server, BEN);
+    for number in 0..NAMES {
+        ben.tree.create(&format!("folder {number}"), None, false);
+    }
+    assert_eq!(within(ben.sync.wait_until_clean()).await, WaitOutcome::Clean);
+    let ground = ground(&server, ANN);
+    let gate = Arc::new(Semaphore::new(0));
+    ground.remote.plan(Call::Children, Fault::None);
+    (0..NAMES).for_each(|_| ground.remote.plan(Call::Children, Fault::Held(gate.clone())));
+    let lister = Lister::new(Env::real(), SPACE, ground.bridge.clone(), ground.remote.clone());
+    Shelf { ground, lister, gate }
+}
+
+impl Shelf {
+    fn unlisted<T: std::fmt::Debug>(result: Result<T, TreeError>) -> Unlisted {
+        match result {
+            Err(TreeError::Unlisted(folder)) => folder,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// How many names there are by now, and what to wait for where that is not the end.
+    fn read(&self, handle: DirHandle) -> (usize, Option<Unlisted>) {
+        let (mut count, mut after) = (0, 0);
+        loop {
+            match self.ground.tree.read_dir(handle, after, 100) {
+                Ok(page) if page.is_empty() => return (count, None),
+                Ok(page) => (count, after) = (count + page.len(), page[page.len() - 1].cookie),
+                rest => return (count, Some(Self::unlisted(rest))),
+            }
+        }
+    }
+
+    /// The first page has come; what is missing then.
+    async fn opened(&self) -> (DirHandle, Unlisted) {
+        let folder = Self::unlisted(self.ground.tree.open_dir(ROOT));
+        let (a, b) =
+            within(async { tokio::join!(self.lister.list_further(folder), self.lister.list_further(folder)) }).await;
+        assert!(a.is_ok() && b.is_ok());
+        let handle = self.ground.tree.open_dir(ROOT).unwrap();
+        let (count, rest) = self.read(handle);
+        assert_eq!(count, 3);
+        (handle, rest.unwrap())
+    }
+
+    fn waits(&self, folder: Unlisted) -> tokio::task::JoinHandle<Result<(), RemoteError>> {
+        let lister = self.lister.clone();
+        tokio::spawn(async move { lister.list_further(folder).await })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_waits_for_more_of_a_folder_gets_it_page_by_page_from_one_flight() {
+    let shelf = shelf().await;
+    let (handle, mut rest) = shelf.opened().await;
+    for expected in [6, 9] {
+        let waiting = [shelf.waits(rest), shelf.waits(rest)];
+        assert!(!waiting.iter().any(tokio::task::JoinHandle::is_finished), "there is no more yet");
+        shelf.gate.add_permits(1);
+        for waiting in waiting {
+            within(waiting).await.unwrap().unwrap();
+        }
+        let (count, next) = shelf.read(handle);
+        assert_eq!(count, expected);
+        rest = next.unwrap();
+    }
+    shelf.gate.add_permits(1);
+    within(shelf.lister.list(rest.node)).await.unwrap();
+    assert_eq!(shelf.read(handle), (NAMES, None));
+    assert_eq!(shelf.ground.remote.calls().len(), 4, "each page once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_who_wait_hear_that_a_flight_broke_off_and_the_next_one_brings_the_rest() {
+    let shelf = shelf().await;
+    let (handle, rest) = shelf.opened().await;
+    let waiting = [shelf.waits(rest), shelf.waits(rest)];
+    shelf.gate.close();
+    for waiting in waiting {
+        assert!(matches!(within(waiting).await.unwrap(), Err(RemoteError::Unreachable(_))));
+    }
+    assert_eq!(shelf.read(handle).0, 3, "what has come stays");
+    // Those that are still held fail as well; then there are none left.
+    while within(shelf.lister.list(rest.node)).await.is_err() {}
+    assert_eq!(shelf.read(handle), (NAMES, None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_waits_for_a_page_looks_again_when_the_whole_tree_has_come() {
+    let shelf = shelf().await;
+    let (handle, rest) = shelf.opened().await;
+    let waiting = shelf.waits(rest);
+    let tree = &shelf.ground.tree;
+    tree.begin_load().unwrap();
+    let upto = Cursor { epoch: EpochId([9; 16]), seq: 1_000, hash: tarn_proto::ids::JournalHash([0; 32]) };
+    tree.finish_load(crate::tree::Loaded::first(upto)).unwrap();
+    assert!(!waiting.is_finished());
+    shelf.lister.look_again();
+    within(waiting).await.unwrap().unwrap();
+    assert_eq!(shelf.read(handle), (0, None), "as of then there is nothing in it");
+    // Aboard before it goes on: a later wish would be a new flight.
+    let go = async { shelf.gate.add_permits(NAMES) };
+    within(async { tokio::join!(shelf.lister.list(rest.node), go) }).await.0.unwrap();
+    assert_eq!(shelf.ground.remote.calls().len(), 3, "but for the page that was on its way, the rest is not asked for");
+}
+
+#[test]
+fn a_listing_that_is_not_in_the_order_of_its_names_is_refused() {
+    let page = |names: &[&str]| {
+        let state = NodeState { kind: NodeKind::Dir, attrs: Attrs::default(), file: None };
+        let child = |text: &&str| {
+            let (name, state) = (name(text), state.clone());
+            ChildEntry { name, entry_seq: 1, node: NodeId([1; 16]), node_seq: 1, state }
+        };
+        let children = names.iter().map(child).collect();
+        ChildrenResponse { seq: 1, node: state.clone(), node_seq: 1, children, next: None }
+    };
+    let (_, last) = in_order(page(&["a", "b"]), None).unwrap();
+    assert_eq!(last, Some(name("b")));
+    assert_eq!(in_order(page(&[]), last.clone()).unwrap().1, last);
+    assert!(in_order(page(&["c"]), last.clone()).is_ok());
+    assert!(in_order(page(&["b"]), last).is_err());
+    assert!(in_order(page(&["b", "a"]), None).is_err());
+}
