@@ -89,6 +89,9 @@ impl Session<'_> {
         self.state.pins.note(ino);
         self.keep_opened(ino)?;
         let row = self.inode(ino)?.row();
+        if staged_row(work, ino).is_some_and(|staged| staged.node != row.node) {
+            return Ok(()); // refused bytes are another file's by now
+        }
         let Some(content) = self.local_content(ino)? else {
             if self.state.queue.of_ino(ino).next().is_some() {
                 self.note_hidden(ino);

@@ -12,7 +12,11 @@ const N: NodeId = NodeId([51; 16]);
 
 /// The server refuses the first operation that is ready.
 fn refuse(device: &Device) {
-    let (ticket, op) = device.freeze().remove(0);
+    refuse_one(device, 0);
+}
+
+fn refuse_one(device: &Device, index: usize) {
+    let (ticket, op) = device.freeze().remove(index);
     let outcome = Outcome::Refused { code: ErrorCode::QuotaExceeded, detail: String::new() };
     let answer = Answer { counter: op.counter, outcome, changes: Vec::new() };
     device.tree.settle(&[(ticket, answer)], cursor(device.seq), cursor(device.seq)).unwrap();
@@ -86,6 +90,21 @@ fn what_is_refused_with_the_folder_that_it_was_made_in_keeps_its_name() {
     let day = only(&device, "/Tarn rescued");
     assert_eq!(only(&device, &day), format!("{day}/f"));
     assert_eq!(device.read(ino), b"precious");
+}
+
+#[test]
+fn a_refused_backup_has_the_bytes_that_were_the_files_though_the_server_has_the_older_backup() {
+    let mut device = Device::new();
+    device.written(TOP, "f~", b"before the last");
+    device.written(TOP, "f", b"last");
+    device.push();
+    device.renamed((TOP, "f"), (TOP, "f~"));
+    device.written(TOP, "f", b"present");
+    refuse_one(&device, 1);
+    let day = only(&device, "/Tarn rescued");
+    assert_eq!(device.read(device.at(&format!("{day}/f~"))), b"last");
+    assert_eq!(device.read(device.at("/f")), b"present");
+    assert_eq!(device.tree.lookup(TOP, &name("f~")).unwrap().size_bytes, 15, "what the server has");
 }
 
 /// What it was made from is of another file.
