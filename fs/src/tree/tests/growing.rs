@@ -169,6 +169,20 @@ fn a_listing_that_breaks_off_keeps_its_places_and_the_next_one_takes_away_what_w
 }
 
 #[test]
+fn a_page_that_is_older_than_an_answer_brings_nothing_back() {
+    let mut world = World::of(20);
+    world.page(10);
+    // What is asked for anew is as of before the removal.
+    world.begin();
+    world.device.tree.unlink(ROOT, &name("n00003")).unwrap();
+    assert_eq!(world.device.push().len(), 1);
+    world.device.swept();
+    world.page(20);
+    assert!(!world.device.list(ROOT).contains(&"n00003".to_owned()));
+    assert!(matches!(world.device.lookup(ROOT, "n00003"), Err(TreeError::NotFound)));
+}
+
+#[test]
 fn a_listing_goes_on_where_it_was_when_the_whole_tree_overtakes_it() {
     let mut world = World::of(30);
     world.page(10);

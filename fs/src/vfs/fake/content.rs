@@ -37,11 +37,13 @@ pub(crate) enum Network {
 pub(crate) struct FakeNetwork {
     pub state: Mutex<Network>,
     pub asked_soon: Mutex<Vec<Range<u64>>>,
+    /// Who ever waited for it in silence.
+    pub waited_count: Mutex<u32>,
 }
 
 impl Default for FakeNetwork {
     fn default() -> Self {
-        Self { state: Mutex::new(Network::Up), asked_soon: Mutex::default() }
+        Self { state: Mutex::new(Network::Up), asked_soon: Mutex::default(), waited_count: Mutex::default() }
     }
 }
 
@@ -86,7 +88,10 @@ impl FakeNetwork {
         match state {
             Network::Up => Ok(()),
             Network::Down => Err(BringError::Unreachable),
-            Network::Silent => std::future::pending().await,
+            Network::Silent => {
+                *self.waited_count.lock() += 1;
+                std::future::pending().await
+            }
         }
     }
 }
