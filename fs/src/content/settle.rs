@@ -43,12 +43,16 @@ impl LocalContent {
     /// The disk's.
     pub fn sync_undoubted(&self) -> io::Result<()> {
         let _one_at_a_time = self.sync_gate.lock();
-        let (file, is_named, seen) = {
+        let (file, is_named, seen, generation) = {
             let mut state = self.state.write();
             let Body::File(file) = &state.body else { return Ok(()) };
+            if state.is_synced() {
+                // The kernel asks after each write that was to be durable when it returned, and was.
+                return Ok(());
+            }
             let file = file.clone();
             state.syncing = mem::take(&mut state.unsynced);
-            (file, state.is_named, state.failures_seen)
+            (file, state.is_named, state.failures_seen, state.generation)
         };
         let synced = self.syncs.sync(file.as_ref(), seen);
         {
@@ -57,6 +61,7 @@ impl LocalContent {
                 self.lose_unsynced(&mut state);
             }
             state.syncing.clear();
+            state.synced_at = synced.is_ok().then_some(generation);
         }
         synced?;
         if !is_named {
@@ -80,6 +85,7 @@ impl LocalContent {
     fn lose_unsynced(&self, state: &mut State) {
         let before = state.charge();
         state.failures_seen = self.syncs.failures();
+        state.synced_at = None;
         for range in mem::take(&mut state.unsynced).iter().chain(mem::take(&mut state.syncing).iter()) {
             for clean in state.dirty.gaps(range.clone()) {
                 state.present.remove(clean);

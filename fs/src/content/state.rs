@@ -100,6 +100,8 @@ pub(super) struct State {
     pub(super) has_durable_name: bool,
     /// Counts changes.
     pub(super) generation: u64,
+    /// As of which count the backing file was last synced whole.
+    pub(super) synced_at: Option<u64>,
     pub(super) freezes: Vec<Weak<Freeze>>,
     pub(super) since: Vec<Since>,
     pub(super) is_removed: bool,
@@ -170,6 +172,7 @@ impl State {
             is_named: false,
             has_durable_name: false,
             generation: 0,
+            synced_at: None,
             freezes: Vec::new(),
             since: Vec::new(),
             is_removed: false,
@@ -251,6 +254,14 @@ impl State {
             && !matches!(self.body, Body::Memory(_))
             && self.home.as_ref().is_none_or(|home| home.durable)
             && self.freezes.iter().all(|freeze| freeze.strong_count() == 0)
+    }
+
+    /// Whether the disk has the backing file as it is. Of what maps write unseen nobody knows.
+    pub(super) fn is_synced(&self) -> bool {
+        self.synced_at == Some(self.generation)
+            && self.is_named
+            && self.exposed.is_none()
+            && [&self.unsynced, &self.syncing].iter().all(|set| set.is_empty())
     }
 
     /// Notes that `range` was changed by a program and is there now.

@@ -124,7 +124,8 @@ impl LocalContent {
         let size_bytes = self.size_bytes();
         let effect = self.truncate_or_not(if keep_size { size_bytes } else { size_bytes.max(end) })?;
         self.shared.admit_dirty(end - range.start)?;
-        let state = self.state.write();
+        let mut state = self.state.write();
+        state.synced_at = None;
         if let Body::File(file) = &state.body {
             // What is not here stays unallocated: hydration will reserve and write it.
             for part in state.dirty.within(range) {
@@ -245,6 +246,7 @@ impl LocalContent {
         let old_home = state.home.take();
         let old_body = std::mem::replace(&mut state.body, Body::File(file));
         state.unsynced.clear();
+        state.synced_at = None;
         (state.is_named, state.has_durable_name) = (state.size_bytes > 0, state.size_bytes > 0);
         state.open_for_writing = false;
         if let Err(e) = self.mark_open(state, false) {

@@ -1,7 +1,7 @@
 //! What a sync that failed leaves behind: nobody is told later that its bytes are durable, and nothing relies on it.
 
 use super::world::*;
-use crate::content::{Acknowledged, Filled, LocalContent, LocalState, Read};
+use crate::content::{Acknowledged, ContentError, Filled, LocalContent, LocalState, Read, WriteEffect};
 use crate::env::{CrashDisk, Fault};
 use crate::meta::rows::ContentNo;
 use std::io::ErrorKind;
@@ -9,6 +9,8 @@ use std::sync::Arc;
 use tarn_proto::ids::VersionId;
 
 const BUDGET_BYTES: u64 = 64 << 20;
+
+type Change = fn(&LocalContent) -> Result<WriteEffect, ContentError>;
 
 fn world() -> (CrashDisk, World) {
     let disk = CrashDisk::new();
@@ -132,4 +134,32 @@ fn a_slot_that_a_failed_sync_of_others_took_is_never_called_durable() {
     let world = world.cut(Arc::new(disk.power_cut(|| false)));
     assert!(matches!(world.get(1).read(0, 7).unwrap(), Read::Missing(_)));
     assert_eq!(bytes_of(&world.get(2)), b"other");
+}
+
+#[test]
+fn a_sync_asks_the_disk_for_nothing_when_nothing_changed_since_the_last_one_and_for_each_change_else() {
+    let (disk, world) = world();
+    let content = world.create(1);
+    content.write(0, &noise(1, 300_000)).unwrap();
+    let changes: [Change; 6] = [
+        |content| content.write(0, b"first"),
+        |content| content.write(1_000, b"more"),
+        |content| content.truncate(100_000),
+        |content| content.truncate(200_000),
+        |content| content.punch(4_096..40_960),
+        |content| content.allocate(0..400_000, true),
+    ];
+    for (number, change) in changes.iter().enumerate() {
+        change(&content).unwrap();
+        let before = disk.sync_count();
+        content.sync().unwrap();
+        let synced = disk.sync_count();
+        assert_eq!(synced - before, 1, "change {number}");
+        content.sync().unwrap();
+        assert_eq!(disk.sync_count(), synced, "after change {number}");
+    }
+    let bytes = bytes_of(&content);
+    drop(content);
+    let world = world.cut(Arc::new(disk.power_cut(|| false)));
+    assert!(bytes_of(&world.get(1)) == bytes);
 }
