@@ -3,7 +3,7 @@
 //! counts as stale: who opens it meanwhile must not read by an old size.
 
 use crate::meta::rows::Ino;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// When the kernel is told again: each time so long after the time before.
@@ -18,7 +18,11 @@ const AGAIN_AFTER: [Duration; 6] = [
 
 /// The inodes. Times are those of one monotonic clock.
 #[derive(Debug, Default)]
-pub(super) struct Unknown(BTreeMap<Ino, Untold>);
+pub(super) struct Unknown {
+    inodes: BTreeMap<Ino, Untold>,
+    /// When each is to be told again: there are as many as were dropped at once.
+    order: BTreeSet<(Duration, Ino)>,
+}
 
 #[derive(Debug)]
 struct Untold {
@@ -32,35 +36,39 @@ struct Untold {
 impl Unknown {
     /// The kernel did not know an inode.
     pub fn note(&mut self, ino: Ino, now: Duration) {
-        let untold = self.0.entry(ino).or_insert(Untold { turn: 0, due: now, owed: 0 });
+        let untold = self.inodes.entry(ino).or_insert(Untold { turn: 0, due: now, owed: 0 });
+        self.order.remove(&(untold.due, ino));
         (untold.turn, untold.due) = (0, now + AGAIN_AFTER[0]);
+        self.order.insert((untold.due, ino));
     }
 
     /// Takes over that an inode is counted as stale, if it is one of these.
     pub fn takes(&mut self, ino: Ino) -> bool {
-        self.0.get_mut(&ino).map(|untold| untold.owed += 1).is_some()
+        self.inodes.get_mut(&ino).map(|untold| untold.owed += 1).is_some()
     }
 
     /// How long until one is to be told again.
     pub fn wait(&self, now: Duration) -> Option<Duration> {
-        self.0.values().map(|untold| untold.due.saturating_sub(now)).min()
+        self.order.first().map(|(due, _)| due.saturating_sub(now))
     }
 
     /// Those that are.
     pub fn due(&self, now: Duration) -> Vec<Ino> {
-        self.0.iter().filter(|(_, untold)| untold.due <= now).map(|(ino, _)| *ino).collect()
+        self.order.iter().take_while(|(due, _)| *due <= now).map(|(_, ino)| *ino).collect()
     }
 
     /// The kernel was told again; how often the inode is to be counted as stale no more.
     pub fn told(&mut self, ino: Ino, is_known: bool, now: Duration) -> u32 {
-        let Some(untold) = self.0.get_mut(&ino) else { return 0 };
+        let Some(untold) = self.inodes.get_mut(&ino) else { return 0 };
+        self.order.remove(&(untold.due, ino));
         untold.turn += 1;
         match AGAIN_AFTER.get(untold.turn).filter(|_| !is_known) {
             Some(after) => {
                 untold.due = now + *after;
+                self.order.insert((untold.due, ino));
                 0
             }
-            None => self.0.remove(&ino).map_or(0, |untold| untold.owed),
+            None => self.inodes.remove(&ino).map_or(0, |untold| untold.owed),
         }
     }
 }
