@@ -61,8 +61,9 @@ impl Shared {
         };
         let found_bytes = state.found_bytes.map_or_else(|| file.len_bytes(), Ok)?;
         state.found_bytes = Some(found_bytes);
-        (state.is_named, state.has_durable_name) = (true, true);
         let was_open = row.open_for_writing;
+        // A daemon that was killed may not have come to sync the folder of a file that it had just made.
+        (state.is_named, state.has_durable_name) = (!was_open, !was_open);
         state.take_ranges(row.present, row.dirty);
         if was_open {
             state.open_for_writing = true;

@@ -152,3 +152,18 @@ fn the_bytes_of_a_sibling_that_a_full_pull_takes_go_with_it() {
     ];
     script_holds(&Script { line_bytes: 109_788, ..script(311_282, 3, 120, did) });
 }
+
+/// Seed 503130: a daemon was ended while it made a file's backing file; the next one took its name for synced, and the power
+/// went. The row in the database was believed, file or no file, and the device said nothing any more.
+#[test]
+fn the_next_daemon_syncs_the_name_of_a_backing_file_that_was_just_made() {
+    let did = vec![
+        (570_331, 2, Act::Cut(true)),
+        person(670_449, 2, Deed::Create, 2_101_908_294_592_778_789),
+        person(906_909, 2, Deed::Replace, 10_922_205_235_031_360_115),
+        (907_156, 2, Act::Backup),
+        (915_709, 2, Act::RollBack),
+        (1_059_592, 2, Act::PowerCut(1, 9_596_569_491_134_018_000)),
+    ];
+    script_holds(&script(503_130, 3, 0, did));
+}
