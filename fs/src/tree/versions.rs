@@ -212,7 +212,7 @@ impl Session<'_> {
 
     fn split(&mut self, ino: Ino, row: InodeRow, work: &mut RemoteWork, names: &mut Vec<(Ino, Name)>) -> Result<()> {
         let links = self.links(ino)?;
-        let taken = links.first().cloned();
+        let taken = links.first().cloned().or(self.inode(ino)?.taken.clone());
         names.extend(links);
         let local = self.local_node(ino, Ticket(0))?;
         let fresh = self.state.next_ino();

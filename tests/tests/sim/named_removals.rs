@@ -298,3 +298,22 @@ fn what_came_back_in_a_folder_beside_its_name_may_be_moved_with_it() {
     ];
     holds(311_249, 3, 120, did);
 }
+
+/// Seed 510434: the file that a program had open was removed by one device and brought back by another, with which this
+/// one's version was in conflict by then: where the file had been was known by the removal alone.
+#[test]
+fn what_is_written_to_an_open_file_that_was_removed_and_brought_back_in_a_conflict_is_kept() {
+    let did = vec![
+        person(4_793, 2, Deed::Create, 17_575_327_422_929_779_327),
+        person(4_958, 2, Deed::MakeDir, 14_701_661_455_525_380_439),
+        person(4_972, 2, Deed::Append, 17_122_626_823_054_671_769),
+        person(5_070, 2, Deed::RemoveTree, 3_371_615_928_493_855_830),
+        person(11_950, 3, Deed::Truncate, 15_135_377_924_421_366_253),
+        person(12_299, 3, Deed::Open, 2_774_419_286_926_713_048),
+        person(12_621, 3, Deed::Overwrite, 11_593_022_306_577_800_849),
+        person(14_651, 1, Deed::Unlink, 11_758_970_986_231_278_070),
+        person(14_923, 0, Deed::Create, 7_930_141_399_300_019_710),
+        person(406_951, 3, Deed::Close, 9_720_813_355_501_725_273),
+    ];
+    script_holds(&Script { line_bytes: 145_832, refusals: 80, ..script(510_434, 5, 120, did) });
+}
