@@ -33,7 +33,7 @@ impl Session<'_> {
         let mut parents = HashSet::new();
         for (parent, name, child) in &changed.entries {
             if let Some((parent, child)) = parent.zip(*child) {
-                self.note_taken(child, (parent, name.clone()));
+                self.note_taken(child, (parent, name));
             }
             self.invalidations.extend(parent.map(|parent| Invalidation::Entry { parent, name: name.clone() }));
             self.invalidations.extend(child.map(Invalidation::Attributes));

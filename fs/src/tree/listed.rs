@@ -207,14 +207,6 @@ impl Session<'_> {
         Ok(news)
     }
 
-    /// What is known of an entry on the server, and since when.
-    fn known_entry(&self, parent: NodeId, name: &Name) -> Result<Option<(u64, Option<NodeId>)>> {
-        if let Some(pending) = self.state.pending.entry(parent, name) {
-            return Ok(Some((pending.seq, pending.value)));
-        }
-        Ok(self.core.reader()?.remote_entry(parent, name)?.map(|row| (row.seq, row.node)))
-    }
-
     /// Takes in children that nobody here has heard of, in one unit of work.
     fn learn(&mut self, folder: NodeId, parent: Ino, children: Vec<ChildEntry>) -> Result<()> {
         let mut known = Vec::with_capacity(children.len());

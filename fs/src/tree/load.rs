@@ -103,10 +103,15 @@ impl Session<'_> {
 
     /// What a name stands for on the server.
     fn remote_entry(&self, parent: NodeId, name: &Name) -> Result<Option<NodeId>> {
+        Ok(self.known_entry(parent, name)?.and_then(|(_, node)| node))
+    }
+
+    /// What is known of an entry on the server, and since when.
+    pub fn known_entry(&self, parent: NodeId, name: &Name) -> Result<Option<(u64, Option<NodeId>)>> {
         if let Some(pending) = self.state.pending.entry(parent, name) {
-            return Ok(pending.value);
+            return Ok(Some((pending.seq, pending.value)));
         }
-        Ok(self.core.reader()?.remote_entry(parent, name)?.and_then(|row| row.node))
+        Ok(self.core.reader()?.remote_entry(parent, name)?.map(|row| (row.seq, row.node)))
     }
 
     /// The inode that shows a node, if it has one.

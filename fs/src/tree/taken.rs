@@ -19,13 +19,13 @@ impl Session<'_> {
     pub(super) fn refresh_by_others(&mut self, parent: Ino, name: &Name, old: Option<Ino>) -> Result<NameChange> {
         let change = self.refresh_name(parent, name, old)?;
         if let Some(old) = change.old.filter(|_| change.old != change.new) {
-            self.note_taken(old, (parent, name.clone()));
+            self.note_taken(old, (parent, name));
         }
         Ok(change)
     }
 
     /// Others took a name of a file away; it counts if it was the last one.
-    pub(super) fn note_taken(&mut self, ino: Ino, place: (Ino, Name)) {
+    pub(super) fn note_taken(&mut self, ino: Ino, place: (Ino, &Name)) {
         self.set_taken(ino, Some(place));
     }
 
@@ -35,9 +35,9 @@ impl Session<'_> {
     }
 
     /// Of an orphan its row says it, for good.
-    fn set_taken(&mut self, ino: Ino, taken: Option<(Ino, Name)>) {
+    fn set_taken(&mut self, ino: Ino, taken: Option<(Ino, &Name)>) {
         if let Some(inode) = self.state.inodes.get_mut(&ino).filter(|inode| inode.node.is_some()) {
-            inode.taken = taken;
+            inode.taken = taken.map(|(parent, name)| (parent, name.clone()));
         }
     }
 

@@ -309,6 +309,11 @@ impl Device {
     }
 }
 
+/// What the fixture's server knows is the thread's.
+pub fn on_a_thread_of_its_own(call: impl FnOnce() + Send) {
+    std::thread::scope(|scope| scope.spawn(call).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+}
+
 fn copy(from: &std::path::Path, to: &std::path::Path) {
     if !from.is_dir() {
         // There may be none of it yet.

@@ -45,6 +45,13 @@ impl World {
         Self::new((0..count).map(|number| format!("n{number:05}")))
     }
 
+    /// Others remove a name, and make another before it.
+    fn one_goes_and_one_comes(&mut self) {
+        let gone = [entry_row(root(), "n00004", None), gone(node(4))];
+        let rows: Vec<Row> = gone.into_iter().chain(named("n00002x", 99)).collect();
+        self.device.changed_elsewhere(&rows);
+    }
+
     fn begin(&mut self) {
         (self.rest, self.seq) = (self.device.children(root()).into_iter(), self.device.seq);
         self.listing = Some(self.device.tree.begin_listing(root(), self.seq).unwrap());
@@ -153,9 +160,7 @@ fn a_listing_that_breaks_off_keeps_its_places_and_the_next_one_takes_away_what_w
     let handle = world.device.tree.open_dir(ROOT).unwrap();
     let first = world.read(handle, 0).unwrap();
     world.listing = None;
-    let rows: Vec<Row> =
-        [entry_row(root(), "n00004", None), gone(node(4))].into_iter().chain(named("n00002x", 99)).collect();
-    world.device.changed_elsewhere(&rows);
+    world.one_goes_and_one_comes();
     assert!(matches!(world.device.lookup(ROOT, "n00002x"), Err(TreeError::NotFound)), "as far as anybody knows");
     world.page(6);
     assert_eq!(world.device.lookup(ROOT, "n00002x").unwrap().link_count, 1);
@@ -188,9 +193,7 @@ fn a_listing_goes_on_where_it_was_when_the_whole_tree_overtakes_it() {
     world.page(10);
     let handle = world.device.tree.open_dir(ROOT).unwrap();
     let first = world.read(handle, 0).unwrap();
-    let rows: Vec<Row> =
-        [entry_row(root(), "n00004", None), gone(node(4))].into_iter().chain(named("n00002x", 99)).collect();
-    world.device.changed_elsewhere(&rows);
+    world.one_goes_and_one_comes();
     world.device.pull_all();
     let rest = world.read(handle, first[9].1).unwrap();
     assert_eq!((rest.len(), world.read(handle, rest.last().unwrap().1).unwrap().len()), (21, 0));
@@ -409,14 +412,12 @@ impl Play {
     }
 }
 
-/// On a thread of its own: what the fixture's server knows is the thread's.
 fn play(count: usize, steps: Vec<Step>) {
-    let all = move || {
+    on_a_thread_of_its_own(move || {
         let mut play = Play::new(count);
         steps.iter().for_each(|step| play.take(step));
         play.finish();
-    };
-    std::thread::scope(|scope| scope.spawn(all).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    });
 }
 
 proptest! {

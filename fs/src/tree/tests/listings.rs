@@ -248,14 +248,12 @@ impl World {
     }
 }
 
-/// On a thread of its own: what the fixture's server knows is the thread's.
 fn run(count: u32, steps: Vec<Step>) {
-    let all = move || {
+    on_a_thread_of_its_own(move || {
         let mut world = World::new(count);
         steps.iter().for_each(|step| world.take(step));
         world.finish();
-    };
-    std::thread::scope(|scope| scope.spawn(all).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    });
 }
 
 proptest! {
