@@ -216,13 +216,26 @@ impl Tree {
         self.change_content(ino, |content| content.allocate(range, keep_size))
     }
 
-    fn change_content(
+    pub(super) fn change_content(
         &self,
         ino: Ino,
         change: impl FnOnce(&LocalContent) -> std::result::Result<WriteEffect, ContentError>,
     ) -> Result<WriteEffect> {
         let content = self.edit(|session| session.begin_write(ino, self))?;
-        change(&content).map_err(content_error)
+        let changed = change(&content);
+        if changed.as_ref().map_or(true, |effect| effect.became_dirty) {
+            self.keep_queued(ino)?;
+        }
+        changed.map_err(content_error)
+    }
+
+    /// Whoever sends may have looked at a file after its write was queued and before its first byte was changed: nothing but
+    /// attributes went out then.
+    fn keep_queued(&self, ino: Ino) -> Result<()> {
+        if self.look(|session| Ok(session.has_open_content_op(ino)))? {
+            return Ok(());
+        }
+        self.edit(|session| session.requeue_if_dirty(ino))
     }
 
     /// Makes a file's bytes, attributes and name durable.

@@ -66,6 +66,12 @@ impl Shelf {
         (handle, rest.unwrap())
     }
 
+    /// Waits for all of a folder. It is aboard before the flight goes on: a later wish would be a new one.
+    async fn list_while_pages_come(&self, folder: Unlisted, pages: usize) {
+        let go = async { self.gate.add_permits(pages) };
+        within(async { tokio::join!(self.lister.list(folder.node), go) }).await.0.unwrap();
+    }
+
     fn waits(&self, folder: Unlisted) -> tokio::task::JoinHandle<Result<(), RemoteError>> {
         let lister = self.lister.clone();
         tokio::spawn(async move { lister.list_further(folder).await })
@@ -87,8 +93,7 @@ async fn whoever_waits_for_more_of_a_folder_gets_it_page_by_page_from_one_flight
         assert_eq!(count, expected);
         rest = next.unwrap();
     }
-    shelf.gate.add_permits(1);
-    within(shelf.lister.list(rest.node)).await.unwrap();
+    shelf.list_while_pages_come(rest, 1).await;
     assert_eq!(shelf.read(handle), (NAMES, None));
     assert_eq!(shelf.ground.remote.calls().len(), 4, "each page once");
 }
@@ -121,9 +126,7 @@ async fn whoever_waits_for_a_page_looks_again_when_the_whole_tree_has_come() {
     shelf.lister.look_again();
     within(waiting).await.unwrap().unwrap();
     assert_eq!(shelf.read(handle), (0, None), "as of then there is nothing in it");
-    // Aboard before it goes on: a later wish would be a new flight.
-    let go = async { shelf.gate.add_permits(NAMES) };
-    within(async { tokio::join!(shelf.lister.list(rest.node), go) }).await.0.unwrap();
+    shelf.list_while_pages_come(rest, NAMES).await;
     assert_eq!(shelf.ground.remote.calls().len(), 3, "but for the page that was on its way, the rest is not asked for");
 }
 

@@ -239,6 +239,23 @@ fn what_was_written_after_the_freeze_point_is_not_unchanged() {
 }
 
 #[test]
+fn a_write_that_was_looked_at_before_its_first_byte_is_sent_all_the_same() {
+    let mut device = Device::new();
+    let ino = device.written(TOP, "f", b"sent");
+    device.push();
+    let cut_short = device.tree.change_content(ino, |content| {
+        let item = device.tree.queue(10).unwrap().remove(0);
+        assert!(device.tree.prepare(item.ticket).unwrap().is_none(), "nothing but attributes so far");
+        content.truncate(2)
+    });
+    cut_short.unwrap();
+    let sent = device.push();
+    assert!(sent.iter().any(|op| matches!(op.kind, OpKind::Write { .. })), "{sent:?}");
+    assert!(!device.tree.content(ino).unwrap().is_dirty());
+    assert_local(&device, ino, b"se", "at the end");
+}
+
+#[test]
 fn a_version_that_came_while_a_rename_was_queued_is_shown_after_its_answer() {
     let mut device = Device::new();
     let ino = device.written(TOP, "f", b"mine");
