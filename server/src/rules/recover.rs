@@ -12,7 +12,7 @@ pub use marks::{marks_of, wanted};
 
 use super::draft::Draft;
 use super::place::{ancestors, check_depth, live_place};
-use super::row::{EntryRow, NodeRow, NodeSlot};
+use super::row::{EntryRow, GoneNode, NodeRow, NodeSlot};
 use super::unlink::remove_entry;
 use super::{Author, Decision, Halt, Missing, Rule, Snapshot, create, decided, refuse, validate};
 use content::{bring_content, check_version, reopen};
@@ -107,6 +107,7 @@ fn bring_node(draft: &mut Draft<'_>, asked: &Recover<'_>, lost: &LostNode) -> Ru
             if is_news && node == lost.node { settle(draft, asked, lost, &row, state) } else { Ok(()) }
         }
         (NodeSlot::Present(row), None) if is_news && node == lost.node => remove(draft, asked, node, &row),
+        (NodeSlot::Gone(gone), Some(state)) if is_known_but_for_attrs(asked, &gone, lost, state) => Ok(()),
         (NodeSlot::Gone(gone), Some(state)) => {
             // Removed since by somebody who cannot have seen this content: another device had brought the file without it.
             let unseen = match (&gone.row.state.file, &state.file) {
@@ -122,6 +123,15 @@ fn bring_node(draft: &mut Draft<'_>, asked: &Recover<'_>, lost: &LostNode) -> Ru
         (NodeSlot::Foreign, Some(_)) => refuse(ErrorCode::NodeExists, "the node's id is taken"),
         _ => Ok(()),
     }
+}
+
+/// Whether somebody removed this since, with its name and all that was ever written to it: another device had brought both, and
+/// attributes alone bring nothing back.
+fn is_known_but_for_attrs(asked: &Recover<'_>, gone: &GoneNode, lost: &LostNode, state: &NodeState) -> bool {
+    let has_seen = |file: &FileVersion| gone.row.file().is_some_and(|last| last.vector.has_seen(&file.vector));
+    !asked.since.covers(gone.seq)
+        && state.file.as_ref().is_none_or(has_seen)
+        && lost.places.iter().all(|place| Some(place) == gone.place.as_ref())
 }
 
 fn recovered(draft: &Draft<'_>, node: NodeId) -> Rule<u64> {

@@ -148,13 +148,21 @@ fn settle_beside(draft: &mut Draft<'_>, moving: &Moving, to: Place) -> Rule {
     Ok(Done::Merged)
 }
 
+/// A half of an exchange; one of a node that nobody knows counts as moved by others, as long as the other one is known: a
+/// server that was put back may not have heard of it, nor of its removal.
+fn half(draft: &Draft<'_>, seen: &Seen, from: &Place, other: NodeId) -> Rule<Option<Moving>> {
+    let is_unknown = |draft: &Draft<'_>, node| Ok(matches!(draft.node(node)?, NodeSlot::Unknown));
+    if is_unknown(draft, seen.node)? && !is_unknown(draft, other)? { Ok(None) } else { moving(draft, seen, from) }
+}
+
 /// Both entries swap their nodes. Each half is a rename: what was removed comes back, what others moved stays there.
 fn exchange(draft: &mut Draft<'_>, rename: &Rename<'_>, node: NodeId) -> Rule {
     let Some(displaced) = rename.displaced else {
         return refuse(ErrorCode::BadRequest, "an exchange names both nodes");
     };
     let other = draft.resolve(displaced.node)?;
-    let (there, back) = (moving(draft, rename.seen, rename.from)?, moving(draft, displaced, rename.to)?);
+    let there = half(draft, rename.seen, rename.from, other)?;
+    let back = half(draft, displaced, rename.to, node)?;
     if node == other || (there.is_none() && back.is_none()) {
         return Ok(Done::Merged);
     }

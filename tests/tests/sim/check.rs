@@ -244,6 +244,15 @@ fn needless_conflicts(server: &SimServer, oracle: &Oracle) -> Vec<String> {
     needless.map(|conflict| format!("{} had seen what its write is in conflict with", conflict.device_name)).collect()
 }
 
+/// All but folders, with the writes in each, for who looks into a failure.
+pub fn listing(server: &SimServer) -> String {
+    let line = |(path, node, state): (String, NodeId, NodeState)| {
+        let writes = state.file.map(|file| shown(server, &file));
+        format!("{} {path}: {writes:?}\n", &node.to_string()[..4])
+    };
+    files(server).into_iter().map(line).collect()
+}
+
 fn files(server: &SimServer) -> Vec<(String, NodeId, NodeState)> {
     let (mut found, mut todo) = (Vec::new(), vec![(String::new(), NodeId::root_of(SPACE), 0)]);
     while let Some((path, parent, depth)) = todo.pop() {

@@ -19,7 +19,7 @@ use tarn_proto::api::{
 };
 use tarn_proto::change::Cursor;
 use tarn_proto::ids::{ChunkId, DeviceId, NodeId, SpaceId};
-use tarn_proto::lost::{RecoverRequest, RecoverResponse};
+use tarn_proto::lost::{Lost, LostNode, RecoverRequest, RecoverResponse};
 use tarn_proto::op::{OpKind, Operation, Place};
 use tokio::sync::{mpsc, watch};
 
@@ -196,8 +196,13 @@ impl Remote for SimRemote {
 
     async fn recover(&self, _space: SpaceId, request: &RecoverRequest) -> Result<RecoverResponse, RemoteError> {
         let (request, clock) = (request.clone(), self.centre.clock.clone());
-        let what = format!("recover {} rows beyond {}", request.rows.len(), request.fork);
-        self.call(&what, move |server, _| server.recover(&request, clock.wall())).await
+        let rows: Vec<String> = request.rows.iter().map(brief_lost).collect();
+        let what = format!("recover beyond {}: {}", request.fork, rows.join(", "));
+        let brought = self.call(&what, move |server, _| server.recover(&request, clock.wall())).await;
+        if let Ok(response) = &brought {
+            self.trace.note(self.time.now(), self.who, &format!("brought back, it is at {}", response.seq));
+        }
+        brought
     }
 
     async fn push(&self, _space: SpaceId, request: &PushRequest) -> Result<PushResponse, RemoteError> {
@@ -207,7 +212,11 @@ impl Remote for SimRemote {
         let answered = self.call(&what, move |server, device| server.push(device, &request, clock.wall())).await;
         if let Ok(response) = &answered {
             let outcomes: Vec<String> = response.answers.iter().map(|answer| format!("{:?}", answer.outcome)).collect();
-            self.trace.note(self.time.now(), self.who, &format!("answers: {}", outcomes.join(", ")));
+            self.trace.note(
+                self.time.now(),
+                self.who,
+                &format!("answers, it is at {}: {}", response.after.seq, outcomes.join(", ")),
+            );
         }
         answered
     }
@@ -276,9 +285,28 @@ impl Remote for SimRemote {
 }
 
 /// What an operation is about, for people.
+fn short(node: NodeId) -> String {
+    format!("{:02x}{:02x}", node.0[0], node.0[1])
+}
+
+fn at(place: &Place) -> String {
+    format!("{}/{}", short(place.parent), place.name)
+}
+
+fn brief_lost(lost: &Lost) -> String {
+    match lost {
+        Lost::Node(LostNode { node, seq, state, places, .. }) => {
+            let places: Vec<String> = places.iter().map(at).collect();
+            let size = state.as_ref().map(|state| state.file.as_ref().map(|file| file.content.size));
+            format!("{} since {seq} at {places:?} {size:?}", short(*node))
+        }
+        Lost::Freed { place, seq } => format!("{} free since {seq}", at(place)),
+        Lost::Alias { node, target } => format!("{} is {}", short(*node), short(*target)),
+        Lost::Conflict { seq, state, .. } => format!("conflict of {} since {seq}", short(state.node)),
+    }
+}
+
 fn brief(op: &Operation) -> String {
-    let short = |node: NodeId| format!("{:02x}{:02x}", node.0[0], node.0[1]);
-    let at = |place: &Place| format!("{}/{}", short(place.parent), place.name);
     let what = match &op.kind {
         OpKind::Create { node, place, .. } => format!("create {} {}", short(*node), at(place)),
         OpKind::Write { node, place, .. } => format!("write {} {}", short(*node), at(place)),

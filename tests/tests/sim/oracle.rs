@@ -228,6 +228,11 @@ impl Oracle {
         self.unnamed.extend(seen);
     }
 
+    /// Whether a program has removed one of several names of any of these.
+    pub fn is_unnamed(&self, seen: &BTreeSet<u64>) -> bool {
+        seen.iter().any(|token| self.unnamed.contains(token))
+    }
+
     /// A program wrote over what it could see.
     pub fn replaced(&mut self, seen: &BTreeSet<u64>) {
         for token in seen {

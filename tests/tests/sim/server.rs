@@ -379,6 +379,12 @@ impl SimServer {
         })
     }
 
+    /// How many names a node has.
+    pub fn names_of(&self, node: NodeId) -> usize {
+        let named = |row: &Row| matches!(row, Row::Entry { node: Some(of), .. } if *of == node);
+        self.rows.values().filter(|change| named(&change.row)).count()
+    }
+
     /// What is wrong with the tree: orphans, cycles, folders with two names, contents that are not there.
     pub fn unsound(&self) -> Vec<String> {
         let mut faults = self.faults.clone();

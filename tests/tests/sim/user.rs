@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tarn::hydrate::Priority;
 use tarn::meta::rows::{Ino, ROOT};
-use tarn::tree::{DirEntry, NewNode, NodeType, RenameRequest, TreeError};
+use tarn::tree::{DirEntry, NewNode, NodeType, RenameRequest, Stat, TreeError};
 use tarn_proto::name::Name;
 use tarn_proto::node::{AttrChange, ByteString, NodeKind};
 use tarn_proto::op::RenameMode;
@@ -236,7 +236,7 @@ impl User<'_> {
 
     fn unlink_at(&mut self, spot: &Spot) -> Result<(), TreeError> {
         let seen = self.seen(spot.ino)?;
-        let is_last = self.life.tree.stat(spot.ino)?.link_count == 1;
+        let is_last = self.is_last_name(&self.life.tree.stat(spot.ino)?, &seen)?;
         self.life.tree.unlink(spot.dir, &spot.name)?;
         self.oracle.freed(self.who, format!("{:?}/{}", spot.dir, spot.name), &seen);
         if is_last {
@@ -246,6 +246,14 @@ impl User<'_> {
             self.oracle.unnamed(&seen);
         }
         Ok(())
+    }
+
+    /// Whether the file goes with the name that can be seen. It may have another where something else stands on this machine, and
+    /// that nobody has removed: that stays.
+    fn is_last_name(&self, file: &Stat, seen: &BTreeSet<u64>) -> Result<bool, TreeError> {
+        let node = self.life.tree.published_file(file.ino)?;
+        let names = node.map_or(0, |node| self.centre.server.lock().names_of(node));
+        Ok(file.link_count == 1 && (names <= 1 || self.oracle.is_unnamed(seen)))
     }
 
     fn unlink(&mut self) -> Done {
@@ -293,6 +301,7 @@ impl User<'_> {
             _ => None,
         };
         let over = displaced.as_ref().map_or_else(|| Ok(Default::default()), |stat| self.seen(stat.ino))?;
+        let was_last = displaced.as_ref().map_or(Ok(false), |stat| self.is_last_name(stat, &over))?;
         let (parent, name, to_name) = (from.dir, from.name.clone(), to_name.clone());
         let request = RenameRequest { parent, name: name.clone(), to_parent, to_name: to_name.clone(), mode };
         self.life.tree.rename(&request)?;
@@ -307,7 +316,7 @@ impl User<'_> {
                 self.oracle.touch(self.who, &over);
                 self.oracle.called(self.who, &over, &name);
             }
-            (_, Some(stat)) if stat.link_count == 1 && stat.kind.is_file() => {
+            (_, Some(stat)) if was_last && stat.kind.is_file() => {
                 self.oracle.removed(self.who, &over);
                 self.lost_its_name(stat.ino);
             }

@@ -90,7 +90,7 @@ pub fn run(script: &Script, dir: &Path, keep: usize, plant: Option<Plant>) -> Re
     let mut report = time.run(world.run(script));
     report.faults.extend(super::panics::take());
     (report.hash, report.events) = trace.hash();
-    report.tail = trace.tail();
+    report.tail.insert_str(0, &trace.tail());
     report
 }
 
@@ -385,6 +385,9 @@ impl World {
             if let Some(life) = machine.life() {
                 self.report.faults.extend(check::differences(machine.who, life, &server));
             }
+        }
+        if !self.report.faults.is_empty() {
+            self.report.tail = check::listing(&server);
         }
     }
 

@@ -43,6 +43,24 @@ fn what_others_moved_first_stays_there_and_the_other_half_of_an_exchange_moves()
 }
 
 #[test]
+fn the_known_half_of_an_exchange_with_what_nobody_knows_moves() {
+    let unknown = NodeId([99; 16]);
+    for is_first_known in [true, false] {
+        let mut s = State::new();
+        let d = s.some_dir("d");
+        let asked = if is_first_known {
+            exchange(d, &top("d"), unknown, &top("e"))
+        } else {
+            exchange(unknown, &top("e"), d, &top("d"))
+        };
+        s.merged(B, asked, None);
+        assert_eq!((s.names(), s.paths()["/e"]), (vec!["/e".to_owned()], d));
+    }
+    let decision = State::new().run(B, exchange(unknown, &top("d"), NodeId([98; 16]), &top("e")), None);
+    assert!(matches!(decision.outcome, Outcome::Refused { .. }), "{decision:?}");
+}
+
+#[test]
 fn an_exchange_never_takes_a_name_that_others_took() {
     let mut s = State::new();
     let ((f, base), (g, _)) = (s.some_file(&top("f"), "one"), s.some_file(&top("g"), "two"));

@@ -283,6 +283,27 @@ fn what_was_removed_after_it_was_brought_back_stays_removed() {
 }
 
 #[test]
+fn attributes_that_a_second_device_brings_do_not_bring_back_what_was_removed_since() {
+    let mut w = World::new();
+    let copy = w.copy();
+    let file = w.file(&top("file"), "1");
+    let folder = w.s.node();
+    w.applied(A, dir(folder, &top("folder")));
+    let first = w.rows.clone();
+    for node in [file, folder] {
+        let attrs = AttrChange { mode: Some(0o600), ..AttrChange::default() };
+        w.applied(A, OpKind::SetAttr { node, attrs });
+    }
+    let second = w.rows.clone();
+    w.put_back(&copy);
+    w.bring(&first);
+    w.applied(B, unlink(&top("file"), file, &w.s.vector_of(file)));
+    w.applied(B, unlink(&top("folder"), folder, &vector(&[])));
+    w.bring(&second);
+    assert_eq!(w.s.names(), Vec::<String>::new());
+}
+
+#[test]
 fn a_file_whose_bytes_are_nowhere_is_named_and_its_new_name_comes_back() {
     let mut w = World::new();
     let f = w.file(&top("f"), "1");
