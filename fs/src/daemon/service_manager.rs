@@ -47,9 +47,9 @@ impl Bond {
         let keeps = std::env::var("FDSTORE").is_ok_and(|count| count.parse::<u32>().is_ok_and(|count| count > 0));
         let mut kept = descriptors()?;
         let head = kept.remove(HEAD).map(KeptMemory::kept);
-        let found = head.as_ref().and_then(|head| heritage(head, &mut kept));
+        let found = head.as_ref().map(|head| take_over(head, &mut kept)).transpose()?.flatten();
         let (life, heritage, head) = match (found, head) {
-            (Some((life, heritage)), Some(head)) => (life + 1, Some(heritage), head),
+            (Some((life, heritage)), Some(head)) => (life, Some(heritage), head),
             _ => {
                 // Of a mount that is gone, or nothing at all.
                 forget()?;
@@ -65,6 +65,15 @@ fn descriptors() -> io::Result<HashMap<String, OwnedFd>> {
     let listed = sd_notify::listen_fds_with_names()?;
     // SAFETY: they were given to this process to be its own, and nobody has asked for them before.
     Ok(listed.map(|(fd, name)| (name, unsafe { OwnedFd::from_raw_fd(fd) })).collect())
+}
+
+/// What the last daemon left, and the life that begins with it. That is written before anything is answered: who is killed before
+/// it can say that the mount answers may have given handles, and they are numbered by lives.
+fn take_over(head: &KeptMemory, kept: &mut HashMap<String, OwnedFd>) -> io::Result<Option<(u32, Heritage)>> {
+    let Some((last, heritage)) = heritage(head, kept) else { return Ok(None) };
+    let life = last + 1;
+    write(head, &Head { life, agreed: heritage.agreed })?;
+    Ok(Some((life, heritage)))
 }
 
 /// What the last daemon left, if its mount still stands.
@@ -136,6 +145,17 @@ mod tests {
         write(&memory, &Head { life: 3, agreed: agreed(1) }).unwrap();
         let head = read(&memory).unwrap();
         assert_eq!((head.life, head.agreed), (3, agreed(1)));
+    }
+
+    #[test]
+    fn a_daemon_that_is_killed_before_it_is_ready_has_had_a_life() {
+        let memory = KeptMemory::new("test").unwrap();
+        let kept = || ALL.map(|name| (name.to_owned(), tempfile::tempfile().unwrap().into())).into();
+        write(&memory, &Head { life: 0, agreed: agreed(1) }).unwrap();
+        for expected in 1..4 {
+            let (life, found) = take_over(&memory, &mut kept()).unwrap().unwrap();
+            assert_eq!((life, found.agreed), (expected, agreed(1)));
+        }
     }
 
     #[test]
