@@ -25,10 +25,11 @@ const GOING: &str = "select p.ino, g.name, c.ino from (select parent, name, node
                      except select parent, name, node from staged_entry) g \
                      left join inode p on p.node = g.parent left join inode c on c.node = g.node \
                      where p.ino is not null or c.ino is not null";
-/// Until the first full pull is complete, nobody knows a name of a folder that was not listed; but a file that has one there
-/// may be known by another.
-const LISTED: &str = " and (c.ino is not null or p.ino is not null and \
-                      (exists(select 1 from cursor) or exists(select 1 from listed l where l.node = s.parent)))";
+/// Until the first full pull is complete, nobody knows a name of a folder of which nothing was told, whole or in part; but a
+/// file that has one there may be known by another.
+const TOLD: &str = " and (c.ino is not null or p.ino is not null and \
+                    (exists(select 1 from cursor) or exists(select 1 from listed l where l.node = s.parent) \
+                    or exists(select 1 from remote_entry r where r.parent = s.parent)))";
 const CHANGED: &str = "select i.ino from staged_node s join inode i on i.node = s.node \
                        left join remote_node n on n.node = s.node where n.state is not s.state";
 const GONE: &str = "select i.ino from (select node from remote_node where state is not null \
@@ -41,7 +42,7 @@ impl Reader {
     /// What the database says; a malformed row.
     pub fn staged_changes(&self) -> Result<StagedChanges> {
         let mut changes = StagedChanges::default();
-        for sql in [&format!("{COMING}{LISTED}"), GOING] {
+        for sql in [&format!("{COMING}{TOLD}"), GOING] {
             let rows = self.all(sql, [], |row| {
                 Ok((optional_ino(row, 0)?, name_at("remote_entry", row, 1)?, optional_ino(row, 2)?))
             })?;

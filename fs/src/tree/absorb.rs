@@ -69,16 +69,15 @@ impl Session<'_> {
             }
         }
         // Only now: what has lost one name may have got another.
-        for ino in renamed {
-            self.note_new_place(ino)?;
-            self.release_if_idle(ino);
-        }
+        renamed.iter().try_for_each(|ino| self.note_new_place(*ino))?;
         for ino in set {
             self.state.inodes.entry(ino).and_modify(|inode| inode.times = None);
         }
         for (ino, old) in looks {
             self.invalidate_looks(ino, old, rewritten.contains(&ino))?;
         }
+        // Of what memory lets go of nobody knows how it looked.
+        renamed.into_iter().for_each(|ino| self.release_if_idle(ino));
         self.part_from_all_removed(&work.changes)?;
         // Last: below a folder's new name nothing is seen that is older than that.
         self.invalidations.append(&mut of_folders);
@@ -175,11 +174,14 @@ impl Session<'_> {
             let parent = self.known_ino(*parent)?;
             let Some(inode) = self.state.inodes.get_mut(&ino) else { continue };
             let known = |links: &Vec<(Ino, Name)>| links.iter().any(|(p, n)| Some(*p) == parent && n == name);
-            if inode.links.as_ref().is_some_and(|links| !known(links)) {
-                inode.links = None;
-                renamed.insert(ino);
-                self.invalidations.push(Invalidation::Attributes(ino));
+            match &inode.links {
+                Some(links) if known(links) => continue,
+                Some(_) => drop(renamed.insert(ino)),
+                // The kernel may have been told how many there are before memory let go of them.
+                None => {}
             }
+            inode.links = None;
+            self.invalidations.push(Invalidation::Attributes(ino));
         }
         Ok(renamed)
     }

@@ -24,6 +24,8 @@ impl Session<'_> {
         } else if inode.touched <= self.core.journal.materialised()
             && inode.times.is_none()
             && inode.made_over.is_none()
+            // Of what others removed, and what has a name here while something waits to be sent, memory alone has the looks.
+            && (inode.was.is_none() || inode.remote.is_some())
         {
             self.unload(ino);
         }

@@ -17,6 +17,7 @@ mod lying_disk;
 mod misfortune;
 mod named;
 mod named_local;
+mod named_names;
 mod named_removals;
 mod net;
 mod oracle;

@@ -2,7 +2,7 @@
 
 use super::fixture::{Device, cursor, entry_row, folder_state, name, node_row, root, theirs};
 use crate::meta::rows::ROOT;
-use crate::tree::{DirEntry, Loaded};
+use crate::tree::{DirEntry, Invalidation, Loaded, TreeError};
 use tarn_proto::api::{ChildEntry, ChildrenResponse};
 use tarn_proto::change::{Change, Row};
 use tarn_proto::ids::NodeId;
@@ -22,6 +22,16 @@ fn page(children: Vec<ChildEntry>) -> ChildrenResponse {
 fn entries(device: &Device) -> Vec<(String, u64, u64)> {
     let entries = device.tree.read_dir_whole(ROOT).unwrap();
     entries.into_iter().map(|DirEntry { name, ino, cookie, .. }| (name.to_string(), ino.0, cookie)).collect()
+}
+
+/// A full pull as of seq 12 brings these.
+fn pull_whole(device: &Device, numbers: std::ops::Range<u16>) {
+    let rows = numbers.map(child).flat_map(|child| {
+        [node_row(child.node, child.state), entry_row(root(), &child.name.to_string(), Some(child.node))]
+    });
+    device.tree.begin_load().unwrap();
+    device.tree.load_page(rows.map(|row| Change { seq: 5, row }).collect()).unwrap();
+    device.tree.finish_load(Loaded::first(cursor(12))).unwrap();
 }
 
 #[test]
@@ -86,14 +96,23 @@ fn what_went_since_does_not_come_back_with_a_listing_that_the_whole_tree_overtoo
     let begun = device.tree.begin_listing(root(), 9).unwrap();
     let listing = device.tree.list_children(begun, (0..50).map(child).collect()).unwrap();
     // As of seq 12 one of these, and the last of those that are yet to come, are gone.
-    let rows = (1..99).map(child).flat_map(|child| {
-        [node_row(child.node, child.state), entry_row(root(), &child.name.to_string(), Some(child.node))]
-    });
-    device.tree.begin_load().unwrap();
-    device.tree.load_page(rows.map(|row| Change { seq: 5, row }).collect()).unwrap();
-    device.tree.finish_load(Loaded::first(cursor(12))).unwrap();
+    pull_whole(&device, 1..99);
     let listing = device.tree.list_children(listing, (50..100).map(child).collect()).unwrap();
     device.tree.end_listing(listing, page(Vec::new())).unwrap();
     let names = device.list(ROOT);
     assert_eq!((names.len(), names[0].as_str(), names[97].as_str()), (98, "file 00001", "file 00098"));
+}
+
+#[test]
+fn the_kernel_is_told_of_a_name_that_a_full_pull_brings_to_a_folder_that_came_in_part() {
+    let device = Device::unloaded();
+    let begun = device.tree.begin_listing(root(), 9).unwrap();
+    let even = (0..50).step_by(2).map(child).collect();
+    let _broken_off = device.tree.list_children(begun, even).unwrap();
+    let late = child(7);
+    assert!(matches!(device.tree.lookup(ROOT, &late.name), Err(TreeError::NotFound)));
+    let told = device.watched();
+    pull_whole(&device, 0..50);
+    assert!(told.has(&Invalidation::Entry { parent: ROOT, name: late.name.clone() }));
+    assert_eq!(device.tree.lookup(ROOT, &late.name).unwrap().size_bytes, 1);
 }

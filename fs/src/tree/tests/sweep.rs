@@ -24,7 +24,7 @@ fn file_name(number: u32) -> String {
 }
 
 #[derive(Debug, Default)]
-struct Told(Mutex<Vec<Invalidation>>);
+pub struct Told(Mutex<Vec<Invalidation>>);
 
 impl Notifier for Told {
     fn invalidate(&self, batch: Vec<Invalidation>) {
@@ -33,7 +33,7 @@ impl Notifier for Told {
 }
 
 impl Told {
-    fn has(&self, invalidation: &Invalidation) -> bool {
+    pub fn has(&self, invalidation: &Invalidation) -> bool {
         self.0.lock().unwrap().contains(invalidation)
     }
 
@@ -91,7 +91,7 @@ impl Device {
         self.tree.with(|session| session.inode(ino).unwrap().kernel_refs)
     }
 
-    fn watched(&self) -> Arc<Told> {
+    pub fn watched(&self) -> Arc<Told> {
         let told = Arc::new(Told::default());
         self.tree.set_notifier(told.clone());
         told
@@ -181,6 +181,47 @@ fn what_was_done_here_shows_when_it_comes_back() {
     }
     assert_eq!(device.list(dir), ["f00000", "f00003", "f00004", "moved", "own", "sub"]);
     assert_eq!(device.read(own), b"my own bytes");
+}
+
+#[test]
+fn the_kernel_is_told_of_one_more_name_of_a_file_that_memory_does_not_hold() {
+    const NEW: NodeId = NodeId([13; 16]);
+    for names_before in [1, 2] {
+        let (mut device, _, files) = swept_files();
+        if names_before == 2 {
+            device.pull(vec![entry_row(root(), "second", Some(node(3)))]);
+            assert_eq!(device.tree.stat(files[3].ino).unwrap().link_count, 2);
+            device.swept();
+        }
+        assert!(!device.is_in_memory(files[3].ino));
+        let told = device.watched();
+        // In a folder that nobody here has heard of.
+        device.pull(vec![
+            node_row(NEW, folder()),
+            entry_row(root(), "new", Some(NEW)),
+            entry_row(NEW, "hard link", Some(node(3))),
+        ]);
+        assert!(told.has(&Invalidation::Attributes(files[3].ino)), "{names_before}");
+        assert_eq!(device.tree.stat(files[3].ino).unwrap().link_count, names_before + 1);
+    }
+}
+
+#[test]
+fn the_kernel_is_told_of_what_comes_back_under_a_name_that_waits_to_be_sent() {
+    let mut device = with_files(1);
+    let dir = device.at("/d");
+    device.renamed((dir, "f00000"), (dir, "there"));
+    device.renamed((dir, "there"), (dir, "here"));
+    device.pull(vec![entry_row(D, "f00000", None), gone(node(0))]);
+    device.swept();
+    assert_eq!(device.lookup(dir, "here").unwrap().size_bytes, 14);
+    let mut device = device.restart();
+    assert!(matches!(device.lookup(dir, "here"), Err(TreeError::NotFound)));
+    let told = device.watched();
+    // The first rename won over the removal; the second has not been answered yet.
+    device.told(vec![node_row(node(0), theirs(b"as it was", 2)), entry_row(D, "there", Some(node(0)))]);
+    assert!(told.has(&Invalidation::Entry { parent: dir, name: name("here") }));
+    assert_eq!(device.lookup(dir, "here").unwrap().size_bytes, 9);
 }
 
 #[test]
