@@ -44,16 +44,16 @@ impl Reader {
         self.all("select ino, row from inode", [], |row| Ok((ino_at(row, 0)?, blob("inode", row, 1)?)))
     }
 
-    /// The inodes that a person pinned. Reads all inodes: for work in the background.
+    /// Inodes that have a local content, and which, or that a person pinned. Reads all inodes: for work in the background.
     ///
     /// # Errors
     /// What the database says; a malformed row.
-    pub fn pinned_all(&self) -> Result<Vec<Ino>> {
+    pub fn holders_all(&self) -> Result<Vec<(Ino, Option<ContentNo>, bool)>> {
         let all = self.all("select ino, row from inode", [], |row| {
             let inode: InodeRow = blob("inode", row, 1)?;
-            Ok((ino_at(row, 0)?, inode.pinned))
+            Ok((ino_at(row, 0)?, inode.content, inode.pinned))
         })?;
-        Ok(all.into_iter().filter(|(_, pinned)| *pinned).map(|(ino, _)| ino).collect())
+        Ok(all.into_iter().filter(|(_, content, pinned)| content.is_some() || *pinned).collect())
     }
 
     /// A local entry.

@@ -5,12 +5,13 @@ use super::open::Parts;
 use super::rebuild::is_unfinished;
 use super::rows_port::ContentPort;
 use super::sink::TreeSink;
+use super::work::Work;
 use super::{Tree, TreeError, damaged};
 use crate::content::{Contents, Options};
 use crate::env::Env;
 use crate::journal::{Journal, JournalError, JournalOptions, Recovered};
-use crate::meta::rows::{ContentNo, ContentPlace, ContentRow};
-use std::collections::BTreeSet;
+use crate::meta::rows::{ContentNo, ContentPlace, ContentRow, Ino, RowChange};
+use std::collections::{BTreeSet, HashMap};
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -137,10 +138,9 @@ impl Tree {
     }
 
     /// The content store does not keep pins: it is told those of an earlier run.
-    fn tell_pins(&self, rows: &[(ContentNo, ContentRow)]) -> Result<(), TreeError> {
-        let pinned = self.core.reader()?.pinned_all()?;
+    fn tell_pins(&self, rows: &[(ContentNo, ContentRow)], pinned: &[Ino]) {
         if pinned.is_empty() {
-            return Ok(());
+            return;
         }
         for (no, row) in rows {
             // One that is gone by now has nothing to keep.
@@ -148,8 +148,32 @@ impl Tree {
                 self.core.contents.pin_unloaded(*no, row.ino);
             }
         }
-        self.watch_pins(&pinned);
-        Ok(())
+        self.watch_pins(pinned);
+    }
+
+    /// A content that another inode took over says so with its next row. If a crash came before that, the inode's row is
+    /// believed; what no inode has goes, unless something of it was to be sent.
+    fn mend_holders(&self, rows: &mut Vec<(ContentNo, ContentRow)>, held: &HashMap<ContentNo, Ino>) {
+        let mut nobodys = BTreeSet::new();
+        for (no, row) in rows.iter_mut().filter(|(no, row)| held.get(no) != Some(&row.ino)) {
+            match held.get(no) {
+                Some(holder) => {
+                    row.ino = *holder;
+                    // When it is loaded it is told whose it is, and its row follows. It may be gone by now.
+                    drop(self.look(|session| session.local_content(*holder)));
+                }
+                None if !row.is_dirty && self.core.contents.get_loaded(*no).is_none() => drop(nobodys.insert(*no)),
+                None => {}
+            }
+        }
+        if nobodys.is_empty() {
+            return;
+        }
+        let forgotten = nobodys.iter().map(|no| RowChange::Content(*no, None)).collect();
+        match self.edit(|session| session.commit(Work { rows: forgotten, ..Work::default() })) {
+            Ok(_) => rows.retain(|(no, _)| !nobodys.contains(no)),
+            Err(error) => tracing::warn!(%error, "contents of no file are still there; the next start forgets them"),
+        }
     }
 
     /// Tells the content store what an earlier run left; it keeps no new clean bytes before. Reads the
@@ -158,9 +182,13 @@ impl Tree {
     /// # Errors
     /// What the database says.
     pub fn take_inventory(&self) -> Result<(), TreeError> {
-        let rows = self.core.reader()?.contents_all()?;
+        let mut rows = self.core.reader()?.contents_all()?;
+        let holders = self.core.reader()?.holders_all()?;
+        let held = holders.iter().filter_map(|(ino, content, _)| Some(((*content)?, *ino))).collect();
+        self.mend_holders(&mut rows, &held);
         self.core.contents.inventory(rows.iter().map(|(no, row)| (*no, row)));
-        self.tell_pins(&rows)?;
+        let pinned: Vec<Ino> = holders.iter().filter(|(.., pinned)| *pinned).map(|(ino, ..)| *ino).collect();
+        self.tell_pins(&rows, &pinned);
         let opened = rows.iter().filter(|(_, row)| row.open_for_writing).map(|(_, row)| row.ino);
         self.requeue_opened(opened.chain(self.core.contents.open_for_writing()).collect::<BTreeSet<_>>());
         let mut named: Vec<ContentNo> =

@@ -59,6 +59,27 @@ fn told_after(sql: &str, params: impl rusqlite::Params) -> Vec<String> {
 }
 
 #[test]
+fn a_content_whose_row_names_another_inode_is_told_whose_it_is_at_the_next_start() {
+    let device = lived_in();
+    // As if a conflict's sibling had taken it over, and the power had gone before its row said so.
+    device.tree.content(device.at("/theirs/file")).unwrap().set_ino(TOP);
+    device.tree.core.contents.record_presence().unwrap();
+    assert_eq!(faults(&device).len(), 1);
+    let device = device.restart();
+    device.tree.core.contents.record_presence().unwrap();
+    assert_eq!(faults(&device), []);
+}
+
+#[test]
+fn a_content_that_no_inode_has_is_gone_after_the_next_start() {
+    let device = lived_in();
+    let ino = device.at("/theirs/file");
+    change(&device, "delete from inode where ino = ?1", [i64::try_from(ino.0).unwrap()]);
+    assert_eq!(faults(&device).len(), 1);
+    assert_eq!(faults(&device.restart()), []);
+}
+
+#[test]
 fn a_sound_tree_has_no_differences_before_and_after_a_restart() {
     let device = lived_in();
     let found = look(&device);
