@@ -232,11 +232,12 @@ impl Session<'_> {
         if content.is_dirty() || self.is_content_queued(ino, all) {
             return Ok(());
         }
-        let opens = self.inode(ino)?.opens;
-        let row = self.inode(ino)?.row();
-        if opens > 0 {
+        let inode = self.inode(ino)?;
+        if inode.opens > 0 {
             return Ok(()); // open handles keep their bytes; the next version takes the usual way
         }
+        // An earlier answer of the same push may have changed it.
+        let row = staged_row(&all.work, ino).unwrap_or(inode.row());
         all.set_inode(ino, InodeRow { content: None, ..row });
         let kept = match record.sibling {
             Some(sibling) => self.bind_to_sibling(sibling, &content, &mut all.work)?,

@@ -5,10 +5,10 @@ use crate::meta::rows::Ticket;
 use crate::tree::Readiness;
 use crate::tree::RenameRequest;
 use tarn_proto::api::{Answer, Outcome};
-use tarn_proto::change::{Change, Row};
+use tarn_proto::change::{Change, ConflictState, Row};
 use tarn_proto::error::ErrorCode;
-use tarn_proto::ids::NodeId;
-use tarn_proto::node::{AttrChange, FileVersion, NodeState};
+use tarn_proto::ids::{ConflictId, NodeId};
+use tarn_proto::node::{AttrChange, FileVersion, NodeState, Timestamp};
 use tarn_proto::op::{OpKind, Operation, RenameMode, Seen};
 use tarn_proto::version::VersionVector;
 
@@ -372,4 +372,43 @@ fn bytes_that_were_saved_over_are_made_of_what_was_seen_then_after_a_crash_too()
     });
     let bases: Vec<VersionVector> = bases.collect();
     assert_eq!(bases, [VersionVector::default().with(ME, 1)], "they are in conflict with what others wrote");
+}
+
+#[test]
+fn what_lost_a_conflict_keeps_no_attributes_that_an_earlier_answer_settled() {
+    let mut device = Device::new();
+    device.pull(vec![node_row(N, theirs(1)), entry_row(root(), "f", Some(N))]);
+    let ino = device.at("/f");
+    device.tree.truncate(ino, 0).unwrap();
+    device.write(ino, 0, b"mine");
+    device.tree.link(ino, TOP, &name("g")).unwrap();
+    device.tree.set_attrs(ino, &AttrChange { mode: Some(0o600), ..AttrChange::default() }).unwrap();
+    // The bytes go out behind that, by the name that stays.
+    device.tree.unlink(TOP, &name("f")).unwrap();
+    let frozen = device.freeze();
+    let [.., (_, Operation { kind: OpKind::Write { base, content, .. }, counter, .. })] = &frozen[..] else {
+        panic!("{frozen:?}")
+    };
+    let mine = FileVersion { content: content.clone(), vector: base.clone().with(ME, *counter), author: ME };
+    let state = ConflictState {
+        node: N,
+        device: ME,
+        device_name: "laptop".to_owned(),
+        time: Timestamp::default(),
+        theirs: mine,
+        stayed: theirs(2).file.unwrap().content.version,
+        sibling: None,
+    };
+    let conflict = ConflictId([9; 16]);
+    let said = frozen.iter().map(|(_, op)| match &op.kind {
+        OpKind::Link { .. } => (Outcome::Applied, vec![entry_row(root(), "g", Some(N))]),
+        OpKind::SetAttr { .. } => (Outcome::Applied, vec![node_row(N, theirs(2))]),
+        OpKind::Unlink { .. } => (Outcome::Applied, vec![entry_row(root(), "f", None)]),
+        _ => (Outcome::Conflicted { conflict }, vec![Row::Conflict { conflict, state: Some(Box::new(state.clone())) }]),
+    });
+    let said = said.collect();
+    answer(&mut device, &frozen, said);
+    assert_eq!(device.tree.queue_totals().operations, 0);
+    let (shown, stayed) = (device.lookup(TOP, "g").unwrap().attrs, theirs(2).attrs);
+    assert_eq!((shown.mode, shown.mtime), (stayed.mode, stayed.mtime));
 }
