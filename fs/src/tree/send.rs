@@ -248,18 +248,22 @@ impl Session<'_> {
     /// The name to take if the wanted one is taken; none for a write in a tree that belongs to a tool.
     pub(super) fn alt_name(&mut self, queued: &QueuedOp, tree: &Tree) -> Result<Option<Name>> {
         let name = match &queued.op {
-            LocalOp::Create { name, .. } | LocalOp::Link { name, .. } => name,
-            LocalOp::Write { parent, name, .. } => {
+            LocalOp::Create { name, .. } | LocalOp::Link { name, .. } => name.clone(),
+            LocalOp::Write { ino, parent, name, .. } => {
                 if self.lies_in_tool_tree(*parent)? {
                     return Ok(None);
                 }
-                name
+                // Beside the name by which it is sent: the one that it was written by may be another file's by then.
+                match queued.frozen.as_ref().map(|operation| &operation.kind) {
+                    Some(OpKind::Write { place, .. }) => place.name.clone(),
+                    _ => self.name_that_stays(*ino, (*parent, name))?.1,
+                }
             }
-            LocalOp::Rename { to_name, .. } => to_name,
+            LocalOp::Rename { to_name, .. } => to_name.clone(),
             LocalOp::SetAttr { .. } | LocalOp::Unlink { .. } => return Ok(None),
         };
         let device = tree.identity().device_name;
-        Ok(Some(conflict_name(name, &device, queued.time, queued.name_tries)))
+        Ok(Some(conflict_name(&name, &device, queued.time, queued.name_tries)))
     }
 
     fn lies_in_tool_tree(&mut self, dir: Ino) -> Result<bool> {

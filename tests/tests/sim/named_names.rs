@@ -45,3 +45,23 @@ fn the_kernel_hears_of_what_an_answer_brings_back_under_a_later_name() {
     ];
     script_holds(&Script { refusals: 135, ..script(510_228, 2, 0, did) });
 }
+
+/// Seed 510727: two files exchanged their names, one of them not sent before, the other written to and removed by others. It came
+/// back under the one name beside that the exchange could have taken, so neither moved.
+#[test]
+fn what_comes_back_takes_no_name_that_an_exchange_may_need() {
+    let did = vec![
+        person(702_164, 0, Deed::MakeDir, 17_155_124_715_727_456_183),
+        person(702_237, 0, Deed::MakeDir, 18_036_612_010_237_214_379),
+        person(853_015, 2, Deed::RemoveTree, 14_281_669_728_237_012_887),
+        person(911_992, 1, Deed::MakeDir, 7_890_175_426_631_032_594),
+        person(926_986, 3, Deed::Create, 15_322_786_209_893_739_176),
+        person(927_185, 3, Deed::Create, 15_242_106_760_538_020_772),
+        (975_141, 3, Act::Cut(true)),
+        person(985_715, 4, Deed::Unlink, 15_818_490_094_784_918_253),
+        person(987_170, 4, Deed::MakeDir, 6_864_812_857_422_935_815),
+        person(1_162_564, 3, Deed::Append, 11_286_138_765_821_339_446),
+        person(1_168_350, 3, Deed::Exchange, 15_278_539_447_102_591_299),
+    ];
+    script_holds(&Script { keeps_here: true, line_bytes: 77_150, ..script(510_727, 5, 0, did) });
+}

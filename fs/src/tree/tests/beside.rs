@@ -5,7 +5,7 @@ use crate::meta::rows::Ticket;
 use tarn_proto::api::{Answer, Outcome};
 use tarn_proto::change::Change;
 use tarn_proto::name::Name;
-use tarn_proto::op::{OpKind, Operation};
+use tarn_proto::op::{OpKind, Operation, RenameMode};
 
 /// Answers an operation by bringing its node to its other name.
 fn put_beside(device: &mut Device, (ticket, op): &(Ticket, Operation)) -> Name {
@@ -91,4 +91,21 @@ fn what_was_moved_by_others_meanwhile_is_known_by_no_other_name() {
     device.push();
     device.renamed((TOP, "d"), (TOP, "e"));
     assert_eq!(known(&device.freeze()), [None]);
+}
+
+#[test]
+fn a_write_is_put_beside_the_name_by_which_it_is_sent() {
+    let mut device = Device::new();
+    let ino = device.written(TOP, "f", b"sent");
+    device.push();
+    device.written(TOP, "new", b"other");
+    device.write(ino, 0, b"more");
+    device.rename((TOP, "new"), (TOP, "f"), RenameMode::Exchange).unwrap();
+    let sent = device.freeze().into_iter().find_map(|(_, op)| match op.kind {
+        OpKind::Write { place, .. } => Some((place.name, op.alt_name.unwrap().to_string())),
+        _ => None,
+    });
+    let (sent_as, beside) = sent.unwrap();
+    assert_eq!(sent_as, name("new"));
+    assert!(beside.starts_with("new (conflict from laptop "), "{beside}");
 }
