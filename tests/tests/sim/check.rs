@@ -121,24 +121,30 @@ pub fn server(server: &SimServer, oracle: &Oracle, is_straight: bool) -> Vec<Str
     faults.extend(without.map(|(_, file)| format!("bytes of version {} are missing", file.content.version)));
     let everywhere = everywhere(server);
     let mut kept = in_conflict(server);
-    let (mut named, mut contents) = (Vec::new(), BTreeMap::<ContentId, BTreeSet<NodeId>>::new());
+    let (mut named, mut moved) = (Vec::new(), Vec::new());
+    let mut contents = BTreeMap::<ContentId, BTreeSet<NodeId>>::new();
     for (path, node, state) in files(server) {
         let Some(file) = state.file else { continue };
         let here = tokens(&server.bytes_of(&file.content).unwrap_or_default());
         // Who became an older copy of itself does not know what became of what was refused, or was not, since.
         let was_refused = |who: &usize| server.is_refused(*who, file.content.content_id);
-        let may_be_second = oracle.rolled_back.iter().any(was_refused) || oracle.is_put_by(&here, &server.refused);
+        let may_be_second =
+            oracle.rolled_back.iter().any(was_refused) || oracle.is_put_by(&here, &server.refused.writes);
         if file.content.size > 0 && !may_be_second && !server.settled.contains(&node) {
             contents.entry(file.content.content_id).or_default().insert(node);
         }
         kept.extend(&here);
+        // What was to move below itself, or to a folder that is gone for good, stays where it is.
+        if !server.refused.moves.contains(&node) {
+            moved.push((path.clone(), here.clone()));
+        }
         named.push((path, here));
     }
     faults.extend(oracle.lost(&kept, &everywhere, is_straight));
     faults.extend(needless_conflicts(server, oracle));
     faults.extend(returned(server, oracle, &in_place(&named)));
     if is_straight {
-        faults.extend(oracle.misnamed(&named, &server.refused));
+        faults.extend(oracle.misnamed(&moved, &server.refused.writes));
     }
     faults.extend(siblings_per_save(server, oracle));
     let twice = contents.iter().filter(|(_, nodes)| nodes.len() > 1);
@@ -148,7 +154,7 @@ pub fn server(server: &SimServer, oracle: &Oracle, is_straight: bool) -> Vec<Str
 
 /// Removed writes that are there again. What stood in two files, as in one and its sibling, may have been removed from one.
 pub fn returned(server: &SimServer, oracle: &Oracle, present: &BTreeSet<u64>) -> Vec<String> {
-    let back = oracle.returned(present, &server.refused);
+    let back = oracle.returned(present, &server.refused.writes);
     if back.is_empty() {
         return Vec::new();
     }

@@ -65,3 +65,31 @@ fn what_comes_back_takes_no_name_that_an_exchange_may_need() {
     ];
     script_holds(&Script { keeps_here: true, line_bytes: 77_150, ..script(510_727, 5, 0, did) });
 }
+
+/// Seed 500643: a file was to exchange its name with a folder into which others had moved its own. That was refused, and the
+/// file stayed where it was; the check knew of no reason.
+#[test]
+fn what_the_server_refuses_to_move_stays_where_it_was() {
+    let did = vec![
+        person(1_487, 1, Deed::Symlink, 16_452_473_814_318_603_840),
+        person(2_068, 1, Deed::MakeDir, 5_575_270_826_642_851_611),
+        person(17_272, 2, Deed::Rename, 7_568_114_069_103_781_632),
+        person(18_910, 2, Deed::Create, 10_659_720_501_660_672_006),
+        person(69_766, 0, Deed::Rename, 17_794_228_918_060_989_453),
+        person(70_092, 0, Deed::MakeDir, 13_872_130_593_524_939_031),
+        person(70_134, 0, Deed::Create, 207_482_482_389_208_371),
+        person(70_138, 0, Deed::Rename, 8_164_170_040_125_728_969),
+        person(70_364, 0, Deed::MakeDir, 17_174_808_764_838_335_857),
+        person(113_485, 1, Deed::Rename, 4_538_997_801_214_824_805),
+        person(120_021, 1, Deed::MakeDir, 12_016_603_234_386_433_286),
+        person(124_552, 1, Deed::Unlink, 5_524_317_090_936_277_715),
+        person(124_784, 1, Deed::Rename, 12_876_102_497_532_795_780),
+        (242_331, 0, Act::Cut(false)),
+        person(325_087, 1, Deed::Rename, 12_682_657_002_199_452_541),
+        person(367_816, 0, Deed::Create, 9_106_945_308_266_864_983),
+        person(443_787, 0, Deed::Link, 8_107_399_272_472_713_617),
+        person(821_665, 0, Deed::Create, 1_274_046_628_626_820_574),
+        person(821_854, 0, Deed::Exchange, 1_331_325_866_427_612_832),
+    ];
+    script_holds(&Script { keeps_here: true, refusals: 171, ..script(500_643, 3, 0, did) });
+}

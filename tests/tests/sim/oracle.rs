@@ -48,6 +48,8 @@ pub struct Oracle {
     /// What was renamed away for something else to have its name, and by whom: if that is refused, the file is there by both
     /// names.
     put_by: Vec<(usize, BTreeSet<u64>)>,
+    /// Writes in files that got a name which another file had just left, and that one's: they may be its next version.
+    next_of: Vec<(u64, BTreeSet<u64>)>,
     /// Machines whose power went.
     cut_off: BTreeSet<usize>,
     /// Writes to one file, each with an older one.
@@ -166,12 +168,15 @@ impl Oracle {
     /// A person gave a file another name.
     pub fn moved(&mut self, who: usize, from: String, to: String, seen: &BTreeSet<u64>) {
         self.left.insert((who, from), writes(seen));
-        self.followed(who, to);
+        let left = self.followed(who, to);
+        self.next_of.extend(seen.first().map(|token| (*token, left)));
     }
 
-    /// Something got a name that a file may have left.
-    fn followed(&mut self, who: usize, place: String) {
-        self.put_by.extend(self.left.remove(&(who, place)).map(|seen| (who, seen)));
+    /// Something got a name that a file may have left: which.
+    fn followed(&mut self, who: usize, place: String) -> BTreeSet<u64> {
+        let left = self.left.remove(&(who, place));
+        self.put_by.extend(left.clone().map(|seen| (who, seen)));
+        left.unwrap_or_default()
     }
 
     /// Whether these writes were a file that was put by for its next version, something of which was refused: then that one
@@ -184,7 +189,8 @@ impl Oracle {
 
     /// A person made a file where there was none: soon after a removal it is the next version of what was removed.
     pub fn took(&mut self, who: usize, place: String, token: u64) {
-        self.followed(who, place.clone());
+        let left = self.followed(who, place.clone());
+        self.next_of.push((token, left));
         let before = self.freed.remove(&(who, place)).unwrap_or_default();
         self.join(&before, &BTreeSet::from([token]));
     }
@@ -318,7 +324,12 @@ impl Oracle {
     /// Files whose one name is not the last one that the only person who ever had to do with them gave them, nor one
     /// beside that. `present`: the names of all files, with the writes in them.
     pub fn misnamed(&self, present: &[(String, BTreeSet<u64>)], refused: &BTreeSet<u64>) -> Vec<String> {
-        let (hands, mut left_out) = (self.by_file(&self.hands), self.files_of(refused));
+        let (mut hands, mut left_out) = (self.by_file(&self.hands), self.files_of(refused));
+        for (token, before) in &self.next_of {
+            let others = before.iter().filter_map(|other| hands.get(&self.first_of(*other))).flatten();
+            let others: BTreeSet<usize> = others.copied().collect();
+            hands.entry(self.first_of(*token)).or_default().extend(others);
+        }
         left_out.extend(self.files_of(&self.linked));
         let mut last = BTreeMap::new();
         for (token, who, name) in &self.calls {

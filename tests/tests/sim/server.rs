@@ -16,7 +16,7 @@ use tarn_proto::api::{
 };
 use tarn_proto::change::{Change, Cursor, Row};
 use tarn_proto::error::ErrorCode;
-use tarn_proto::ids::{ChunkId, ContentId, DeviceId, EpochId, JournalHash, NodeId, SpaceId, VersionId};
+use tarn_proto::ids::{ChunkId, DeviceId, EpochId, JournalHash, NodeId, SpaceId, VersionId};
 use tarn_proto::lost::EpochStart;
 use tarn_proto::manifest::{Lookup, survey};
 use tarn_proto::name::Name;
@@ -83,10 +83,7 @@ pub struct SimServer {
     bytes_max: Option<u64>,
     /// Of a thousand contents so many are refused.
     pub refusals: u64,
-    /// The writes in contents that were refused.
-    pub refused: BTreeSet<u64>,
-    /// Those contents, each with the name of who brought it.
-    pub refused_contents: BTreeSet<(String, ContentId)>,
+    pub refused: spoilt::Refused,
     /// Folders that others stand for, whatever becomes of that.
     aliased: BTreeSet<NodeId>,
     /// Siblings of conflicts that somebody resolved: whoever did something to one meanwhile has it back.
@@ -144,8 +141,7 @@ impl SimServer {
             plant,
             bytes_max: None,
             refusals: 0,
-            refused: BTreeSet::new(),
-            refused_contents: BTreeSet::new(),
+            refused: spoilt::Refused::default(),
             aliased: BTreeSet::new(),
             settled: BTreeSet::new(),
             faults: Vec::new(),
@@ -206,9 +202,7 @@ impl SimServer {
                 Some(outcome) => Answer { counter: op.counter, outcome, changes: Vec::new() },
                 None => self.decide(&author, op)?,
             };
-            if matches!(answer.outcome, Outcome::Refused { .. }) {
-                self.note_refused(device, op);
-            }
+            self.note_refused(device, op, &answer.outcome);
             if answer.outcome.is_settled() {
                 let marks = self.marks.entry(device).or_default();
                 marks.highest = op.counter;

@@ -5,14 +5,26 @@ use super::{SimServer, content_of};
 use crate::dice::Dice;
 use crate::oracle::tokens;
 use crate::plant::Plant;
+use std::collections::BTreeSet;
 use tarn_proto::api::Outcome;
 use tarn_proto::change::{Change, Row};
 use tarn_proto::error::ErrorCode;
-use tarn_proto::ids::{ContentId, DeviceId};
+use tarn_proto::ids::{ContentId, DeviceId, NodeId};
 use tarn_proto::node::FileVersion;
-use tarn_proto::op::{OpKind, Operation};
+use tarn_proto::op::{OpKind, Operation, RenameMode};
 use tarn_proto::version::VersionVector;
 use tarn_server::rules::{Author, Effects, NodeSlot};
+
+/// What was refused.
+#[derive(Debug, Clone, Default)]
+pub struct Refused {
+    /// The writes in contents.
+    pub writes: BTreeSet<u64>,
+    /// Those contents, each with the name of who brought it.
+    pub contents: BTreeSet<(String, ContentId)>,
+    /// What was to move, and has not been moved since.
+    pub moves: BTreeSet<NodeId>,
+}
 
 impl SimServer {
     /// The final answer to an operation whose content the server does not want.
@@ -25,18 +37,30 @@ impl SimServer {
         Some(Outcome::Refused { code: ErrorCode::Forbidden, detail: "not here".into() })
     }
 
-    /// A content was refused, by chance or by the rules: who brought it rescues it.
-    pub(super) fn note_refused(&mut self, device: DeviceId, op: &Operation) {
-        let Some(content) = content_of(op) else { return };
+    /// What was refused, by chance or by the rules: who brought a content rescues it, and what was to move stays where it is.
+    pub(super) fn note_refused(&mut self, device: DeviceId, op: &Operation, outcome: &Outcome) {
+        let is_refused = matches!(outcome, Outcome::Refused { .. });
+        if let OpKind::Rename { seen, displaced, mode, .. } = &op.kind {
+            let exchanged = displaced.iter().filter(|_| *mode == RenameMode::Exchange);
+            for node in exchanged.chain([seen]).map(|seen| seen.node) {
+                // One that moved since is where it was to go.
+                if is_refused {
+                    self.refused.moves.insert(node)
+                } else {
+                    self.refused.moves.remove(&node)
+                };
+            }
+        }
+        let Some(content) = content_of(op).filter(|_| is_refused) else { return };
         let bytes = self.bytes_of(content).unwrap_or_default();
-        self.refused.extend(tokens(&bytes));
+        self.refused.writes.extend(tokens(&bytes));
         let name = self.names.get(&device).cloned().unwrap_or_default();
-        self.refused_contents.insert((name, content.content_id));
+        self.refused.contents.insert((name, content.content_id));
     }
 
     /// Whether a content of this machine was refused.
     pub fn is_refused(&self, who: usize, content: ContentId) -> bool {
-        self.refused_contents.contains(&(format!("machine {who}"), content))
+        self.refused.contents.contains(&(format!("machine {who}"), content))
     }
 
     /// A folder for which another stands is found by its old id for ever.
