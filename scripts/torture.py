@@ -18,6 +18,7 @@ from torture_crash import contents, crash, devices, power, server, survive
 from torture_house import BIN, Device, Failed, Postgres, Relay, Server, remove, run, until
 from torture_offline import offline
 from torture_suites import changes, fsx, latency, listings
+from torture_systemd import systemd
 
 MIB, KIB = 1 << 20, 1 << 10
 
@@ -334,7 +335,7 @@ def prove(name, proof, args, database, postgres, place):
 
 
 PROOFS = dict(contents=contents, copy=copy, kills=kills, crash=crash, power=power, server=server, survive=survive, devices=devices, fsx=fsx, changes=changes, listings=listings, latency=latency, offline=offline,
-              budget=budget)
+              budget=budget, systemd=systemd)
 
 
 def plan(args):
