@@ -227,7 +227,8 @@ def killed_again_and_again(unit, say):
     work.end()
     quiet, killed, upgrade = work.longest(work.began, first), work.longest(first, last), work.longest(last, end)
     calls = sum(result["calls"] for result in work.results.values())
-    bound, worst = unit.settings["pause_seconds"], max(max(pauses), killed[0], upgrade[0])
+    # A call of a program may last through two kills.
+    bound, worst = unit.settings["pause_seconds"], max(pauses)
     figures = (f"{len(pauses)} kills in {last - first:,.0f} s, no error in {calls:,} calls of programs; the longest pause {max(pauses):.2f} s, "
                f"the longest call of a program {killed[0]:.2f} s ({killed[1]}), {upgrade[0]:.2f} s with `tarn restart`, {quiet[0]:.2f} s before the first kill; "
                f"passthrough {'on' if passthrough else 'off'}")
