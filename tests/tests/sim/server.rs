@@ -373,10 +373,10 @@ impl SimServer {
         })
     }
 
-    /// How many names a node has.
-    pub fn names_of(&self, node: NodeId) -> usize {
+    /// How many names a node has that came by `seq`.
+    pub fn names_of(&self, node: NodeId, seq: u64) -> usize {
         let named = |row: &Row| matches!(row, Row::Entry { node: Some(of), .. } if *of == node);
-        self.rows.values().filter(|change| named(&change.row)).count()
+        self.rows.values().filter(|change| change.seq <= seq && named(&change.row)).count()
     }
 
     /// What is wrong with the tree: orphans, cycles, folders with two names, contents that are not there.
