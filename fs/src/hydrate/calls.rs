@@ -211,17 +211,18 @@ async fn after_failure(shared: &Arc<Shared>, mut left: VecDeque<Run>, result: Re
     let keys = |runs: &VecDeque<Run>| runs.iter().flat_map(|(_, keys)| keys.clone()).collect::<Vec<_>>();
     match result {
         Err(e) if e.is_retryable() => {
-            let is_offline = shared.note_failure();
-            if !is_offline {
-                shared.env.sleep(shared.pause()).await;
+            let unanswered = keys(&left);
+            if shared.note_failure(&unanswered) {
+                return;
             }
+            shared.env.sleep(shared.pause()).await;
             let mut table = shared.table.lock();
-            for key in keys(&left).into_iter().rev() {
-                match () {
-                    () if is_offline => table.end(&key, Err(HydrateError::Offline)),
-                    () if table.is_wanted(&key) => table.requeue(key),
+            for key in unanswered.into_iter().rev() {
+                if table.is_wanted(&key) {
+                    table.requeue(key);
+                } else {
                     // Whoever waited has given up: a later read starts anew.
-                    () => table.end(&key, Err(HydrateError::Unreachable)),
+                    table.end(&key, Err(HydrateError::Unreachable));
                 }
             }
         }

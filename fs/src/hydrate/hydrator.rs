@@ -84,17 +84,22 @@ pub struct Hydrator {
 }
 
 impl Shared {
-    /// A call failed, or somebody waited in vain. Whether nobody waits any more: all were told that there is no way.
-    pub(super) fn note_failure(&self) -> bool {
+    /// A call failed that has not answered these, or somebody waited in vain. Whether nobody waits any more: all were told that
+    /// there is no way.
+    pub(super) fn note_failure(&self, unanswered: &[FrameKey]) -> bool {
         let is_offline = self.way.failed(self.env.clock.monotonic());
         if is_offline {
-            self.tell_offline();
+            self.tell_offline(unanswered);
         }
         is_offline
     }
 
-    fn tell_offline(&self) {
-        self.table.lock().fail_waiting(&HydrateError::Offline);
+    /// What has failed ends before anybody hears of it: whoever asks again then asks anew.
+    fn tell_offline(&self, unanswered: &[FrameKey]) {
+        let mut table = self.table.lock();
+        unanswered.iter().for_each(|key| table.end(key, Err(HydrateError::Offline)));
+        table.fail_waiting(&HydrateError::Offline);
+        drop(table);
         self.went_offline.notify_waiters();
     }
 
@@ -127,7 +132,7 @@ impl Hydrator {
     pub fn set_reach(&self, reach: Reach) {
         self.shared.way.set(reach);
         if reach == Reach::Away {
-            self.shared.tell_offline();
+            self.shared.tell_offline(&[]);
         }
     }
 
@@ -325,7 +330,7 @@ impl Hydrator {
                 () = offline => return Err(HydrateError::Offline),
             };
             let outcome = outcome.map_err(|_| {
-                self.shared.note_failure();
+                self.shared.note_failure(&[]);
                 HydrateError::Unreachable
             })?;
             // A flight that vanishes without an outcome lost its task.
