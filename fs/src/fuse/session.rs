@@ -154,7 +154,15 @@ fn begin(
 fn serve(mut session: ManuallyDrop<BackgroundSession>) -> io::Result<()> {
     let none = Builder::new().spawn(|| Ok(()))?;
     let serving = replace(&mut session.guard, none);
-    serving.join().unwrap_or_else(|_| Err(io::Error::other("a thread of the mount panicked")))
+    end_of(serving.join().unwrap_or_else(|_| Err(io::Error::other("a thread of the mount panicked"))))
+}
+
+/// A connection that is aborted while a request is read has ended like one that is unmounted; fuser knows only that.
+fn end_of(outcome: io::Result<()>) -> io::Result<()> {
+    match outcome {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => Ok(()),
+        outcome => outcome,
+    }
 }
 
 impl Session {
@@ -238,4 +246,18 @@ fn watch_table(mountpoint: &Path, ends: watch::Sender<bool>, runtime: &Handle) {
             () = ends.closed() => {}
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::end_of;
+    use std::io;
+
+    #[test]
+    fn an_aborted_connection_is_an_end_and_another_error_is_told() {
+        end_of(Ok(())).unwrap();
+        end_of(Err(io::Error::from_raw_os_error(libc::ECONNABORTED))).unwrap();
+        assert_eq!(end_of(Err(io::Error::from_raw_os_error(libc::EIO))).unwrap_err().raw_os_error(), Some(libc::EIO));
+    }
 }
