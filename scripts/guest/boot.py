@@ -76,10 +76,10 @@ def prove(kind, user):
 def main():
     with open(f"{PROOF}/settings.json", encoding="utf-8") as file:
         settings = json.load(file)
-    say(f"{os.uname().release}, {subprocess.run(['systemctl', '--version'], stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[0]}")
+    version = subprocess.run(["systemctl", "--version"], stdout=subprocess.PIPE, text=True, check=True).stdout.split()[1]
+    results = dict(kernel=os.uname().release, systemd=version)
+    say(f"Linux {results['kernel']}, systemd {version}")
     serve(settings["password"])
-    versions = subprocess.run(["systemctl", "--version"], stdout=subprocess.PIPE, text=True, check=True).stdout.split()[1]
-    results = dict(kernel=os.uname().release, systemd=versions)
     for kind, user in (("system", "root"), ("user", USER)):
         if kind in settings["units"]:
             results[kind] = prove(kind, user)

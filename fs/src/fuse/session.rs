@@ -157,7 +157,7 @@ fn serve(mut session: ManuallyDrop<BackgroundSession>) -> io::Result<()> {
     end_of(serving.join().unwrap_or_else(|_| Err(io::Error::other("a thread of the mount panicked"))))
 }
 
-/// A connection that is aborted while a request is read has ended like one that is unmounted; fuser knows only that.
+/// A connection that the kernel says was aborted has ended like one that was unmounted; fuser takes ENODEV alone for an end.
 fn end_of(outcome: io::Result<()>) -> io::Result<()> {
     match outcome {
         Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => Ok(()),

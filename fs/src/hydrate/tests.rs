@@ -5,6 +5,7 @@
 mod local;
 mod server;
 
+use super::flights::{FrameKey, Target};
 use super::{HydrateError, HydrateOptions, Hydrator, Priority, Reach};
 use crate::content::{ContentRows, Contents, LocalContent, LocalState, Options, Read, SmallLog};
 use crate::env::{Env, RealDisk};
@@ -13,7 +14,7 @@ use server::{Mischief, Server, noise};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tarn_proto::ids::SpaceId;
+use tarn_proto::ids::{ChunkId, SpaceId};
 use tokio::runtime::Handle;
 
 /// A log and rows that forget everything: nothing here restarts.
@@ -245,6 +246,20 @@ async fn without_the_notice_socket_nobody_waits_for_a_server_that_is_away_and_wh
     assert!(matches!(error, HydrateError::Offline), "{error}");
     world.hydrator.set_reach(Reach::Linked);
     assert_eq!(world.read(&file, 0, 5000).await, bytes);
+}
+
+#[tokio::test]
+async fn what_a_call_did_not_answer_has_ended_when_all_are_told_that_there_is_no_way() {
+    let world = world(1 << 30);
+    let shared = &world.hydrator.shared;
+    let key = FrameKey { id: ChunkId([7; 32]), frame: 0 };
+    let flight = shared.table.lock().join(key, None, Target::Node, true);
+    assert_eq!(shared.table.lock().board(false, || true), [key]);
+    assert!(!shared.note_failure(&[key]) && flight.borrow().is_none(), "linked: it is tried again");
+    world.hydrator.set_reach(Reach::Doubtful);
+    assert!(shared.note_failure(&[key]));
+    assert!(matches!(*flight.borrow(), Some(Err(HydrateError::Offline))));
+    assert!(shared.table.lock().get(&key).is_none(), "whoever asks again begins anew");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -284,7 +284,6 @@ impl Remote for SimRemote {
     }
 }
 
-/// What an operation is about, for people.
 fn short(node: NodeId) -> String {
     format!("{:02x}{:02x}", node.0[0], node.0[1])
 }
@@ -293,6 +292,7 @@ fn at(place: &Place) -> String {
     format!("{}/{}", short(place.parent), place.name)
 }
 
+/// What is brought back, for people.
 fn brief_lost(lost: &Lost) -> String {
     match lost {
         Lost::Node(LostNode { node, seq, state, places, .. }) => {
@@ -306,6 +306,7 @@ fn brief_lost(lost: &Lost) -> String {
     }
 }
 
+/// What an operation is about, for people.
 fn brief(op: &Operation) -> String {
     let what = match &op.kind {
         OpKind::Create { node, place, .. } => format!("create {} {}", short(*node), at(place)),
