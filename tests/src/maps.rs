@@ -31,10 +31,27 @@ impl Map {
     }
 
     /// What is there now.
+    ///
+    /// # Panics
+    /// If the kernel has no page for some of it. Without asking first that would be a SIGBUS.
     pub fn read(&self, offset: usize, length: usize) -> Vec<u8> {
-        assert!(offset + length <= self.length);
+        let asked = self.populate(offset, length, libc::MADV_POPULATE_READ);
+        asked.unwrap_or_else(|error| panic!("bytes {offset} to {} of a map: {error}", offset + length));
         // SAFETY: within the map, which stands; the file is as long. Bytes are copied one by one, whoever changes them meanwhile.
         (offset..offset + length).map(|at| unsafe { self.start.add(at).read_volatile() }).collect()
+    }
+
+    /// Asks for pages.
+    fn populate(&self, offset: usize, length: usize, how: i32) -> io::Result<()> {
+        assert!(offset + length <= self.length);
+        let begin = offset / PAGE_BYTES * PAGE_BYTES;
+        // SAFETY: within the map; it changes no byte.
+        let asked = unsafe { libc::madvise(self.start.add(begin).cast(), offset + length - begin, how) };
+        // A kernel before 5.14 does not know it.
+        if asked != 0 && io::Error::last_os_error().raw_os_error() != Some(libc::EINVAL) {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(())
     }
 
     /// Writes, and has the kernel write it to the file.
@@ -42,17 +59,7 @@ impl Map {
     /// # Errors
     /// Those of `msync`; that the disk is gone. Without asking for the pages first that would be a SIGBUS.
     pub fn write(&self, offset: usize, data: &[u8]) -> io::Result<()> {
-        assert!(offset + data.len() <= self.length);
-        let begin = offset / PAGE_BYTES * PAGE_BYTES;
-        // SAFETY: within the map; it changes no byte.
-        let asked = unsafe {
-            let pages = self.start.add(begin).cast();
-            libc::madvise(pages, offset + data.len() - begin, libc::MADV_POPULATE_WRITE)
-        };
-        // A kernel before 5.14 does not know it.
-        if asked != 0 && io::Error::last_os_error().raw_os_error() != Some(libc::EINVAL) {
-            return Err(io::Error::last_os_error());
-        }
+        self.populate(offset, data.len(), libc::MADV_POPULATE_WRITE)?;
         for (at, byte) in data.iter().enumerate() {
             // SAFETY: within the map, which stands and is writable.
             unsafe { self.start.add(offset + at).write_volatile(*byte) };

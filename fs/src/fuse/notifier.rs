@@ -8,7 +8,7 @@ use super::unknown::Unknown;
 use crate::env::mounts::mounted_at;
 use crate::meta::rows::Ino;
 use crate::tree::{Happening, Invalidation, Notifier};
-use crate::vfs::{ForgetAttributes, Replay, Stale, Vfs};
+use crate::vfs::{Forget, Old, Replay, Stale, Vfs};
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::io;
@@ -93,7 +93,9 @@ impl KernelNotifier {
     pub(super) fn attach(&self, device: OwnedFd, vfs: Arc<Vfs>) -> io::Result<Option<JoinHandle<()>>> {
         let Some(waiting) = self.waiting.lock().take() else { return Ok(None) };
         // Of attributes the kernel is told without a process of its own: for these it waits for nothing.
-        self.stale.attach(Box::new(Told(Mutex::new(Messenger::new(device.try_clone()?, None)))));
+        let attributes = Mutex::new(Messenger::new(device.try_clone()?, None));
+        let content = Mutex::new(Messenger::new(device.try_clone()?, self.player.clone()));
+        self.stale.attach(Box::new(Told { attributes, content }));
         let (stale, replays) = (Arc::clone(&self.stale), Arc::clone(&self.replays));
         let kernel = Messenger::new(device, self.player.clone());
         let run = move || run(&waiting, kernel, &stale, &replays, || vfs.monotonic());
@@ -108,13 +110,20 @@ impl KernelNotifier {
     }
 }
 
-/// The kernel, for what it is told by whoever answers a call: attributes alone, for which it waits for nothing.
+/// The kernel, for what it is told by whoever answers a call.
 #[derive(Debug)]
-struct Told(Mutex<Messenger>);
+struct Told {
+    attributes: Mutex<Messenger>,
+    content: Mutex<Messenger>,
+}
 
-impl ForgetAttributes for Told {
+impl Forget for Told {
     fn forget_attributes(&self, ino: Ino) {
-        self.0.lock().tell(&[Notice::Attributes(ino)]).iter().for_each(report);
+        self.attributes.lock().tell(&[Notice::Attributes(ino)]).iter().for_each(report);
+    }
+
+    fn forget_content(&self, ino: Ino) {
+        self.content.lock().tell(&[Notice::Content(ino)]).iter().for_each(report);
     }
 }
 
@@ -127,6 +136,7 @@ impl Notifier for KernelNotifier {
     fn announce(&self, batch: &[Invalidation]) {
         self.stale.note_attributes();
         touched(batch).iter().for_each(|ino| self.stale.enter(*ino));
+        batch.iter().filter_map(of_inode).for_each(|(ino, old)| self.stale.owe(ino, old));
     }
 
     fn invalidate(&self, batch: Vec<Invalidation>) {
@@ -171,19 +181,13 @@ struct Teller<'s> {
 
 impl Teller<'_> {
     fn tell(&mut self, batch: &[Invalidation], now: Duration) {
+        // First the inodes: for that nobody waits long, and an open may wait for it.
+        self.tell_inodes(batch, now);
         // Last, what the kernel has of the listings: the entries are gone from it by then.
         let folders = folders(batch);
-        let notices: Vec<Notice<'_>> =
-            batch.iter().map(notice).chain(folders.iter().map(|folder| Notice::Content(*folder))).collect();
-        let told = self.kernel.tell(&notices);
-        told.iter().for_each(report);
-        for (invalidation, told) in batch.iter().zip(&told) {
-            if let Invalidation::Attributes(ino) | Invalidation::Content(ino) = invalidation
-                && is_unknown(told)
-            {
-                self.unknown.note(*ino, now);
-            }
-        }
+        let listings = folders.iter().map(|folder| Notice::Content(*folder));
+        let notices: Vec<Notice<'_>> = batch.iter().filter_map(entry).chain(listings).collect();
+        self.kernel.tell(&notices).iter().for_each(report);
         for ino in touched(batch) {
             if !self.unknown.takes(ino) {
                 self.stale.leave(ino);
@@ -191,13 +195,35 @@ impl Teller<'_> {
         }
     }
 
-    fn tell_again(&mut self, now: Duration) {
-        let inodes = self.unknown.due(now);
-        let notices: Vec<Notice<'_>> = inodes.iter().map(|ino| Notice::Attributes(*ino)).collect();
-        for (ino, told) in inodes.iter().zip(self.kernel.tell(&notices)) {
-            let owed = self.unknown.told(*ino, !is_unknown(&told), now);
-            (0..owed).for_each(|_| self.stale.leave(*ino));
+    /// Tells what no open has told yet.
+    fn tell_inodes(&mut self, batch: &[Invalidation], now: Duration) {
+        let inodes = batch.iter().filter_map(of_inode);
+        let claimed: Vec<(Ino, Old)> = inodes.filter_map(|(ino, _)| Some((ino, self.stale.claim(ino)?))).collect();
+        let notices: Vec<Notice<'_>> = claimed.iter().map(|(ino, old)| notice(*ino, *old)).collect();
+        for ((ino, _), told) in claimed.iter().zip(self.kernel.tell(&notices)) {
+            report(&told);
+            if is_unknown(&told) {
+                self.unknown.note(*ino, now);
+            }
+            self.stale.told(*ino, is_unknown(&told).then_some(Old::Attributes));
         }
+    }
+
+    /// Tells the kernel again what it did not know, but for what an open has told meanwhile.
+    fn tell_again(&mut self, now: Duration) {
+        let (claimed, opened): (Vec<Ino>, Vec<Ino>) =
+            self.unknown.due(now).into_iter().partition(|ino| self.stale.claim(*ino).is_some());
+        opened.into_iter().for_each(|ino| self.end_unknown(ino, true, now));
+        let notices: Vec<Notice<'_>> = claimed.iter().map(|ino| Notice::Attributes(*ino)).collect();
+        for (ino, told) in claimed.into_iter().zip(self.kernel.tell(&notices)) {
+            self.end_unknown(ino, !is_unknown(&told), now);
+            self.stale.told(ino, self.unknown.contains(ino).then_some(Old::Attributes));
+        }
+    }
+
+    fn end_unknown(&mut self, ino: Ino, is_known: bool, now: Duration) {
+        let owed = self.unknown.told(ino, is_known, now);
+        (0..owed).for_each(|_| self.stale.leave(ino));
     }
 }
 
@@ -205,11 +231,29 @@ fn is_unknown(told: &io::Result<()>) -> bool {
     told.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
-fn notice(invalidation: &Invalidation) -> Notice<'_> {
+fn notice(ino: Ino, old: Old) -> Notice<'static> {
+    match old {
+        Old::Attributes => Notice::Attributes(ino),
+        Old::Content => Notice::Content(ino),
+    }
+}
+
+/// What the kernel is told of a name.
+fn entry(invalidation: &Invalidation) -> Option<Notice<'_>> {
     match invalidation {
-        Invalidation::Attributes(ino) => Notice::Attributes(*ino),
-        Invalidation::Content(ino) => Notice::Content(*ino),
-        Invalidation::Entry { parent, name } | Invalidation::Gone { parent, name, .. } => Notice::Entry(*parent, name),
+        Invalidation::Entry { parent, name } | Invalidation::Gone { parent, name, .. } => {
+            Some(Notice::Entry(*parent, name))
+        }
+        Invalidation::Attributes(_) | Invalidation::Content(_) => None,
+    }
+}
+
+/// What it is told of an inode.
+fn of_inode(invalidation: &Invalidation) -> Option<(Ino, Old)> {
+    match invalidation {
+        Invalidation::Attributes(ino) => Some((*ino, Old::Attributes)),
+        Invalidation::Content(ino) => Some((*ino, Old::Content)),
+        Invalidation::Entry { .. } | Invalidation::Gone { .. } => None,
     }
 }
 

@@ -332,6 +332,27 @@ fn calls_that_last_keep_no_other_waiting_and_a_crew_at_rest_ends() {
     session.join().unwrap();
 }
 
+/// The kernel takes no attributes in that it had asked for before it was told to forget them: a size that a program is shown,
+/// and that ends there, ends the program when it maps the file.
+#[test]
+fn who_opens_what_was_written_elsewhere_finds_the_kernel_told_of_it_and_not_told_again() {
+    let mount = Mount::new();
+    let path = mount.path("f");
+    fs::write(&path, b"short").unwrap();
+    let ino = mount.ino("f");
+    mount.tree.truncate(ino, 100_000).unwrap();
+    let news = vec![Invalidation::Attributes(ino), Invalidation::Content(ino)];
+    mount.notifier.announce(&news);
+    let file = File::open(&path).unwrap();
+    assert_eq!(file.metadata().unwrap().len(), 100_000);
+    let asked = mount.tree.stat_count();
+    mount.notifier.invalidate(news);
+    mount.notifier.rest(PATIENCE);
+    assert_eq!(file.metadata().unwrap().len(), 100_000);
+    assert_eq!((mount.tree.stat_count(), mount.notifier.stale().contains(ino)), (asked, false));
+    assert_eq!(fs::read(&path).unwrap().len(), 100_000);
+}
+
 /// The kernel may be about to learn of it from an answer that tells how it was before.
 #[test]
 fn what_the_kernel_did_not_know_when_it_was_told_is_stale_until_it_was_told_again() {

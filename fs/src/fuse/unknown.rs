@@ -47,6 +47,11 @@ impl Unknown {
         self.inodes.get_mut(&ino).map(|untold| untold.owed += 1).is_some()
     }
 
+    /// Whether an inode is one of these.
+    pub fn contains(&self, ino: Ino) -> bool {
+        self.inodes.contains_key(&ino)
+    }
+
     /// How long until one is to be told again.
     pub fn wait(&self, now: Duration) -> Option<Duration> {
         self.order.first().map(|(due, _)| due.saturating_sub(now))

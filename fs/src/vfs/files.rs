@@ -332,7 +332,7 @@ impl Vfs {
 
     /// Decides how the kernel serves a file; the one place for it.
     fn serve(&self, ino: Ino, flags: OpenFlags) -> Serve {
-        // Until the kernel has asked for the size again, what it has in its cache would end where the old version did.
+        // What the kernel has in its cache would end where the old version did.
         let is_stale = self.stale.is_stale_to_open(ino);
         match () {
             () if flags.direct | is_stale => Serve::Direct,

@@ -43,7 +43,7 @@ pub use open_table::{ExchangeRecord, Left, LentRecord, OpenRecord, OpenTable};
 pub use passthrough::{Lending, Passage};
 pub use programs::{Caused, SCANNED_BYTES, SCANNERS_DEFAULT};
 pub use replay::{Act, Ghost, Part, Place, Replay};
-pub use stale::{ForgetAttributes, Stale};
+pub use stale::{Forget, Old, Stale};
 pub use stop::{Answer, Stop, VfsError, WaitFor};
 pub use view::{Caller, Options, Shown};
 pub use xattrs::{STATE, XattrMode};

@@ -1,43 +1,95 @@
-//! Owns the set of inodes whose cached pages or listing the kernel has yet to drop. An open in between
-//! must not tell the kernel to keep them. Counts changes of attributes, so that what was concluded from them
-//! can be seen to be old.
+//! Owns the set of inodes of which the kernel holds something old: attributes, pages, a listing. It is told by whoever comes first,
+//! the notifier or an open. Counts changes of attributes, so that what was concluded from them can be seen to be old.
+//!
+//! Who opens a file must find that the kernel has been told before: with the old size it would cut short, or run beyond, what the
+//! handle reads. And it must not be told afterwards: an answer with the new size that is on its way then is shown to the program, but
+//! not taken in (Linux drops attributes that were asked for before an invalidation), so that a map made by it ends in SIGBUS.
 
 use crate::meta::rows::Ino;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-/// Has the kernel forget the attributes of an inode, at once. May be called by whoever answers a call.
-pub trait ForgetAttributes: Send + Sync + Debug {
-    /// The attributes only: this waits for nobody who uses the inode.
-    fn forget_attributes(&self, ino: Ino);
+/// How long an open waits until somebody else has told the kernel.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What the kernel holds of an inode that is no longer so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Old {
+    /// Its attributes.
+    Attributes,
+    /// Its pages as well, or its listing.
+    Content,
 }
 
-/// Inodes with invalidations on their way to the kernel, and how many.
+/// Has the kernel forget what it holds of an inode, before it returns.
+pub trait Forget: Send + Sync + Debug {
+    /// The attributes only: this waits for nobody who uses the inode. May be called by whoever answers a call.
+    fn forget_attributes(&self, ino: Ino);
+
+    /// The pages as well. Waits for those who read them; nobody may who has it open.
+    fn forget_content(&self, ino: Ino);
+}
+
+/// What is on its way to the kernel about an inode.
+#[derive(Debug, Default)]
+struct Pending {
+    /// Batches with news of its content that are not told to their end.
+    batches: u32,
+    /// What nobody has begun to tell.
+    untold: Option<Old>,
+    /// How many are telling.
+    tellers: u32,
+}
+
+impl Pending {
+    fn is_over(&self) -> bool {
+        (self.batches, self.untold, self.tellers) == (0, None, 0)
+    }
+}
+
+/// Inodes with news on their way to the kernel.
 #[derive(Debug, Default)]
 pub struct Stale {
-    kernel: OnceLock<Box<dyn ForgetAttributes>>,
-    on_their_way: Mutex<HashMap<Ino, u32>>,
+    kernel: OnceLock<Box<dyn Forget>>,
+    pending: Mutex<HashMap<Ino, Pending>>,
+    told: Condvar,
     change_count: AtomicU64,
 }
 
 impl Stale {
     /// Sets how the kernel is told; only the first counts.
-    pub fn attach(&self, kernel: Box<dyn ForgetAttributes>) {
+    pub fn attach(&self, kernel: Box<dyn Forget>) {
         // A second mount tells through the first one's.
         let _ = self.kernel.set(kernel);
     }
 
-    /// Whether the kernel may hold something old of an inode that is being opened. Then it has forgotten its attributes when
-    /// this returns: with the old size it would cut short, or run beyond, what the handle reads.
+    /// Whether the kernel may still hold something old of an inode that is being opened. If not, it has been told of all that was
+    /// entered before, and will not be told again. It may if the telling lasts: then it has forgotten the attributes.
     pub fn is_stale_to_open(&self, ino: Ino) -> bool {
-        let is_stale = self.contains(ino);
-        if is_stale {
-            self.forget_attributes(ino);
+        let mut pending = self.pending.lock();
+        loop {
+            let Some(news) = pending.get_mut(&ino) else { return false };
+            let Some(kernel) = self.kernel.get() else { return true };
+            if let Some(old) = news.take() {
+                drop(pending);
+                match old {
+                    Old::Attributes => kernel.forget_attributes(ino),
+                    Old::Content => kernel.forget_content(ino),
+                }
+                self.told(ino, None);
+                pending = self.pending.lock();
+            } else if news.tellers == 0 {
+                return false;
+            } else if self.told.wait_while_for(&mut pending, |all| is_being_told(all, ino), PATIENCE).timed_out() {
+                drop(pending);
+                kernel.forget_attributes(ino);
+                return true;
+            }
         }
-        is_stale
     }
 
     /// Has the kernel forget attributes that a call changed without its answer saying so.
@@ -57,23 +109,124 @@ impl Stale {
         self.change_count.load(Ordering::Acquire)
     }
 
-    /// Notes one more invalidation on its way.
+    /// Notes that a batch on its way to the kernel has news of an inode's content or listing.
     pub fn enter(&self, ino: Ino) {
-        *self.on_their_way.lock().entry(ino).or_default() += 1;
+        self.pending.lock().entry(ino).or_default().batches += 1;
     }
 
-    /// Notes that one has reached the kernel.
+    /// Notes that such a batch has been told to its end.
     pub fn leave(&self, ino: Ino) {
-        let mut set = self.on_their_way.lock();
-        let Some(count) = set.get_mut(&ino) else { return };
-        *count -= 1;
-        if *count == 0 {
-            set.remove(&ino);
+        self.change(ino, |news| news.batches = news.batches.saturating_sub(1));
+    }
+
+    /// Notes what somebody has to tell.
+    pub fn owe(&self, ino: Ino, old: Old) {
+        let mut pending = self.pending.lock();
+        let news = pending.entry(ino).or_default();
+        news.untold = news.untold.max(Some(old));
+    }
+
+    /// Takes over to tell what nobody has begun to tell; [`Self::told`] must follow.
+    pub fn claim(&self, ino: Ino) -> Option<Old> {
+        self.pending.lock().get_mut(&ino)?.take()
+    }
+
+    /// What was claimed has been told; what is to be told `again`, for the kernel did not know the inode, is owed on.
+    pub fn told(&self, ino: Ino, again: Option<Old>) {
+        self.change(ino, |news| {
+            news.tellers = news.tellers.saturating_sub(1);
+            news.untold = news.untold.max(again);
+        });
+        self.told.notify_all();
+    }
+
+    fn change(&self, ino: Ino, change: impl FnOnce(&mut Pending)) {
+        let mut pending = self.pending.lock();
+        let Some(news) = pending.get_mut(&ino) else { return };
+        change(news);
+        if news.is_over() {
+            pending.remove(&ino);
         }
     }
 
-    /// Whether the kernel may hold something old of this inode.
+    /// Whether the kernel may hold old pages, or an old listing, of this inode.
     pub fn contains(&self, ino: Ino) -> bool {
-        self.on_their_way.lock().contains_key(&ino)
+        self.pending.lock().get(&ino).is_some_and(|news| news.batches > 0)
+    }
+}
+
+impl Pending {
+    fn take(&mut self) -> Option<Old> {
+        let old = self.untold.take()?;
+        self.tellers += 1;
+        Some(old)
+    }
+}
+
+fn is_being_told(all: &HashMap<Ino, Pending>, ino: Ino) -> bool {
+    all.get(&ino).is_some_and(|news| news.untold.is_none() && news.tellers > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::thread;
+
+    const INO: Ino = Ino(7);
+
+    #[derive(Debug, Default)]
+    struct Told(Mutex<Vec<Old>>);
+
+    impl Forget for Arc<Told> {
+        fn forget_attributes(&self, _: Ino) {
+            self.0.lock().push(Old::Attributes);
+        }
+
+        fn forget_content(&self, _: Ino) {
+            self.0.lock().push(Old::Content);
+        }
+    }
+
+    fn attached() -> (Stale, Arc<Told>) {
+        let (stale, told) = (Stale::default(), Arc::new(Told::default()));
+        stale.attach(Box::new(Arc::clone(&told)));
+        (stale, told)
+    }
+
+    #[test]
+    fn what_an_open_has_told_nobody_tells_again() {
+        let (stale, told) = attached();
+        stale.enter(INO);
+        stale.owe(INO, Old::Content);
+        stale.owe(INO, Old::Attributes);
+        assert!(stale.contains(INO) && !stale.is_stale_to_open(INO));
+        assert_eq!((&told.0.lock()[..], stale.claim(INO)), (&[Old::Content][..], None));
+        stale.leave(INO);
+        assert!(!stale.contains(INO) && stale.pending.lock().is_empty());
+    }
+
+    #[test]
+    fn an_open_waits_for_whoever_tells() {
+        let (stale, told) = attached();
+        stale.owe(INO, Old::Content);
+        assert_eq!(stale.claim(INO), Some(Old::Content));
+        thread::scope(|scope| {
+            let open = scope.spawn(|| stale.is_stale_to_open(INO));
+            // The kernel knew nothing of the inode: whoever opens it tells again.
+            stale.told(INO, Some(Old::Attributes));
+            assert!(!open.join().unwrap());
+        });
+        assert_eq!((&told.0.lock()[..], stale.pending.lock().len()), (&[Old::Attributes][..], 0));
+    }
+
+    #[test]
+    fn an_open_does_not_wait_for_ever() {
+        let (stale, told) = attached();
+        stale.owe(INO, Old::Content);
+        assert!(stale.claim(INO).is_some() && stale.is_stale_to_open(INO));
+        assert_eq!(told.0.lock()[..], [Old::Attributes], "whose size the kernel must ask for before it reads");
+        stale.told(INO, None);
+        assert!(!stale.is_stale_to_open(INO));
     }
 }

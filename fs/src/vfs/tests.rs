@@ -418,11 +418,15 @@ fn a_listing_starts_with_the_dots_and_survives_changes_between_calls() {
 
 /// What the kernel was told to forget.
 #[derive(Debug, Default)]
-struct Told(parking_lot::Mutex<Vec<Ino>>);
+struct Told(parking_lot::Mutex<Vec<(Ino, Old)>>);
 
-impl ForgetAttributes for Arc<Told> {
+impl Forget for Arc<Told> {
     fn forget_attributes(&self, ino: Ino) {
-        self.0.lock().push(ino);
+        self.0.lock().push((ino, Old::Attributes));
+    }
+
+    fn forget_content(&self, ino: Ino) {
+        self.0.lock().push((ino, Old::Content));
     }
 }
 
@@ -434,11 +438,13 @@ fn the_kernel_keeps_its_cache_but_for_what_is_being_invalidated() {
     assert_eq!(serve(RDONLY), Serve::KeepCache);
     assert_eq!(serve(OpenFlags { direct: true, ..RDONLY }), Serve::Direct);
     vfs.stale.enter(file.ino);
+    vfs.stale.owe(file.ino, Old::Content);
     vfs.stale.enter(ROOT);
+    assert_eq!(serve(RDONLY), Serve::Direct, "nobody can tell the kernel yet");
     let told = Arc::new(Told::default());
     vfs.stale.attach(Box::new(Arc::clone(&told)));
-    assert_eq!((serve(RDONLY), vfs.opendir(ROOT).unwrap().keep_cache), (Serve::Direct, false));
-    assert_eq!(*told.0.lock(), [file.ino], "whose size the kernel must ask for before it reads");
+    assert_eq!((serve(RDONLY), vfs.opendir(ROOT).unwrap().keep_cache), (Serve::KeepCache, false));
+    assert_eq!(*told.0.lock(), [(file.ino, Old::Content)], "by the open, before it was answered");
     vfs.stale.leave(file.ino);
     vfs.stale.leave(ROOT);
     assert_eq!((serve(RDONLY), vfs.opendir(ROOT).unwrap().keep_cache), (Serve::KeepCache, true));

@@ -48,6 +48,7 @@ struct State {
     lent: HashMap<Ino, FakeLent>,
     syncing: u32,
     synced: u32,
+    asked: u32,
     last: u64,
 }
 
@@ -123,6 +124,11 @@ impl FakeTree {
     /// Open handles and those that write.
     pub fn opens(&self, ino: Ino) -> (u32, u32) {
         self.0.lock().opens.get(&ino).copied().unwrap_or_default()
+    }
+
+    /// How often attributes were asked for.
+    pub fn stat_count(&self) -> u32 {
+        self.0.lock().asked
     }
 
     pub fn sync_count(&self) -> u32 {
@@ -229,7 +235,9 @@ impl TreePort for FakeTree {
     }
 
     fn stat(&self, ino: Ino) -> Result<Stat> {
-        self.0.lock().stat(ino)
+        let mut state = self.0.lock();
+        state.asked += 1;
+        state.stat(ino)
     }
 
     fn flags(&self, ino: Ino) -> Result<u32> {
