@@ -70,8 +70,12 @@ impl Puller {
         let fork = self.recoverer.recover(&info).await?;
         self.local(|tree| tree.begin_load()).await?;
         let mut pages = Pages::new(start_of(&info));
-        while let Some(page) = pages.next(self).await.map_err(Failure::Remote)? {
-            self.local(move |tree| tree.load_page(page.changes)).await?;
+        let mut page = pages.next(self).await;
+        while let Some(PullResponse { changes, .. }) = page.map_err(Failure::Remote)? {
+            // The server makes a page while the one before is kept aside.
+            let (kept, next) = tokio::join!(self.local(move |tree| tree.load_page(changes)), pages.next(self));
+            kept?;
+            page = next;
         }
         if let Some(upto) = pages.upto {
             let loaded = Loaded { upto, epochs: info.epochs, fork };

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 use tarn_proto::api::{Answer, ChildEntry, ChildrenResponse, Outcome, Usage};
 use tarn_proto::change::{Change, Cursor, Row};
@@ -66,6 +67,8 @@ struct State {
 pub(super) struct FakeTree {
     state: Mutex<State>,
     changed: Arc<Notify>,
+    /// Until its other end is gone no page of a load is kept.
+    pub page_gate: Mutex<Option<Receiver<()>>>,
 }
 
 pub(super) fn name(text: &str) -> Name {
@@ -276,6 +279,9 @@ impl SyncTree for FakeTree {
     }
 
     fn load_page(&self, changes: Vec<Change>) -> Result<(), TreeError> {
+        if let Some(gate) = self.page_gate.lock().take() {
+            gate.recv().unwrap_err();
+        }
         let mut state = self.state.lock();
         let rows = state.loading.as_mut().expect("a load was begun");
         changes.into_iter().for_each(|change| put(rows, change));

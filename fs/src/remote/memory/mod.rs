@@ -57,6 +57,11 @@ impl MemoryServer {
         self.state.lock().changes_since(0)
     }
 
+    /// How many pages were made that another one follows.
+    pub fn page_count(&self) -> u64 {
+        self.state.lock().next_page
+    }
+
     /// The highest counter of a device that was settled.
     pub fn highest_counter(&self, device: DeviceId) -> u64 {
         self.state.lock().devices.get(&device).map_or(0, |known| known.highest)

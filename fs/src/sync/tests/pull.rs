@@ -9,6 +9,7 @@ use crate::sync::recover::Recoverer;
 use crate::sync::upload::Uploader;
 use tarn_proto::api::{PushRequest, PushResponse};
 use tarn_proto::change::{Change, Row};
+use tarn_proto::node::{Attrs, NodeKind};
 use tarn_proto::op::{OpKind, Operation, Place, Seen};
 
 async fn push(server: &Arc<MemoryServer>, device: DeviceId, op: Operation) -> PushResponse {
@@ -47,4 +48,29 @@ async fn what_is_gone_by_now_goes_also_for_a_device_that_still_stands_at_the_sta
     push(&server, BEN, Operation { counter: 1, time: Default::default(), alt_name: None, kind }).await;
     assert_eq!(puller.pull(false).await.unwrap(), server.cursor().seq);
     assert_eq!(names(&tree), []);
+}
+
+#[tokio::test]
+async fn while_a_page_of_a_load_is_kept_the_next_one_is_asked_for() {
+    let server = MemoryServer::new(SPACE);
+    for counter in 1..=9 {
+        let place = Place { parent: NodeId::root_of(SPACE), name: name(&format!("folder {counter}")) };
+        let node = NodeId([0x40 + counter as u8; 16]);
+        let kind = OpKind::Create { node, place, kind: NodeKind::Dir, attrs: Attrs::default(), content: None };
+        push(&server, BEN, Operation { counter, time: Default::default(), alt_name: None, kind }).await;
+    }
+    let (closed, gate) = std::sync::mpsc::channel();
+    let tree = Arc::new(FakeTree::default());
+    *tree.page_gate.lock() = Some(gate);
+    let remote = Arc::new(server.device(ANN));
+    let (applier, _applying) = Applier::start(&Env::real(), tree.clone());
+    let puller = puller(&tree, remote, applier);
+    let asked = async {
+        while server.page_count() < 2 {
+            tokio::task::yield_now().await;
+        }
+        drop(closed);
+    };
+    let (pulled, ()) = within(async { tokio::join!(puller.pull(false), asked) }).await;
+    assert_eq!((pulled.unwrap(), names(&tree).len()), (server.cursor().seq, 9));
 }
