@@ -2,7 +2,7 @@
 
 use super::draft::Draft;
 use super::place::{alt_place, check_depth, live_place};
-use super::row::NodeSlot;
+use super::row::{NodeRow, NodeSlot};
 use super::{Done, Rule, refuse, validate, write};
 use tarn_proto::error::ErrorCode;
 use tarn_proto::ids::NodeId;
@@ -24,9 +24,11 @@ pub(super) fn create(
     content.map_or(Ok(()), validate::content)?;
     let file = content.map(|content| first_version(draft, content));
     let state = NodeState { kind: kind.clone(), attrs: attrs.clone(), file };
-    match draft.node(node)? {
+    match draft.node(node)?.clone() {
         NodeSlot::Unknown => {}
         NodeSlot::Present(row) if same_node(&row.state, &state) => return Ok(Done::Merged),
+        NodeSlot::Present(row) if is_known(draft, (node, &row), content)? => return Ok(Done::Merged),
+        NodeSlot::Gone(gone) if is_known(draft, (node, &gone.row), content)? => return Ok(Done::Merged),
         NodeSlot::Alias(_) => return Ok(Done::Merged),
         _ => return refuse(ErrorCode::NodeExists, "the node's id is taken"),
     }
@@ -52,6 +54,11 @@ fn first_version(draft: &Draft<'_>, content: &Content) -> FileVersion {
 fn same_node(present: &NodeState, wanted: &NodeState) -> bool {
     let content = |state: &NodeState| state.file.as_ref().map(|file| file.content.content_id);
     present.kind == wanted.kind && content(present) == content(wanted)
+}
+
+/// Whether the file was made before, with this content, and somebody wrote to it or removed it since.
+fn is_known(draft: &Draft<'_>, last: (NodeId, &NodeRow), content: Option<&Content>) -> Rule<bool> {
+    content.map_or(Ok(false), |content| write::is_known(draft, last, content))
 }
 
 fn make(draft: &mut Draft<'_>, node: NodeId, place: Place, state: NodeState) -> Rule<()> {

@@ -272,13 +272,17 @@ fn place_for(draft: &mut Draft<'_>, asked: &Recover<'_>, (node, is_dir): (NodeId
     Ok(place)
 }
 
-/// Whether what stands at a place was gone from there in the lost history.
+/// Whether what stands at a place was gone from there in the lost history, and nobody wrote since to what would go with it.
 fn yields(draft: &Draft<'_>, asked: &Recover<'_>, lost: &LostNode, entry: &EntryRow) -> Rule<bool> {
     if !asked.since.covers(entry.seq) || recovered(draft, entry.node)? >= lost.seq {
         return Ok(false);
     }
-    let is_dir = draft.present(entry.node)?.is_some_and(|row| row.state.kind.is_dir());
-    Ok(!is_dir || asked.together.contains(&entry.node))
+    let (is_dir, is_written) = draft.present(entry.node)?.map_or((false, false), |row| {
+        let is_written = row.file().is_some() && !asked.since.covers(row.content_seq);
+        (row.state.kind.is_dir(), is_written)
+    });
+    let goes = is_written && draft.links(entry.node)?.len() <= 1;
+    Ok(asked.together.contains(&entry.node) || (!is_dir && !goes))
 }
 
 /// Takes the place of a node that is brought back elsewhere, or goes.

@@ -2,8 +2,8 @@
 
 use super::draft::Draft;
 use super::place::{alt_place, check_depth, live_place};
-use super::row::{GoneNode, NodeSlot};
-use super::{Done, Rule, conflict, refuse, validate};
+use super::row::{GoneNode, NodeRow, NodeSlot};
+use super::{Done, Halt, Rule, conflict, refuse, validate};
 use tarn_proto::error::ErrorCode;
 use tarn_proto::ids::NodeId;
 use tarn_proto::node::{AttrChange, Content, FileVersion, NodeState};
@@ -28,7 +28,7 @@ pub(super) fn write(draft: &mut Draft<'_>, write: &Write<'_>) -> Rule {
     let node = draft.resolve(write.node)?;
     match draft.node(node)?.clone() {
         NodeSlot::Present(row) => match &row.state.file {
-            Some(file) => to_present(draft, write, node, &row.state, file),
+            Some(file) => to_present(draft, write, (node, &row), file),
             None => refuse(ErrorCode::WrongKind, "only a regular file has a content"),
         },
         NodeSlot::Gone(gone) if gone.row.state.kind.is_file() => to_gone(draft, write, node, &gone),
@@ -48,9 +48,20 @@ pub(super) fn seen_by_author(draft: &Draft<'_>, seen: &VersionVector, present: &
     seen.clone().with(device, present.get(device))
 }
 
+/// Whether a version was brought before: by the same operation in a history that the server lost, and by whoever brought that
+/// back. It was this node's, or is its sibling's in an open conflict, or the last content has seen it, because somebody
+/// resolved that conflict. What became of it since counts.
+pub(super) fn is_known(draft: &Draft<'_>, (node, last): (NodeId, &NodeRow), content: &Content) -> Rule<bool> {
+    let Some(known) = draft.snapshot.version(content.version).map_err(Halt::Missing)? else { return Ok(false) };
+    let is_seen = last.file().is_some_and(|file| file.vector.get(draft.author.device) >= draft.counter);
+    let open = draft.snapshot.conflicts(node).map_err(Halt::Missing)?;
+    let is_own = known.node == node || is_seen || open.iter().any(|open| open.state.sibling == Some(known.node));
+    Ok(is_own && known.content_id == content.content_id)
+}
+
 /// Refuses a version id that names another content already.
 pub(super) fn check_version_is_new(draft: &Draft<'_>, content: &Content) -> Rule<()> {
-    match draft.snapshot.version(content.version).map_err(super::Halt::Missing)? {
+    match draft.snapshot.version(content.version).map_err(Halt::Missing)? {
         None => Ok(()),
         Some(_) => refuse(ErrorCode::AlreadyExists, "the version's id is taken"),
     }
@@ -84,17 +95,19 @@ fn changed(state: &NodeState, write: &Write<'_>) -> Rule<NodeState> {
 fn to_present(
     draft: &mut Draft<'_>,
     write: &Write<'_>,
-    node: NodeId,
-    state: &NodeState,
+    (node, row): (NodeId, &NodeRow),
     present: &FileVersion,
 ) -> Rule {
     let seen = seen_by_author(draft, write.base, &present.vector);
-    let mut state = changed(state, write)?;
+    let mut state = changed(&row.state, write)?;
     let same_version = present.content.version == write.content.version;
     if same_bytes(&present.content, write.content) && (same_version || !seen.has_seen(&present.vector)) {
         draft.put_node(node, state, false)?;
         let brought = brought(draft, write, seen);
         join_vector(draft, node, &brought.vector)?;
+        return Ok(Done::Merged);
+    }
+    if is_known(draft, (node, row), write.content)? {
         return Ok(Done::Merged);
     }
     check_version_is_new(draft, write.content)?;
@@ -108,8 +121,11 @@ fn to_present(
     Ok(Done::Applied)
 }
 
-/// The write wins over the removal: the file comes back where its author saw it.
+/// The write wins over the removal: the file comes back where its author saw it. Who removed it had seen what was brought before.
 fn to_gone(draft: &mut Draft<'_>, write: &Write<'_>, node: NodeId, gone: &GoneNode) -> Rule {
+    if is_known(draft, (node, &gone.row), write.content)? {
+        return Ok(Done::Merged);
+    }
     check_version_is_new(draft, write.content)?;
     let mut state = changed(&gone.row.state, write)?;
     let file = brought(draft, write, write.base.clone());
