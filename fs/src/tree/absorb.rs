@@ -10,7 +10,7 @@ use super::work::NameChange;
 use crate::log::Lsn;
 use crate::meta::RemoteWork;
 use crate::meta::rows::{Ino, InodeRow, LocalNode, ROOT, RowChange};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use tarn_proto::change::{Change, Row};
 use tarn_proto::ids::NodeId;
@@ -135,23 +135,26 @@ impl Session<'_> {
     fn drop_stale_local(&self, work: &mut RemoteWork) {
         // What this unit of work says of an inode itself stands.
         let told: BTreeSet<Ino> = work.rows.iter().filter_map(told_of).collect();
-        // A folder that was kept may have been moved by its person since: then no row keeps it any more.
+        // A folder that was kept may have been moved by its person since: then no row keeps it any more. And one that is back is as
+        // the server says, though it is kept in its place.
         let is_kept = |ino| self.state.overlay.kept_dirs().iter().any(|(_, _, child)| *child == Some(ino));
-        let is_stale = |ino, local: &LocalNode| match local.ticket {
-            KEPT => !is_kept(ino),
+        let is_stale = |ino, is_back, local: &LocalNode| match local.ticket {
+            KEPT => is_back || !is_kept(ino),
             ticket => !self.state.queue.ops.contains_key(&ticket),
         };
-        let present: BTreeSet<Ino> = work
-            .changes
-            .iter()
-            .filter_map(|change| match &change.row {
-                Row::Node { node, state: Some(_) } => self.state.by_node.get(node).copied(),
-                _ => None,
-            })
-            .collect();
-        for &ino in present.difference(&told) {
+        // Nodes that are there at some time, and whether they are in the end.
+        let mut present: BTreeMap<Ino, bool> = BTreeMap::new();
+        for change in &work.changes {
+            let Row::Node { node, state } = &change.row else { continue };
+            let Some(&ino) = self.state.by_node.get(node) else { continue };
+            match state {
+                Some(_) => drop(present.insert(ino, true)),
+                None => drop(present.entry(ino).and_modify(|is_back| *is_back = false)),
+            }
+        }
+        for (ino, is_back) in present.into_iter().filter(|(ino, _)| !told.contains(ino)) {
             if let Some(inode) = self.state.inodes.get(&ino)
-                && inode.local.as_ref().is_some_and(|local| is_stale(ino, local))
+                && inode.local.as_ref().is_some_and(|local| is_stale(ino, is_back, local))
             {
                 work.rows.push(RowChange::Inode(ino, Some(InodeRow { local: None, ..inode.row() })));
             }

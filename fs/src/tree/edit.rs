@@ -210,6 +210,7 @@ impl Session<'_> {
         work.dequeue(unlink);
         let orphan = InodeRow { node: None, ..self.kept_row(old)? };
         work.inode(old, orphan);
+        self.hide_as(old, ino);
         let op = LocalOp::Write { ino, parent, name: name.clone(), attrs: change, over: Some(over) };
         self.enqueue(work, ticket, op);
         Ok(())

@@ -104,6 +104,7 @@ impl Session<'_> {
     pub(super) fn succeed(&mut self, work: &mut Work, away: Away, to: &Successor) -> Result<Origin> {
         let over = self.seen_vector(away.ino)?;
         let attrs = self.full_change(away.ino, &to.attrs)?;
+        self.hide_as(away.ino, to.ino);
         // From now on these bytes are all that is left of what the node was, and another file's.
         let content = self.content(away.ino)?;
         work.moved.push(content);
@@ -117,6 +118,7 @@ impl Session<'_> {
                 let attrs = self.full_change(other, &local.attrs)?;
                 let orphan = InodeRow { node: None, ..self.kept_row(other)? };
                 work.inode(other, orphan);
+                self.hide_as(other, away.ino);
                 let op = LocalOp::Write { ino: away.ino, parent, name: name.clone(), attrs, over: Some(seen) };
                 (node, op)
             }

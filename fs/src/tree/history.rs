@@ -7,8 +7,8 @@ use super::load::Session;
 use super::names::conflict_name;
 use super::work::Work;
 use crate::content::LocalContent;
-use crate::meta::MetaError;
 use crate::meta::rows::{LocalOp, RowChange};
+use crate::meta::{MetaError, RemoteWork};
 use std::sync::Arc;
 use tarn_proto::api::{from_binary, to_binary};
 use tarn_proto::change::Cursor;
@@ -75,8 +75,8 @@ fn seen_of(op: &mut LocalOp) -> impl Iterator<Item = &mut Seen> {
 }
 
 impl Tree {
-    /// The histories that this device followed, oldest first; empty before the first full pull, and if that was made by a
-    /// version that knew nothing of them.
+    /// The histories that this device followed, oldest first; empty before it asks for the first time, and if its first full pull
+    /// was made by a version that knew nothing of them.
     ///
     /// # Errors
     /// What the database says.
@@ -84,6 +84,16 @@ impl Tree {
         let Some(bytes) = self.core.reader()?.kv(EPOCHS)? else { return Ok(Vec::new()) };
         let malformed = |e: rmp_serde::decode::Error| MetaError::Malformed { table: "kv", detail: e.to_string() };
         Ok(from_binary(&bytes).map_err(malformed)?)
+    }
+
+    /// Notes the histories that answers are of which come before the first full pull is complete.
+    ///
+    /// # Errors
+    /// What the disk and the database say.
+    pub fn note_epochs(&self, epochs: &[EpochStart]) -> Result<()> {
+        let work = RemoteWork { kv: vec![kept(epochs)?], ..RemoteWork::default() };
+        self.core.journal.submit_remote(work)?;
+        Ok(self.core.journal.drain()?)
     }
 
     /// What is known of the server beyond `fork`, with the seqs, oldest first.

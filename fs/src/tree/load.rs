@@ -102,7 +102,7 @@ impl Session<'_> {
     }
 
     /// What a name stands for on the server.
-    fn remote_entry(&self, parent: NodeId, name: &Name) -> Result<Option<NodeId>> {
+    pub fn remote_entry(&self, parent: NodeId, name: &Name) -> Result<Option<NodeId>> {
         Ok(self.known_entry(parent, name)?.and_then(|(_, node)| node))
     }
 

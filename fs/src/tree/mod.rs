@@ -5,6 +5,7 @@
 //! (what programs do), `send` (what becomes of it) and `absorb` (what comes from the server).
 
 mod absorb;
+mod acknowledge;
 mod assemble;
 mod attrs;
 mod beside;

@@ -198,6 +198,7 @@ impl Session<'_> {
         let pinned = self.inode(target)?.pinned;
         let orphan = InodeRow { node: None, pinned: false, ..self.kept_row(target)? };
         work.inode(target, orphan);
+        self.hide_as(target, source);
         let row = InodeRow { node, local: Some(LocalNode { ticket, ..local }), pinned, ..self.inode(source)?.row() };
         work.inode(source, row);
         let (parent, name) = (request.to_parent, request.to_name.clone());

@@ -4,8 +4,11 @@ use super::error::TreeError;
 use super::kept_dirs::KEPT;
 use super::load::Session;
 use super::names::{conflict_name, date};
+use super::versions::staged_row;
 use super::work::{NameChange, Work};
-use crate::meta::rows::{Ino, InodeRow, LocalNode, LocalOp, ROOT, RowChange};
+use crate::meta::RemoteWork;
+use crate::meta::rows::{Ino, InodeRow, LocalNode, LocalOp, ROOT, RowChange, Ticket};
+use tarn_proto::change::{Change, Row};
 use tarn_proto::ids::NodeId;
 use tarn_proto::name::Name;
 use tarn_proto::node::{Attrs, NodeKind};
@@ -34,10 +37,66 @@ impl Session<'_> {
             Some(name) => name,
             None => name_of("unnamed")?,
         };
-        let top = self.ensure_dir(ROOT, RESCUED)?;
-        let dir = self.ensure_dir(top, &date(self.core.env.clock.wall()))?;
+        let dir = self.rescue_dir()?;
         let name = self.requeue_as_new(ino, (dir, &name), HERE, rows)?;
         Ok((dir, name))
+    }
+
+    /// A name was refused because of its folder. If its file has no other here, it gets one under `Tarn rescued/DATE/`: on
+    /// the server the others may be gone by now, and the file with them. `refused`: what else was refused. Returns the new name.
+    pub(super) fn rescue_name(
+        &mut self,
+        op: &LocalOp,
+        refused: &mut Vec<(Ino, Name)>,
+        work: &mut RemoteWork,
+    ) -> Result<Option<(Ino, Name)>> {
+        let (ino, from, (parent, name)) = match op {
+            LocalOp::Link { ino, parent, name } => (*ino, None, (*parent, name)),
+            LocalOp::Rename { ino, parent, name, to_parent, to_name, .. } => {
+                (*ino, Some((*parent, name)), (*to_parent, to_name))
+            }
+            _ => return Ok(None),
+        };
+        let stays = from.map_or(Ok(false), |from| self.stands(ino, from, &work.changes))?;
+        if stays || self.inode(ino)?.is_dir() {
+            return Ok(None);
+        }
+        refused.push((parent, name.clone()));
+        if self.links(ino)?.iter().any(|link| !refused.contains(link)) {
+            return Ok(None);
+        }
+        let local = match self.local_node(ino, Ticket(0)) {
+            // Others removed it, and nothing of it is left here.
+            Err(TreeError::NotFound) => return Ok(None),
+            local => local?,
+        };
+        let dir = self.rescue_dir()?;
+        let name = self.free_name((dir, name), HERE)?;
+        let ticket = self.state.next_ticket();
+        let local = LocalNode { ticket, ..local };
+        let row = staged_row(work, ino).unwrap_or(self.inode(ino)?.row());
+        let mut queued = Work::default();
+        queued.inode(ino, InodeRow { local: Some(local), ..row });
+        queued.entry(dir, &name, Some(ino), ticket);
+        self.enqueue(&mut queued, ticket, LocalOp::Link { ino, parent: dir, name: name.clone() });
+        work.rows.append(&mut queued.rows);
+        Ok(Some((dir, name)))
+    }
+
+    /// Whether the server has a node at a place after these changes.
+    fn stands(&mut self, ino: Ino, (parent, name): (Ino, &Name), changes: &[Change]) -> Result<bool> {
+        let (Some(node), Some(folder)) = (self.inode(ino)?.node, self.inode(parent)?.node) else { return Ok(false) };
+        let told = changes.iter().rev().find_map(|change| match &change.row {
+            Row::Entry { parent, name: told, node } if *parent == folder && told == name => Some(*node),
+            _ => None,
+        });
+        let there = told.map_or_else(|| self.remote_entry(folder, name), Ok)?;
+        Ok(there == Some(node))
+    }
+
+    fn rescue_dir(&mut self) -> Result<Ino> {
+        let top = self.ensure_dir(ROOT, RESCUED)?;
+        self.ensure_dir(top, &date(self.core.env.clock.wall()))
     }
 
     /// A folder of this name, made if there is none. Where something else has the name, the folder gets a number.
@@ -86,13 +145,7 @@ impl Session<'_> {
         whose: &str,
         rows: &mut Vec<RowChange>,
     ) -> Result<Name> {
-        let mut free = name.clone();
-        for tries in 0..NAME_TRIES {
-            if self.effective(parent, &free)?.is_none() {
-                break;
-            }
-            free = conflict_name(name, whose, self.core.env.clock.wall(), tries);
-        }
+        let free = self.free_name((parent, name), whose)?;
         let ticket = self.state.next_ticket();
         let local = self.local_node(ino, ticket)?;
         let mut work = Work::default();
@@ -105,6 +158,18 @@ impl Session<'_> {
             content.leave_file().map_err(TreeError::Disk)?;
         }
         rows.append(&mut work.rows);
+        Ok(free)
+    }
+
+    /// The name, or one beside it that nothing has.
+    fn free_name(&mut self, (parent, name): (Ino, &Name), whose: &str) -> Result<Name> {
+        let mut free = name.clone();
+        for tries in 0..NAME_TRIES {
+            if self.effective(parent, &free)?.is_none() {
+                break;
+            }
+            free = conflict_name(name, whose, self.core.env.clock.wall(), tries);
+        }
         Ok(free)
     }
 

@@ -2,21 +2,23 @@
 //! needed go, and the remote state shows. One unit of work for a whole batch.
 
 use super::Tree;
+use super::acknowledge::is_gone;
 use super::error::TreeError;
 use super::load::Session;
 use super::versions::staged_row;
-use crate::content::{Acknowledged, LocalContent};
+use crate::content::LocalContent;
 use crate::meta::RemoteWork;
-use crate::meta::rows::{BaseVersion, Ino, InodeRow, LocalNode, LocalOp, RowChange, Ticket};
+use crate::meta::rows::{Ino, InodeRow, LocalNode, LocalOp, RowChange, Ticket};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tarn_proto::api::{Answer, Outcome};
 use tarn_proto::change::{Change, Cursor, Row};
+use tarn_proto::error::ErrorCode;
 use tarn_proto::ids::NodeId;
 use tarn_proto::name::Name;
-use tarn_proto::node::{ByteString, FileVersion, NodeKind};
-use tarn_proto::op::{OpKind, Seen};
+use tarn_proto::node::{ByteString, NodeKind};
+use tarn_proto::op::Seen;
 
 type Result<T> = std::result::Result<T, TreeError>;
 
@@ -25,11 +27,13 @@ pub(super) const ANSWERED: &str = "answered";
 
 /// What settling a batch changes.
 #[derive(Debug, Default)]
-struct Settling {
-    work: RemoteWork,
+pub(super) struct Settling {
+    pub work: RemoteWork,
     names: Vec<(Ino, Name)>,
     /// Files of which more was written since they were sent, as far as anybody knows.
-    dirty: Vec<Ino>,
+    pub dirty: Vec<Ino>,
+    /// Names that the server does not give.
+    refused: Vec<(Ino, Name)>,
     /// What the settled operations were about.
     inodes: BTreeSet<Ino>,
     /// Those whose node was gone when the last operation about them was answered.
@@ -37,7 +41,7 @@ struct Settling {
 }
 
 impl Settling {
-    fn set_inode(&mut self, ino: Ino, row: InodeRow) {
+    pub fn set_inode(&mut self, ino: Ino, row: InodeRow) {
         self.work.rows.push(RowChange::Inode(ino, Some(row)));
     }
 }
@@ -56,16 +60,20 @@ impl Session<'_> {
         }
         let refused = matches!(answer.outcome, Outcome::Refused { .. });
         if let (Outcome::Refused { code, detail }, Some(ino)) = (&answer.outcome, op.content_of()) {
-            tracing::warn!(?code, detail, ino = ino.0, "the server refused a change; its content is kept");
             // The answer to what was on its way while it was rescued.
             let is_rescued = self.is_created_by_another(ino, ticket);
-            if self.inode(ino)?.kind().is_some_and(NodeKind::is_file) && !is_rescued {
+            let is_file = self.inode(ino)?.kind().is_some_and(NodeKind::is_file);
+            if is_file && !is_rescued && !self.is_there_already(ino, sent, frozen.as_ref(), all)? {
+                tracing::warn!(?code, detail, ino = ino.0, "the server refused a change; its content is kept");
                 // Under its names is from now on what the server has.
                 all.names.extend(self.links(ino)?);
                 let name = op.places().next().map(|(_, name)| name);
                 all.names.push(self.rescue_content(ino, name, &mut all.work.rows)?);
                 return Ok(());
             }
+        }
+        if matches!(answer.outcome, Outcome::Refused { code, .. } if is_about_folder(code)) {
+            all.names.extend(self.rescue_name(&op, &mut all.refused, &mut all.work)?);
         }
         if !refused && let Some(ino) = op.content_of() {
             self.acknowledge(ino, sent, frozen.as_ref().map(|f| &f.kind), answer, all)?;
@@ -106,8 +114,7 @@ impl Session<'_> {
             all.dirty.push(ino);
             self.inode(ino)?.made_over.get_or_insert_with(|| seen.vector.clone());
         }
-        let is_gone = |change: &Change| matches!(&change.row, Row::Node { node, state: None } if *node == seen.node);
-        if answer.changes.iter().any(is_gone) {
+        if is_gone(answer, seen.node) {
             self.send_again(ino, ticket, seen, all);
         }
         Ok(())
@@ -162,99 +169,6 @@ impl Session<'_> {
             }
         }
         Ok(())
-    }
-
-    /// The server has a content: what was not written since is clean now.
-    fn acknowledge(
-        &mut self,
-        ino: Ino,
-        snapshot: Option<u64>,
-        sent: Option<&OpKind>,
-        answer: &Answer,
-        all: &mut Settling,
-    ) -> Result<()> {
-        let Some(OpKind::Create { node, content: Some(sent), .. } | OpKind::Write { node, content: sent, .. }) = sent
-        else {
-            return Ok(());
-        };
-        let Some(content) = self.local_content(ino)? else { return Ok(()) };
-        if let Outcome::Conflicted { conflict } = answer.outcome {
-            return self.give_to_sibling(ino, conflict, answer, snapshot, all);
-        }
-        let Some(file) = self.version_after(*node, answer)? else { return Ok(()) };
-        if file.content.content_id != sent.content_id {
-            return Ok(()); // newer than what was sent; the dirty content meets it with its next operation
-        }
-        let base = BaseVersion { content: file.content, vector: file.vector };
-        self.acknowledge_content(ino, &content, snapshot, base, all)
-    }
-
-    fn acknowledge_content(
-        &mut self,
-        ino: Ino,
-        content: &Arc<LocalContent>,
-        snapshot: Option<u64>,
-        base: BaseVersion,
-        all: &mut Settling,
-    ) -> Result<()> {
-        let left = content.acknowledged(snapshot, base)?;
-        if left == Acknowledged::Dirty {
-            all.dirty.push(ino);
-        }
-        Ok(())
-    }
-
-    fn version_after(&self, node: NodeId, answer: &Answer) -> Result<Option<FileVersion>> {
-        if let Some(file) = Self::version_in(&answer.changes, node) {
-            return Ok(Some(file));
-        }
-        Ok(self.remote_node(node)?.and_then(|state| state.file.clone()))
-    }
-
-    /// The content did not stay: its bytes move to the inode that shows the sibling, and the file shows
-    /// what stayed. With later writes under way they stay where they are.
-    fn give_to_sibling(
-        &mut self,
-        ino: Ino,
-        conflict: tarn_proto::ids::ConflictId,
-        answer: &Answer,
-        snapshot: Option<u64>,
-        all: &mut Settling,
-    ) -> Result<()> {
-        let Some(content) = self.local_content(ino)? else { return Ok(()) };
-        let record = answer.changes.iter().find_map(|change| match &change.row {
-            Row::Conflict { conflict: id, state: Some(state) } if *id == conflict => Some(state.clone()),
-            _ => None,
-        });
-        let Some(record) = record else { return Ok(()) };
-        let base = BaseVersion { content: record.theirs.content.clone(), vector: record.theirs.vector.clone() };
-        self.acknowledge_content(ino, &content, snapshot, base, all)?;
-        if content.is_dirty() || self.is_content_queued(ino, all) {
-            return Ok(());
-        }
-        let inode = self.inode(ino)?;
-        if inode.opens > 0 {
-            return Ok(()); // open handles keep their bytes; the next version takes the usual way
-        }
-        // An earlier answer of the same push may have changed it.
-        let row = staged_row(&all.work, ino).unwrap_or(inode.row());
-        all.set_inode(ino, InodeRow { content: None, ..row });
-        let kept = match record.sibling {
-            Some(sibling) => self.bind_to_sibling(sibling, &content, &mut all.work)?,
-            None => false,
-        };
-        if !kept {
-            // The server has them; the record says where.
-            all.work.rows.push(RowChange::Content(content.no(), None));
-        }
-        Ok(())
-    }
-
-    /// Whether more of a file's content is to be sent: perhaps it is on its way already, with what it was made from.
-    fn is_content_queued(&self, ino: Ino, all: &Settling) -> bool {
-        let is_settled = |ticket| all.work.rows.contains(&RowChange::Queue(ticket, None));
-        let mut ops = self.state.queue.of_ino(ino).filter(|(_, queued)| queued.op.op.content_of() == Some(ino));
-        ops.any(|(ticket, _)| !is_settled(ticket))
     }
 
     /// A folder made here is fully known; a folder that turned out to be another's is that one from now on.
@@ -321,6 +235,11 @@ impl Session<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether the folder is why an operation was refused: elsewhere it can be done.
+fn is_about_folder(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::ParentGone | ErrorCode::UnknownParent | ErrorCode::NotADirectory)
 }
 
 fn has_alias(answer: &Answer) -> bool {

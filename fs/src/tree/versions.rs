@@ -65,7 +65,7 @@ impl Session<'_> {
     }
 
     /// A node's version after these changes: an answer, a listing or a cut may be older than what is known.
-    fn newest(&self, node: NodeId, changes: &[Change]) -> Result<Option<FileVersion>> {
+    pub(super) fn newest(&self, node: NodeId, changes: &[Change]) -> Result<Option<FileVersion>> {
         let of_node = |change: &&Change| matches!(&change.row, Row::Node { node: changed, .. } if *changed == node);
         let last = changes.iter().filter(of_node).max_by_key(|change| change.seq);
         let known = self.remote_seq(node)?;
@@ -144,6 +144,15 @@ impl Session<'_> {
         self.state.hidden.entry(ino).or_insert(seq);
     }
 
+    /// What the unsent bytes of one inode hid of others' versions was not seen either when another one stands for the file, as its
+    /// next version.
+    pub(super) fn hide_as(&mut self, ino: Ino, next: Ino) {
+        if let Some(&before) = self.state.hidden.get(&ino) {
+            let seq = self.state.hidden.entry(next).or_insert(before);
+            *seq = before.min(*seq);
+        }
+    }
+
     /// The seq up to which a person can have seen all that is known: what came after it may have been hidden by what waits
     /// to be sent.
     pub(super) fn shown_seq(&mut self) -> Result<u64> {
@@ -183,8 +192,14 @@ impl Session<'_> {
         let Some(sibling) = sibling else { return Ok(false) };
         // It may have been written to since.
         let shown = self.newest(sibling, &work.changes)?;
-        let is_shown = shown.is_none_or(|file| file.content.version == base.content.version);
-        if is_shown { self.bind_to_sibling(sibling, content, work) } else { Ok(false) }
+        if shown.as_ref().is_some_and(|file| file.content.version != base.content.version) {
+            return Ok(false);
+        }
+        if let Some(FileVersion { content: version, vector, .. }) = shown {
+            // What it has seen beside these bytes only the server says.
+            content.rebind(&BaseVersion { content: version, vector })?;
+        }
+        self.bind_to_sibling(sibling, content, work)
     }
 
     /// Lets the inode of a sibling show these bytes; false if it has bytes of its own.

@@ -2,10 +2,10 @@
 
 use super::fixture::*;
 use tarn_proto::api::{Answer, Outcome};
-use tarn_proto::change::Row;
+use tarn_proto::change::{Change, Row};
 use tarn_proto::error::ErrorCode;
 use tarn_proto::ids::NodeId;
-use tarn_proto::op::OpKind;
+use tarn_proto::op::{OpKind, Operation};
 use tarn_proto::version::VersionVector;
 
 const N: NodeId = NodeId([51; 16]);
@@ -75,7 +75,7 @@ fn refused_bytes_do_not_go_where_others_removed_the_folder() {
 }
 
 /// What a creation made, and its name as it is afterwards.
-fn removed(op: tarn_proto::op::Operation) -> (NodeId, Row) {
+fn removed(op: Operation) -> (NodeId, Row) {
     let OpKind::Create { node, place, .. } = op.kind else { panic!("{op:?}") };
     (node, Row::Entry { parent: place.parent, name: place.name, node: None })
 }
@@ -123,4 +123,69 @@ fn what_refused_bytes_took_the_place_of_is_removed_as_it_was_seen() {
     let removed = ops.iter().find_map(|op| if let OpKind::Unlink { seen, .. } = &op.kind { Some(seen) } else { None });
     let seen = removed.unwrap();
     assert_eq!((seen.node, &seen.vector), (N, &VersionVector::default().with(OTHER, 5)));
+}
+
+#[test]
+fn what_the_server_has_by_now_is_refused_without_a_rescue() {
+    let mut device = Device::new();
+    let ino = device.written(TOP, "f", b"first");
+    let node = device.push().first().and_then(created).unwrap();
+    device.write(ino, 0, b"other");
+    device.pull(vec![node_row(node, theirs(b"other", 5))]);
+    refuse(&device);
+    assert_eq!(device.list(TOP), ["f"]);
+    assert_eq!(device.read(ino), b"other");
+    assert_eq!(device.freeze(), []);
+    device.write(ino, 0, b"later");
+    assert!(matches!(device.push().as_slice(), [Operation { kind: OpKind::Write { .. }, .. }]));
+}
+
+fn created(op: &Operation) -> Option<NodeId> {
+    if let OpKind::Create { node, .. } = &op.kind { Some(*node) } else { None }
+}
+
+/// Others had brought it back after the server was put back, and wrote to it.
+#[test]
+fn what_the_server_knows_already_is_not_sent_again_and_what_followed_it_shows() {
+    let mut device = Device::new();
+    let ino = device.written(TOP, "f", b"first");
+    let node = device.push().first().and_then(created).unwrap();
+    device.write(ino, 0, b"mine");
+    let (ticket, op) = device.freeze().remove(0);
+    let changes = vec![Change { seq: device.seq + 1, row: node_row(node, theirs(b"what followed", 5)) }];
+    let answer = Answer { counter: op.counter, outcome: Outcome::Merged, changes };
+    device.tree.settle(&[(ticket, answer)], cursor(device.seq), cursor(device.seq + 1)).unwrap();
+    assert_eq!(device.tree.stat(device.at("/f")).unwrap().size_bytes, 13);
+    assert_eq!(device.freeze(), []);
+}
+
+/// The folder was removed by others, who gave its name to a file.
+#[test]
+fn a_file_whose_last_name_is_refused_gets_another() {
+    for is_moved in [false, true] {
+        let mut device = Device::new();
+        let dir = device.folder(TOP, "d").ino;
+        let ino = device.written(TOP, "f", b"precious");
+        let node = device.push().iter().filter_map(created).next_back().unwrap();
+        device.tree.link(ino, dir, &name("g")).unwrap();
+        if is_moved {
+            device.renamed((dir, "g"), (dir, "h"));
+        }
+        device.tree.unlink(TOP, &name("f")).unwrap();
+        device.pull(vec![]);
+        let refused = || Outcome::Refused { code: ErrorCode::ParentGone, detail: String::new() };
+        let gone =
+            || vec![Change { seq: 100, row: gone(node) }, Change { seq: 100, row: entry_row(root(), "f", None) }];
+        let answer = |op: &Operation| match &op.kind {
+            OpKind::Unlink { .. } => Answer { counter: op.counter, outcome: Outcome::Applied, changes: gone() },
+            _ => Answer { counter: op.counter, outcome: refused(), changes: Vec::new() },
+        };
+        let answers: Vec<_> = device.freeze().iter().map(|(ticket, op)| (*ticket, answer(op))).collect();
+        assert_eq!(answers.len(), 2 + usize::from(is_moved));
+        device.tree.settle(&answers, cursor(device.seq), cursor(100)).unwrap();
+        let day = only(&device, "/Tarn rescued");
+        assert_eq!(device.at(&only(&device, &day)), ino);
+        let sent: Vec<OpKind> = device.freeze().into_iter().map(|(_, op)| op.kind).collect();
+        assert!(matches!(sent.last(), Some(OpKind::Link { node: linked, .. }) if *linked == node), "{sent:?}");
+    }
 }
