@@ -128,6 +128,10 @@ impl SyncTree for TreeBridge {
         self.tree.epochs()
     }
 
+    fn note_epochs(&self, epochs: &[EpochStart]) -> Result<(), TreeError> {
+        self.tree.note_epochs(epochs)
+    }
+
     fn lost_since(&self, fork: u64) -> Result<Vec<(u64, Lost)>, TreeError> {
         self.tree.lost_since(fork)
     }

@@ -67,6 +67,8 @@ pub trait SyncTree: Send + Sync + Debug {
     fn finish_load(&self, loaded: Loaded) -> Result<(), TreeError>;
     /// The histories that this device followed, oldest first; empty if it does not know.
     fn epochs(&self) -> Result<Vec<EpochStart>, TreeError>;
+    /// Notes the histories that answers are of which come before the first full pull is complete.
+    fn note_epochs(&self, epochs: &[EpochStart]) -> Result<(), TreeError>;
     /// What is known of the server beyond a seq, with the seqs, oldest first.
     fn lost_since(&self, fork: u64) -> Result<Vec<(u64, Lost)>, TreeError>;
     /// The bytes of a version, if all of them are here: to be sent whole.

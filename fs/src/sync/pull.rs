@@ -39,8 +39,12 @@ impl Puller {
     }
 
     /// The cursor before the first change: what a device without one pushes and pulls with.
-    pub async fn origin(&self) -> Result<Cursor, RemoteError> {
-        Ok(start_of(&self.space_info().await?))
+    pub async fn origin(&self) -> Result<Cursor, Failure> {
+        let info = self.space_info().await.map_err(Failure::Remote)?;
+        // What is answered from now on is of this history: should the server be put back before the first full pull is
+        // complete, it has lost that.
+        self.recoverer.fork_of_answers(&info).await?;
+        Ok(start_of(&info))
     }
 
     async fn space_info(&self) -> Result<SpaceInfo, RemoteError> {

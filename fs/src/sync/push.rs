@@ -58,7 +58,7 @@ impl Pusher {
         if ops.is_empty() {
             return Ok(Pushed { answers: Vec::new(), gone, cursors: None });
         }
-        let cursor = self.cursor(puller).await.map_err(Failure::Remote)?;
+        let cursor = self.cursor(puller).await?;
         // Answers of the operations that are sent again must be kept.
         let before = ops.first().map_or(0, |op| op.counter.saturating_sub(1));
         let request = PushRequest { cursor, answered: self.tree.answered().min(before), ops };
@@ -73,7 +73,7 @@ impl Pusher {
         Ok(Pushed { answers, gone, cursors: Some((response.before, response.after)) })
     }
 
-    async fn cursor(&self, puller: &Puller) -> Result<Cursor, RemoteError> {
+    async fn cursor(&self, puller: &Puller) -> Result<Cursor, Failure> {
         let known = self.tree.cursor().or(*self.origin.lock());
         if let Some(cursor) = known {
             return Ok(cursor);

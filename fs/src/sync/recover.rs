@@ -47,15 +47,19 @@ impl Recoverer {
     /// Brings back what the server lost, if it lost anything; up to which seq its history is the one that this device
     /// followed.
     pub async fn recover(&self, info: &SpaceInfo) -> Result<Option<u64>, Failure> {
-        let Some(cursor) = self.tree.cursor().filter(|cursor| cursor.seq > 0) else { return Ok(None) };
-        let Some(fork) = self.fork(&cursor, info).await? else { return Ok(None) };
+        let cursor = self.tree.cursor().filter(|cursor| cursor.seq > 0);
+        let fork = match &cursor {
+            Some(cursor) => self.fork(cursor, info).await?,
+            None => self.fork_of_answers(info).await?,
+        };
+        let Some(fork) = fork else { return Ok(None) };
         let lost = self.local(move |tree| tree.lost_since(fork)).await?;
         tracing::warn!(
             fork,
             rows = lost.len(),
             "the server was put back to an older copy: bringing back what it lacks"
         );
-        for batch in batches(self.with_contents(lost).await?, cursor.seq) {
+        for batch in batches(self.with_contents(lost).await?, cursor.map_or(0, |cursor| cursor.seq)) {
             self.send(info.cursor.epoch, fork, batch).await?;
         }
         Ok(Some(fork))
@@ -67,11 +71,7 @@ impl Recoverer {
         if ours.last().is_none_or(|start| start.epoch != cursor.epoch) {
             ours = vec![EpochStart { epoch: cursor.epoch, seq: 0 }];
         }
-        let mut theirs = info.epochs.clone();
-        if theirs.is_empty() {
-            theirs = vec![EpochStart { epoch: info.cursor.epoch, seq: 0 }];
-        }
-        if let Some(fork) = fork_of(&ours, &theirs) {
+        if let Some(fork) = fork_of(&ours, &epochs_of(info)) {
             return Ok(Some(fork));
         }
         // The same, as far as the server knows: it may have been put back without having been told.
@@ -80,6 +80,16 @@ impl Recoverer {
             Err(RemoteError::Refused { .. }) | Ok(_) => Ok(None),
             Err(error) => Err(Failure::Remote(error)),
         }
+    }
+
+    /// Before the first full pull is complete a device knows only what it was answered: in the history that it then asked about.
+    pub async fn fork_of_answers(&self, info: &SpaceInfo) -> Result<Option<u64>, Failure> {
+        let (ours, theirs) = (self.local(|tree| tree.epochs()).await?, epochs_of(info));
+        if !ours.is_empty() {
+            return Ok(fork_of(&ours, &theirs));
+        }
+        self.local(move |tree| tree.note_epochs(&theirs)).await?;
+        Ok(None)
     }
 
     /// Sends the contents that the server lacks and that are here; rows of others go without theirs.
@@ -153,6 +163,11 @@ impl Recoverer {
         let done = self.env.blocking(move || work(tree.as_ref())).await;
         done.map_err(|e| Failure::Local(e.to_string()))?.map_err(|e| Failure::Local(e.to_string()))
     }
+}
+
+fn epochs_of(info: &SpaceInfo) -> Vec<EpochStart> {
+    let first = || vec![EpochStart { epoch: info.cursor.epoch, seq: 0 }];
+    if info.epochs.is_empty() { first() } else { info.epochs.clone() }
 }
 
 fn content_of(lost: &Lost) -> Option<&Content> {

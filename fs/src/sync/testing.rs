@@ -292,6 +292,11 @@ impl SyncTree for FakeTree {
         Ok(self.state.lock().epochs.clone())
     }
 
+    fn note_epochs(&self, epochs: &[EpochStart]) -> Result<(), TreeError> {
+        self.state.lock().epochs = epochs.to_vec();
+        Ok(())
+    }
+
     fn lost_since(&self, fork: u64) -> Result<Vec<(u64, Lost)>, TreeError> {
         Ok(self.state.lock().lost.iter().filter(|(seq, _)| *seq > fork).cloned().collect())
     }

@@ -218,6 +218,10 @@ impl SyncTree for PlantedTree {
         self.inner.epochs()
     }
 
+    fn note_epochs(&self, epochs: &[EpochStart]) -> Result<()> {
+        self.inner.note_epochs(epochs)
+    }
+
     fn lost_since(&self, fork: u64) -> Result<Vec<(u64, Lost)>> {
         self.inner.lost_since(fork)
     }
