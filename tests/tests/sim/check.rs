@@ -121,28 +121,33 @@ pub fn server(server: &SimServer, oracle: &Oracle, is_straight: bool) -> Vec<Str
     faults.extend(without.map(|(_, file)| format!("bytes of version {} are missing", file.content.version)));
     let everywhere = everywhere(server);
     let mut kept = in_conflict(server);
-    let (mut named, mut moved) = (Vec::new(), Vec::new());
+    kept.extend(aside_for_good(server));
+    let mut moved = Vec::new();
     let mut contents = BTreeMap::<ContentId, BTreeSet<NodeId>>::new();
+    let siblings: BTreeSet<NodeId> = conflicts(server).filter_map(|open| open.sibling).collect();
     for (path, node, state) in files(server) {
         let Some(file) = state.file else { continue };
-        let here = tokens(&server.bytes_of(&file.content).unwrap_or_default());
+        let bytes = server.bytes_of(&file.content).unwrap_or_default();
+        let here = tokens(&bytes);
         // Who became an older copy of itself does not know what became of what was refused, or was not, since.
         let was_refused = |who: &usize| server.is_refused(*who, file.content.content_id);
-        let may_be_second =
-            oracle.rolled_back.iter().any(was_refused) || oracle.is_put_by(&here, &server.refused.writes);
-        if file.content.size > 0 && !may_be_second && !server.settled.contains(&node) {
+        let may_be_second = oracle.rolled_back.iter().any(was_refused)
+            || oracle.is_put_by(&here, &server.refused.writes)
+            || (siblings.contains(&node) && oracle.was_put_by(&here))
+            || oracle.is_cut_short(&bytes);
+        if file.content.size > 0 && !may_be_second && !server.settled.siblings.contains(&node) {
             contents.entry(file.content.content_id).or_default().insert(node);
         }
         kept.extend(&here);
-        // What was to move below itself, or to a folder that is gone for good, stays where it is.
+        // What was to move below itself, or to a folder that is gone for good, stays where it is, whatever was done to it where it
+        // was to be.
         if !server.refused.moves.contains(&node) {
-            moved.push((path.clone(), here.clone()));
+            moved.push((path, here));
         }
-        named.push((path, here));
     }
     faults.extend(oracle.lost(&kept, &everywhere, is_straight));
     faults.extend(needless_conflicts(server, oracle));
-    faults.extend(returned(server, oracle, &in_place(&named)));
+    faults.extend(returned(server, oracle, &in_place(&moved)));
     if is_straight {
         faults.extend(oracle.misnamed(&moved, &server.refused.writes));
     }
@@ -231,6 +236,18 @@ pub fn aside(server: &SimServer) -> BTreeSet<u64> {
     &in_conflict(server) - &there
 }
 
+/// What siblings of conflicts that somebody resolved held before their devices saved again: nobody had to see it.
+fn aside_for_good(server: &SimServer) -> BTreeSet<u64> {
+    let of_siblings = || server.versions.values().filter(|(node, _)| server.settled.siblings.contains(node));
+    let is_replaced = |(node, file): &&(NodeId, FileVersion)| {
+        let counter = |file: &FileVersion, author| file.vector.get(author);
+        of_siblings().any(|(other, later)| {
+            other == node && later.author == file.author && counter(later, file.author) > counter(file, file.author)
+        })
+    };
+    of_siblings().filter(is_replaced).flat_map(|(_, file)| shown(server, file)).collect()
+}
+
 fn shown(server: &SimServer, file: &FileVersion) -> BTreeSet<u64> {
     tokens(&server.bytes_of(&file.content).unwrap_or_default())
 }
@@ -246,7 +263,9 @@ fn needless_conflicts(server: &SimServer, oracle: &Oracle) -> Vec<String> {
     let is_another = |conflict: &&ConflictState| {
         oracle.rolled_back.iter().all(|who| conflict.device_name != format!("machine {who}"))
     };
-    let needless = conflicts(server).filter(is_another).filter(is_needless);
+    // Nobody has seen yet what came of two versions, be it one of the two.
+    let is_plain = |conflict: &&ConflictState| !server.settled.versions.contains(&conflict.stayed);
+    let needless = conflicts(server).filter(is_another).filter(is_plain).filter(is_needless);
     needless.map(|conflict| format!("{} had seen what its write is in conflict with", conflict.device_name)).collect()
 }
 

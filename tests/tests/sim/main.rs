@@ -16,6 +16,7 @@ mod look;
 mod lying_disk;
 mod misfortune;
 mod named;
+mod named_answers;
 mod named_local;
 mod named_names;
 mod named_removals;

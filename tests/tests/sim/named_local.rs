@@ -37,6 +37,55 @@ fn a_kept_folder_that_is_renamed_is_as_others_make_it() {
     script_holds(&Script { keeps_here: true, ..script(101_735, 5, 0, did) });
 }
 
+/// Seed 312083: the same, and others had changed its attributes after something that was made in it had brought it back.
+#[test]
+fn a_kept_folder_that_is_back_is_as_others_make_it() {
+    let did = vec![
+        person(944, 1, Deed::MakeDir, 2_831_619_919_589_980_680),
+        person(988, 1, Deed::MakeDir, 8_286_315_041_816_108_803),
+        person(5_735, 3, Deed::MakeDir, 15_660_242_733_425_140_950),
+        person(5_927, 3, Deed::Create, 6_384_470_442_315_549_296),
+        person(10_644, 1, Deed::MakeDir, 7_045_837_974_775_043_143),
+        person(10_831, 3, Deed::Rename, 16_411_616_359_344_155_995),
+        person(242_062, 1, Deed::Create, 3_170_716_641_723_625_039),
+        person(252_377, 1, Deed::Create, 10_082_070_896_482_945_078),
+        person(350_036, 0, Deed::Truncate, 7_071_152_821_816_189_565),
+        person(385_112, 2, Deed::Create, 2_228_958_690_514_014_856),
+        person(391_475, 2, Deed::Replace, 12_512_392_268_951_408_008),
+        person(398_077, 2, Deed::Create, 13_803_985_345_800_918_174),
+        person(502_142, 2, Deed::Create, 2_980_642_082_050_407_350),
+        person(502_778, 2, Deed::BackupSave, 11_643_293_499_794_399_545),
+        person(502_819, 2, Deed::Create, 15_025_998_639_816_581_043),
+        person(538_317, 3, Deed::Create, 16_971_442_914_582_909_310),
+        person(538_322, 3, Deed::Rename, 209_896_913_939_747_461),
+        person(745_276, 0, Deed::Rename, 5_215_884_914_359_108_073),
+        person(752_866, 2, Deed::Rename, 10_570_440_809_023_975_946),
+        person(753_454, 2, Deed::RemoveTree, 16_600_289_806_682_994_882),
+        person(756_844, 4, Deed::Create, 15_110_967_752_063_719_622),
+        person(758_985, 2, Deed::Rename, 12_800_868_960_122_534_184),
+        person(763_762, 4, Deed::Create, 8_905_468_499_593_434_798),
+        person(802_389, 1, Deed::MakeDir, 199_308_332_308_438_590),
+        person(802_746, 1, Deed::Rename, 15_370_160_167_221_461_031),
+        person(874_250, 0, Deed::MakeDir, 10_974_932_414_120_872_165),
+        person(985_526, 4, Deed::Xattr, 8_614_755_970_219_702_764),
+        person(986_152, 4, Deed::Unlink, 6_294_095_480_746_285_927),
+        person(1_055_183, 1, Deed::Rename, 13_265_113_797_287_951_322),
+    ];
+    script_holds(&Script { keeps_here: true, line_bytes: 69_756, ..script(312_083, 5, 0, did) });
+}
+
+/// Seed 520762: the power went in the midst of a truncation, which the program was told had failed.
+#[test]
+fn what_the_power_cuts_through_may_have_happened() {
+    let did = vec![
+        person(27_854, 2, Deed::Create, 16_934_816_584_471_682_372),
+        person(28_392, 2, Deed::Append, 4_039_372_644_059_943_139),
+        (170_630, 1, Act::PowerCut(3, 9_096_217_804_554_687_626)),
+        person(170_710, 1, Deed::Truncate, 8_786_667_994_189_704_589),
+    ];
+    script_holds(&script(520_762, 5, 0, did));
+}
+
 /// Seed 4: what a device wrote was refused, the file's old name showed the server's version again, and the kernel was not
 /// told.
 #[test]

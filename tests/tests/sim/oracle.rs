@@ -3,6 +3,8 @@
 
 use blake3::{Hash, hash};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::io::ErrorKind;
+use tarn::tree::TreeError;
 use tarn_proto::ids::NodeId;
 use tarn_proto::name::Name;
 
@@ -27,6 +29,15 @@ struct Gone {
     is_synced: bool,
 }
 
+/// What was renamed away for something else to have its name, by whom, and a write in that: if it is refused, the file is there by
+/// both names.
+#[derive(Debug, Clone)]
+struct PutBy {
+    who: usize,
+    writes: BTreeSet<u64>,
+    next: Option<u64>,
+}
+
 /// What must be so at the end.
 #[derive(Debug, Default)]
 pub struct Oracle {
@@ -45,9 +56,8 @@ pub struct Oracle {
     freed: BTreeMap<(usize, String), BTreeSet<u64>>,
     /// What stood at a place before a person renamed it away.
     left: BTreeMap<(usize, String), BTreeSet<u64>>,
-    /// What was renamed away for something else to have its name, and by whom: if that is refused, the file is there by both
-    /// names.
-    put_by: Vec<(usize, BTreeSet<u64>)>,
+    /// What was renamed away for something else to have its name.
+    put_by: Vec<PutBy>,
     /// Writes in files that got a name which another file had just left, and that one's: they may be its next version.
     next_of: Vec<(u64, BTreeSet<u64>)>,
     /// Machines whose power went.
@@ -168,14 +178,15 @@ impl Oracle {
     /// A person gave a file another name.
     pub fn moved(&mut self, who: usize, from: String, to: String, seen: &BTreeSet<u64>) {
         self.left.insert((who, from), writes(seen));
-        let left = self.followed(who, to);
-        self.next_of.extend(seen.first().map(|token| (*token, left)));
+        let next = seen.first().copied();
+        let left = self.followed(who, to, next);
+        self.next_of.extend(next.map(|token| (token, left)));
     }
 
     /// Something got a name that a file may have left: which.
-    fn followed(&mut self, who: usize, place: String) -> BTreeSet<u64> {
+    fn followed(&mut self, who: usize, place: String, next: Option<u64>) -> BTreeSet<u64> {
         let left = self.left.remove(&(who, place));
-        self.put_by.extend(left.clone().map(|seen| (who, seen)));
+        self.put_by.extend(left.clone().map(|writes| PutBy { who, writes, next }));
         left.unwrap_or_default()
     }
 
@@ -183,13 +194,20 @@ impl Oracle {
     /// is not in the file's place, and what was put by is a second file all the same.
     pub fn is_put_by(&self, here: &BTreeSet<u64>, refused: &BTreeSet<u64>) -> bool {
         let refused = self.files_of(refused);
-        self.put_by.iter().any(|(_, writes)| writes == here)
-            && here.iter().any(|token| refused.contains(&self.first_of(*token)))
+        let is_refused = |token: &u64| refused.contains(&self.first_of(*token));
+        let mut put_by = self.put_by.iter().filter(|put_by| put_by.writes == *here);
+        put_by.any(|put_by| put_by.next.as_ref().is_some_and(is_refused) || here.iter().any(is_refused))
+    }
+
+    /// Whether these writes were a file that was put by for its next version: what a server that was put back has lost of
+    /// it, and brings back beside what others wrote since, is a second file.
+    pub fn was_put_by(&self, here: &BTreeSet<u64>) -> bool {
+        self.put_by.iter().any(|put_by| put_by.writes == *here)
     }
 
     /// A person made a file where there was none: soon after a removal it is the next version of what was removed.
     pub fn took(&mut self, who: usize, place: String, token: u64) {
-        let left = self.followed(who, place.clone());
+        let left = self.followed(who, place.clone(), Some(token));
         self.next_of.push((token, left));
         let before = self.freed.remove(&(who, place)).unwrap_or_default();
         self.join(&before, &BTreeSet::from([token]));
@@ -211,6 +229,12 @@ impl Oracle {
     /// These bytes are others cut short.
     pub fn cut_short(&mut self, bytes: &[u8]) {
         self.cut.insert(hash(bytes));
+    }
+
+    /// Whether somebody made these bytes by cutting others short: a second file, as a rescued one or a sibling, may have come to
+    /// hold what another one does.
+    pub fn is_cut_short(&self, bytes: &[u8]) -> bool {
+        self.cut.contains(&hash(bytes))
     }
 
     /// Whether who made `bytes` had seen `other` for certain, at once or on the way to them.
@@ -237,6 +261,14 @@ impl Oracle {
     /// Whether a program has removed one of several names of any of these.
     pub fn is_unnamed(&self, seen: &BTreeSet<u64>) -> bool {
         seen.iter().any(|token| self.unnamed.contains(token))
+    }
+
+    /// What a program was told of a deed which the power cut through says nothing: it may have happened to what could be seen.
+    pub fn attempted<T>(&mut self, done: Result<T, TreeError>, seen: &BTreeSet<u64>) -> Result<T, TreeError> {
+        if matches!(&done, Err(TreeError::Disk(error)) if error.kind() != ErrorKind::StorageFull) {
+            self.replaced(seen);
+        }
+        done
     }
 
     /// A program wrote over what it could see.
@@ -281,8 +313,8 @@ impl Oracle {
     pub fn rolled_back(&mut self, who: usize, on_server: &BTreeSet<u64>) {
         let (last, put_by) = self.copied.get(&who).copied().unwrap_or_default();
         self.wanted.retain(|token, wanted| wanted.who != who || *token <= last || on_server.contains(token));
-        let with_it = self.put_by[put_by..].iter().filter(|(other, _)| *other == who);
-        let with_it: BTreeSet<u64> = with_it.flat_map(|(_, writes)| writes).copied().collect();
+        let with_it = self.put_by[put_by..].iter().filter(|put_by| put_by.who == who);
+        let with_it: BTreeSet<u64> = with_it.flat_map(|put_by| &put_by.writes).copied().collect();
         self.replaced(&with_it);
         self.gone.retain(|_, gone| gone.who != who);
         // What it did is another's by now.

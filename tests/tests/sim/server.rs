@@ -86,8 +86,8 @@ pub struct SimServer {
     pub refused: spoilt::Refused,
     /// Folders that others stand for, whatever becomes of that.
     aliased: BTreeSet<NodeId>,
-    /// Siblings of conflicts that somebody resolved: whoever did something to one meanwhile has it back.
-    pub settled: BTreeSet<NodeId>,
+    /// What came of two versions of a file.
+    pub settled: resolving::Settled,
     /// What was found wrong on the way.
     pub faults: Vec<String>,
     /// How every operation ended, for the table of what was met.
@@ -143,7 +143,7 @@ impl SimServer {
             refusals: 0,
             refused: spoilt::Refused::default(),
             aliased: BTreeSet::new(),
-            settled: BTreeSet::new(),
+            settled: resolving::Settled::default(),
             faults: Vec::new(),
             outcomes: BTreeMap::new(),
         }
@@ -202,7 +202,7 @@ impl SimServer {
                 Some(outcome) => Answer { counter: op.counter, outcome, changes: Vec::new() },
                 None => self.decide(&author, op)?,
             };
-            self.note_refused(device, op, &answer.outcome);
+            self.note_outcome(device, op, &answer.outcome);
             if answer.outcome.is_settled() {
                 let marks = self.marks.entry(device).or_default();
                 marks.highest = op.counter;

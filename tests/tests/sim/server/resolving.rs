@@ -2,6 +2,7 @@
 
 use super::{SPACE, SimServer, refused};
 use crate::plant::Plant;
+use std::collections::BTreeSet;
 use tarn::remote::{RemoteError, UploadItem};
 use tarn_proto::api::{Keep, Outcome};
 use tarn_proto::change::{ConflictState, Cursor, Row};
@@ -12,6 +13,17 @@ use tarn_proto::manifest::{Manifest, ManifestEntry};
 use tarn_proto::node::{Content, Timestamp};
 use tarn_proto::version::VersionVector;
 use tarn_server::rules::{self, Author, Resolve};
+
+/// What came of two versions of a file.
+#[derive(Debug, Clone, Default)]
+pub struct Settled {
+    /// Siblings of conflicts that somebody resolved: whoever did something to one meanwhile has it back. And files that somebody
+    /// wanted beside the one that was contended: once more, if a server that was put back knows nothing of the first time.
+    pub siblings: BTreeSet<NodeId>,
+    /// What was chosen of two, or brought by two with the same bytes. It is a version that nobody has seen yet, though its bytes
+    /// may be older.
+    pub versions: BTreeSet<VersionId>,
+}
 
 impl SimServer {
     /// The open conflicts, as a person is shown them.
@@ -53,11 +65,14 @@ impl SimServer {
         let decision = rules::resolve(&self.snapshot, &author, &asked, seq)
             .map_err(|missing| RemoteError::Busy(format!("rows are missing: {missing:?}")))?;
         if let Some(effects) = &decision.effects {
+            let made = effects.nodes.iter().filter(|change| !change.was_present);
+            self.settled.siblings.extend(made.map(|change| change.id));
             self.apply(effects, seq);
         }
         match decision.outcome {
             Outcome::Applied | Outcome::Merged => {
-                self.settled.extend(state.sibling);
+                self.settled.siblings.extend(state.sibling);
+                self.settled.versions.insert(version);
                 Ok(true)
             }
             Outcome::Refused { code, detail } => Err(refused(code, &detail)),

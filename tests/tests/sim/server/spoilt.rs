@@ -37,8 +37,17 @@ impl SimServer {
         Some(Outcome::Refused { code: ErrorCode::Forbidden, detail: "not here".into() })
     }
 
+    /// Notes what became of an operation for who looks at the end.
+    pub(super) fn note_outcome(&mut self, device: DeviceId, op: &Operation, outcome: &Outcome) {
+        self.note_refused(device, op, outcome);
+        let (OpKind::Write { node, content, .. }, Outcome::Merged) = (&op.kind, outcome) else { return };
+        let file = self.node(*node).and_then(|state| state.file);
+        let joined = file.filter(|file| file.author != device && file.content.content_id == content.content_id);
+        self.settled.versions.extend(joined.map(|file| file.content.version));
+    }
+
     /// What was refused, by chance or by the rules: who brought a content rescues it, and what was to move stays where it is.
-    pub(super) fn note_refused(&mut self, device: DeviceId, op: &Operation, outcome: &Outcome) {
+    fn note_refused(&mut self, device: DeviceId, op: &Operation, outcome: &Outcome) {
         let is_refused = matches!(outcome, Outcome::Refused { .. });
         if let OpKind::Rename { seen, displaced, mode, .. } = &op.kind {
             let exchanged = displaced.iter().filter(|_| *mode == RenameMode::Exchange);
