@@ -189,26 +189,6 @@ impl Session<'_> {
         Ok(renamed)
     }
 
-    /// What others put under a name that a local row keeps for something else is not seen by anybody here.
-    fn note_hidden_names(&mut self, changes: &[Change]) -> Result<()> {
-        if self.state.overlay.is_empty() {
-            return Ok(());
-        }
-        let seq = self.state.cursor.map_or(0, |cursor| cursor.seq);
-        for change in changes {
-            let Row::Entry { parent, name, node: Some(node) } = &change.row else { continue };
-            let Some(parent) = self.known_ino(*parent)? else { continue };
-            let Some(row) = self.state.overlay.get(parent, name) else { continue };
-            let ino = self.known_ino(*node)?;
-            let mut ops = self.state.queue.of_place(parent, name);
-            let is_own = ops.any(|(_, queued)| queued.op.op.inodes().any(|other| Some(other) == ino));
-            if !is_own && (ino.is_none() || row.ino != ino) {
-                self.state.overlay.note_hiding(parent, name, seq);
-            }
-        }
-        Ok(())
-    }
-
     /// Looks the names of all nodes in memory up anew, after the rows were replaced as a whole.
     pub(super) fn reload_links(&mut self) -> Result<()> {
         let files = self.state.inodes.iter().filter(|(_, inode)| inode.node.is_some() && !inode.is_dir());

@@ -160,6 +160,8 @@ impl Tree {
             session.state.let_go = session.state.let_go.max(position);
             session.state.listings.note_all();
             session.state.cursor = Some(upto);
+            // What it brought under unsent work nobody has seen.
+            session.state.is_hidden_known = false;
             session.tell_swept(&changed);
             if let Some(fork) = fork {
                 session.forget_lost_seqs(fork)?;

@@ -21,6 +21,7 @@ mod formers;
 mod growing;
 mod halves;
 mod happened;
+mod hidden;
 mod history;
 mod kept_dirs;
 mod large;

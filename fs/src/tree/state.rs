@@ -210,6 +210,20 @@ impl Overlay {
         self.hiding.entry((parent, name.clone())).or_insert(seq);
     }
 
+    /// What these rows hide they hide since this seq at the latest.
+    pub fn hide_from(&mut self, seq: u64) {
+        self.hiding.values_mut().for_each(|before| *before = seq.min(*before));
+    }
+
+    /// All places that it has rows for.
+    pub fn places(&self) -> Vec<(Ino, Name)> {
+        let of_folder = |(parent, names): (&Ino, &BTreeMap<Name, EntryRow>)| {
+            let parent = *parent;
+            names.keys().map(move |name| (parent, name.clone())).collect::<Vec<_>>()
+        };
+        self.by_parent.iter().flat_map(of_folder).collect()
+    }
+
     /// The seq before the first of what these rows hide.
     pub fn hiding_since(&self) -> Option<u64> {
         self.hiding.values().min().copied()
@@ -386,6 +400,8 @@ pub(super) struct State {
     /// Files of which others' versions came that did not show, because something of them was dirty or queued; with the seq up
     /// to which all had shown.
     pub hidden: HashMap<Ino, u64>,
+    /// Whether what was hidden before this start and the last full pull is among them.
+    pub is_hidden_known: bool,
     /// Folders that were listed before the first full pull was complete.
     pub listed: HashSet<NodeId>,
     /// Folders that are being listed.

@@ -13,6 +13,7 @@ mod formers;
 mod growing;
 mod halves;
 mod happened;
+mod hidden;
 mod late;
 mod listed;
 mod listings;

@@ -139,41 +139,6 @@ impl Session<'_> {
         if is_kept { Ok(()) } else { self.content(ino).map(drop) }
     }
 
-    fn note_hidden(&mut self, ino: Ino) {
-        let seq = self.state.cursor.map_or(0, |cursor| cursor.seq);
-        self.state.hidden.entry(ino).or_insert(seq);
-    }
-
-    /// What the unsent bytes of one inode hid of others' versions was not seen either when another one stands for the file, as its
-    /// next version.
-    pub(super) fn hide_as(&mut self, ino: Ino, next: Ino) {
-        if let Some(&before) = self.state.hidden.get(&ino) {
-            let seq = self.state.hidden.entry(next).or_insert(before);
-            *seq = before.min(*seq);
-        }
-    }
-
-    /// The seq up to which a person can have seen all that is known: what came after it may have been hidden by what waits
-    /// to be sent.
-    pub(super) fn shown_seq(&mut self) -> Result<u64> {
-        let known = self.state.cursor.map_or(0, |cursor| cursor.seq);
-        let mut seq = self.state.overlay.hiding_since().map_or(known, |before| known.min(before));
-        let hidden: Vec<(Ino, u64)> = self.state.hidden.iter().map(|(ino, seq)| (*ino, *seq)).collect();
-        for (ino, before) in hidden {
-            let is_queued = self.state.queue.of_ino(ino).next().is_some();
-            let is_dirty = match self.local_content(ino) {
-                Err(TreeError::NotFound) => false,
-                content => content?.is_some_and(|content| content.is_dirty()),
-            };
-            if is_queued || is_dirty {
-                seq = seq.min(before);
-            } else {
-                self.state.hidden.remove(&ino);
-            }
-        }
-        Ok(seq)
-    }
-
     /// Bytes that a conflict moved to a sibling are that one's, if it has none; whether they are kept.
     fn keep_as_sibling(&mut self, content: &LocalContent, work: &mut RemoteWork) -> Result<bool> {
         let Some(base) = content.base() else { return Ok(false) };

@@ -1,7 +1,7 @@
 //! Operations that are answered after others have changed what they are about. Seeds of the simulation found these.
 
 use super::fixture::*;
-use crate::meta::rows::{Ino, Ticket};
+use crate::meta::rows::Ticket;
 use crate::tree::Readiness;
 use crate::tree::RenameRequest;
 use tarn_proto::api::{Answer, Outcome};
@@ -305,63 +305,6 @@ fn a_write_that_is_sent_later_lets_go_of_its_name_when_it_is_answered() {
     let said = frozen.iter().map(|_| (Outcome::Merged, Vec::new())).collect();
     answer(&mut device, &frozen, said);
     assert_eq!(device.tree.ino_of(their_file).unwrap(), Some(device.at("/a")));
-}
-
-#[test]
-fn a_folders_removal_has_not_seen_what_was_hidden_in_it() {
-    for is_written in [true, false] {
-        let mut device = Device::new();
-        let file = vec![node_row(N, theirs(1)), entry_row(D, "f", Some(N))];
-        device.pull([vec![node_row(D, folder()), entry_row(root(), "d", Some(D))], file].concat());
-        let (dir, file) = (device.at("/d"), device.at("/d/f"));
-        let then = device.seq;
-        if is_written {
-            device.write(file, 0, b"mine");
-            device.pull(vec![node_row(N, theirs(2))]);
-        }
-        device.tree.unlink(dir, &name("f")).unwrap();
-        device.pull(vec![node_row(N, theirs(3))]);
-        device.tree.rmdir(TOP, &name("d")).unwrap();
-        let frozen = device.freeze();
-        let Some((_, Operation { kind: OpKind::Unlink { seen, .. }, .. })) = frozen.last() else {
-            panic!("{frozen:?}")
-        };
-        assert_eq!((seen.node, seen.seq), (D, Some(then)));
-    }
-}
-
-#[test]
-fn nor_has_it_if_the_file_was_saved_anew_before_it_was_removed() {
-    let saves: [fn(&Device, Ino); 3] = [
-        |device, dir| {
-            device.written(dir, "f.tmp", b"saved");
-            device.renamed((dir, "f.tmp"), (dir, "f"));
-        },
-        |device, dir| {
-            device.tree.unlink(dir, &name("f")).unwrap();
-            device.written(dir, "f", b"saved");
-        },
-        |device, dir| {
-            device.renamed((dir, "f"), (dir, "f~"));
-            device.written(dir, "f", b"saved");
-        },
-    ];
-    for save in saves {
-        let mut device = Device::new();
-        let file = vec![node_row(N, theirs(1)), entry_row(D, "f", Some(N))];
-        device.pull([vec![node_row(D, folder()), entry_row(root(), "d", Some(D))], file].concat());
-        let (dir, then) = (device.at("/d"), device.seq);
-        device.write(device.at("/d/f"), 0, b"mine");
-        device.pull(vec![node_row(N, theirs(2))]);
-        save(&device, dir);
-        device.list(dir).iter().for_each(|file| device.tree.unlink(dir, &name(file)).unwrap());
-        device.tree.rmdir(TOP, &name("d")).unwrap();
-        let (_, removal) = device.freeze().pop().unwrap();
-        assert!(
-            matches!(&removal.kind, OpKind::Unlink { seen, .. } if (seen.node, seen.seq) == (D, Some(then))),
-            "{removal:?}"
-        );
-    }
 }
 
 #[test]

@@ -1,0 +1,115 @@
+//! What the removal of a folder says had been seen of it.
+
+use super::fixture::*;
+use crate::meta::rows::Ino;
+use tarn_proto::ids::NodeId;
+use tarn_proto::op::OpKind;
+
+const N: NodeId = NodeId([41; 16]);
+const D: NodeId = NodeId([42; 16]);
+const OTHERS: NodeId = NodeId([43; 16]);
+
+/// A device with the file `/d/f` of others, and what it knows of the journal.
+fn with_file() -> (Device, u64) {
+    let mut device = Device::new();
+    let file = vec![node_row(N, theirs(b"first", 1)), entry_row(D, "f", Some(N))];
+    device.pull_known([vec![node_row(D, folder()), entry_row(root(), "d", Some(D))], file].concat());
+    let known = device.seq;
+    (device, known)
+}
+
+/// Removes `/d` with what is in it; up to which seq that says it had been seen.
+fn remove_folder(device: &Device) -> Option<u64> {
+    let dir = device.at("/d");
+    device.list(dir).iter().for_each(|file| device.tree.unlink(dir, &name(file)).unwrap());
+    device.tree.rmdir(TOP, &name("d")).unwrap();
+    let (_, removal) = device.freeze().pop().unwrap();
+    match removal.kind {
+        OpKind::Unlink { seen, .. } if seen.node == D => seen.seq,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn restarted(device: Device, is_restarted: bool) -> Device {
+    if is_restarted { device.restart() } else { device }
+}
+
+#[test]
+fn it_has_not_seen_what_unsent_bytes_hid() {
+    for is_restarted in [false, true] {
+        let (mut device, known) = with_file();
+        device.write(device.at("/d/f"), 0, b"mine");
+        device.pull(vec![node_row(N, theirs(b"second", 2))]);
+        assert_eq!(remove_folder(&restarted(device, is_restarted)), Some(known), "restarted: {is_restarted}");
+    }
+}
+
+#[test]
+fn it_has_not_seen_what_a_queued_removal_hid() {
+    for is_restarted in [false, true] {
+        let (mut device, known) = with_file();
+        device.tree.unlink(device.at("/d"), &name("f")).unwrap();
+        device.pull(vec![node_row(N, theirs(b"second", 2))]);
+        assert_eq!(remove_folder(&restarted(device, is_restarted)), Some(known), "restarted: {is_restarted}");
+    }
+}
+
+#[test]
+fn it_has_not_seen_what_others_put_under_a_name_that_waits_to_be_freed() {
+    for is_restarted in [false, true] {
+        let (mut device, known) = with_file();
+        let dir = device.at("/d");
+        device.renamed((dir, "f"), (dir, "g"));
+        device.tree.unlink(dir, &name("g")).unwrap();
+        device.pull(vec![node_row(OTHERS, theirs(b"another", 2)), entry_row(D, "g", Some(OTHERS))]);
+        assert_eq!(remove_folder(&restarted(device, is_restarted)), Some(known), "restarted: {is_restarted}");
+    }
+}
+
+#[test]
+fn it_has_not_seen_what_was_hidden_before_the_file_was_saved_anew() {
+    let saves: [fn(&Device, Ino); 3] = [
+        |device, dir| {
+            device.written(dir, "f.tmp", b"saved");
+            device.renamed((dir, "f.tmp"), (dir, "f"));
+        },
+        |device, dir| {
+            device.tree.unlink(dir, &name("f")).unwrap();
+            device.written(dir, "f", b"saved");
+        },
+        |device, dir| {
+            device.renamed((dir, "f"), (dir, "f~"));
+            device.written(dir, "f", b"saved");
+        },
+    ];
+    for save in saves {
+        for is_restarted in [false, true] {
+            let (mut device, known) = with_file();
+            device.write(device.at("/d/f"), 0, b"mine");
+            device.pull(vec![node_row(N, theirs(b"second", 2))]);
+            save(&device, device.at("/d"));
+            assert_eq!(remove_folder(&restarted(device, is_restarted)), Some(known), "restarted: {is_restarted}");
+        }
+    }
+}
+
+#[test]
+fn it_has_not_seen_what_a_full_pull_brought_beneath() {
+    let (mut device, known) = with_file();
+    device.write(device.at("/d/f"), 0, b"mine");
+    device.changed_elsewhere(&[node_row(N, theirs(b"second", 2))]);
+    device.pull_all();
+    assert_eq!(remove_folder(&device), Some(known));
+}
+
+#[test]
+fn it_has_seen_everything_if_nothing_is_hidden() {
+    for is_restarted in [false, true] {
+        let (mut device, _) = with_file();
+        device.pull(vec![node_row(N, theirs(b"second", 2))]);
+        device.written(device.at("/d"), "mine", b"mine");
+        device.tree.unlink(device.at("/d"), &name("f")).unwrap();
+        let known = device.seq;
+        assert_eq!(remove_folder(&restarted(device, is_restarted)), Some(known), "restarted: {is_restarted}");
+    }
+}
