@@ -37,8 +37,18 @@ pub(super) fn bring_content(
         return join_vector(draft, node, &lost.vector);
     }
     let open = draft.snapshot.conflicts(node).map_err(Halt::Missing)?;
-    if open.iter().any(|open| same_bytes(&open.state.theirs.content, &lost.content)) {
+    let is_there = |open: &ConflictRow| {
+        same_bytes(&open.state.theirs.content, &lost.content) || open.state.theirs.vector.has_seen(&lost.vector)
+    };
+    if open.iter().any(is_there) {
         return Ok(());
+    }
+    // All of this is done in one name: the sibling that there is shows what somebody else wrote.
+    let is_others = |open: &ConflictRow| {
+        open.state.device == draft.author.device && !lost.vector.has_seen(&open.state.theirs.vector)
+    };
+    if open.iter().any(is_others) {
+        return conflict::record_beside(draft, node, lost.clone());
     }
     let place = draft.links(node)?.first().cloned();
     let place = place.unwrap_or_else(|| fallback(draft.snapshot.root(), node));

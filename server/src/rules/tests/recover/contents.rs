@@ -1,0 +1,81 @@
+//! What becomes of contents that a lost history had: each of them is kept, and none of them twice.
+
+use super::*;
+
+#[test]
+fn what_others_brought_back_is_joined_with_what_is_sent_again() {
+    let mut w = World::new();
+    let old = w.file(&top("old"), "1");
+    let copy = w.copy();
+    let (new, first, second) = (w.s.node(), w.s.content("2"), w.s.content("3"));
+    let sent = [file(new, &top("new"), first), write(old, &top("old"), &w.s.vector_of(old), second)];
+    sent.iter().for_each(|kind| w.applied(A, kind.clone()));
+    let rows = w.rows.clone();
+    w.put_back(&copy);
+    w.bring(&rows);
+    w.write(B, new, &top("new"), "4");
+    w.write(B, old, &top("old"), "5");
+    let after = looks(&w.s);
+    // Who sent them has not heard whether they had arrived.
+    sent.iter().for_each(|kind| assert_eq!(w.run(A, kind.clone(), Some("alt")), Outcome::Merged));
+    assert_eq!(looks(&w.s), after);
+    w.applied(B, unlink(&top("new"), new, &w.s.vector_of(new)));
+    w.applied(B, unlink(&top("old"), old, &w.s.vector_of(old)));
+    sent.iter().for_each(|kind| assert_eq!(w.run(A, kind.clone(), Some("alt")), Outcome::Merged));
+    assert_eq!(w.s.names(), Vec::<String>::new());
+}
+
+#[test]
+fn what_was_replaced_by_one_of_its_names_and_written_since_keeps_the_other() {
+    let mut w = World::new();
+    let old = w.file(&top("f"), "1");
+    w.applied(A, OpKind::Link { node: old, place: top("g") });
+    let copy = w.copy();
+    let new = w.file(&top("new"), "2");
+    w.applied(A, rename_over(new, &top("new"), &top("f"), Some(seen(old, &w.s.vector_of(old)))));
+    let rows = w.rows.clone();
+    w.put_back(&copy);
+    w.applied(B, unlink(&top("g"), old, &w.s.vector_of(old)));
+    w.write(B, old, &top("f"), "3");
+    w.bring(&rows);
+    assert_eq!(w.s.paths(), BTreeMap::from([("/f".to_owned(), old), (format!("/alt {new}"), new)]));
+}
+
+fn in_conflict(w: &World) -> BTreeSet<ContentId> {
+    w.s.snapshot.open_conflicts().map(|open| open.state.theirs.content.content_id).collect()
+}
+
+#[test]
+fn a_device_that_knew_less_takes_nothing_from_what_another_one_brought_into_conflict() {
+    let mut w = World::new();
+    let f = w.file(&top("f"), "1");
+    let copy = w.copy();
+    w.write(A, f, &top("f"), "2");
+    let less = w.rows.clone();
+    w.write(A, f, &top("f"), "3");
+    let more = w.rows.clone();
+    w.put_back(&copy);
+    w.write(B, f, &top("f"), "since");
+    w.bring(&more);
+    let shown = w.s.names();
+    w.bring(&less);
+    assert_eq!((in_conflict(&w), w.s.names()), (BTreeSet::from([w.s.content("3").content_id]), shown));
+}
+
+#[test]
+fn two_contents_that_had_not_seen_each_other_are_both_in_conflict_with_what_was_written_since() {
+    let mut w = World::new();
+    let f = w.file(&top("f"), "1");
+    let (copy, known) = (w.copy(), w.rows.clone());
+    w.write(A, f, &top("f"), "one");
+    let one = std::mem::replace(&mut w.rows, known);
+    w.put_back(&copy);
+    w.write(C, f, &top("f"), "other");
+    let other = w.rows.clone();
+    w.put_back(&copy);
+    w.write(B, f, &top("f"), "since");
+    w.bring(&one);
+    w.bring(&other);
+    let both = ["one", "other"].map(|text| w.s.content(text).content_id);
+    assert_eq!(in_conflict(&w), BTreeSet::from(both));
+}
