@@ -7,7 +7,7 @@ use super::error::HydrateError;
 use super::flights::{FrameKey, Target};
 use super::hydrator::Shared;
 use crate::content::Filled;
-use crate::remote::{FetchedFrames, RemoteError};
+use crate::remote::{FetchedFrames, RemoteError, Urgency};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -40,20 +40,21 @@ pub(super) fn dispatch(shared: &Arc<Shared>) {
         }
         let may_prefetch = table.prefetch_call_count < PREFETCH_CALLS_MAX;
         let mut room = (call_bytes_max(shared) / FRAME_BYTES).clamp(CALL_FRAMES_MIN, FETCH_RANGES_MAX);
-        let boarded = table.board(may_prefetch, || {
+        let urgency = Urgency::default();
+        let boarded = table.board(may_prefetch, &urgency, || {
             room = room.saturating_sub(1);
             room > 0
         });
         if boarded.is_empty() {
             return;
         }
-        let is_prefetch = boarded.iter().all(|key| table.get(key).is_some_and(|flight| !flight.is_demand));
+        let is_prefetch = !urgency.is_high();
         table.call_count += 1;
         table.prefetch_call_count += usize::from(is_prefetch);
         drop(table);
         let shared = shared.clone();
         shared.runtime.clone().spawn(async move {
-            call(&shared, runs_of(boarded), is_prefetch).await;
+            call(&shared, runs_of(boarded), &urgency).await;
             let mut table = shared.table.lock();
             table.call_count -= 1;
             table.prefetch_call_count -= usize::from(is_prefetch);
@@ -88,13 +89,12 @@ fn runs_of(keys: Vec<FrameKey>) -> VecDeque<Run> {
 }
 
 /// Makes one call. Every flight in it has ended or is waiting again when this returns.
-async fn call(shared: &Arc<Shared>, runs: VecDeque<Run>, is_prefetch: bool) {
+async fn call(shared: &Arc<Shared>, runs: VecDeque<Run>, urgency: &Urgency) {
     let ranges: Vec<_> = runs.iter().map(|(range, _)| *range).collect();
     let (sink, answers) = mpsc::channel(ANSWERS_WAITING);
     shared.counters.called();
     let (remote, space) = (&shared.remote, shared.space);
-    let fetching =
-        if is_prefetch { remote.fetch(space, &ranges, sink) } else { remote.fetch_urgently(space, &ranges, sink) };
+    let fetching = remote.fetch_as(space, &ranges, sink, urgency);
     let (result, left) = futures_util::future::join(fetching, take_answers(shared, runs, answers)).await;
     if !left.is_empty() {
         after_failure(shared, left, result).await;

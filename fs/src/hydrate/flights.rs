@@ -2,6 +2,7 @@
 
 use super::error::HydrateError;
 use crate::content::LocalContent;
+use crate::remote::Urgency;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use tarn_proto::ids::{ChunkId, VersionId};
@@ -48,8 +49,8 @@ pub(super) struct Flight {
     targets: Vec<Target>,
     done: watch::Sender<Outcome>,
     pub(super) is_demand: bool,
-    /// Whether it is part of a call.
-    is_called: bool,
+    /// How urgent the call is that it is part of.
+    call: Option<Urgency>,
     /// Answers that were not the frame.
     damaged_count: u32,
 }
@@ -84,7 +85,7 @@ impl Table {
             targets: Vec::new(),
             done: watch::Sender::new(None),
             is_demand: false,
-            is_called: false,
+            call: None,
             damaged_count: 0,
         });
         let is_promoted = is_demand && !flight.is_demand;
@@ -93,31 +94,41 @@ impl Table {
             flight.targets.push(target);
         }
         let receiver = flight.done.subscribe();
-        if is_promoted && !flight.is_called {
-            self.demand.push_back(key);
-        } else if is_new {
-            self.prefetch.push_back(key);
+        match &flight.call {
+            Some(call) if is_promoted => call.raise(),
+            None if is_promoted => self.demand.push_back(key),
+            _ if is_new => self.prefetch.push_back(key),
+            _ => {}
         }
         receiver
     }
 
     /// Takes flights for one call, demand first; prefetches only if there is no demand. `take` says whether
-    /// one more fits.
-    pub(super) fn board(&mut self, may_prefetch: bool, mut take: impl FnMut() -> bool) -> Vec<FrameKey> {
+    /// one more fits. The call is urgent as soon as a program waits for one of them.
+    pub(super) fn board(
+        &mut self,
+        may_prefetch: bool,
+        urgency: &Urgency,
+        mut take: impl FnMut() -> bool,
+    ) -> Vec<FrameKey> {
         let mut boarded = Vec::new();
-        let has_demand = self.demand.iter().any(|key| self.flights.get(key).is_some_and(|flight| !flight.is_called));
+        let has_demand =
+            self.demand.iter().any(|key| self.flights.get(key).is_some_and(|flight| flight.call.is_none()));
         let queue = match () {
             () if has_demand => &mut self.demand,
             () if may_prefetch => &mut self.prefetch,
             () => return boarded,
         };
         while let Some(&key) = queue.front() {
-            let flight = self.flights.get_mut(&key).filter(|flight| !flight.is_called);
+            let flight = self.flights.get_mut(&key).filter(|flight| flight.call.is_none());
             if let Some(flight) = flight {
                 if !take() {
                     break;
                 }
-                flight.is_called = true;
+                flight.call = Some(urgency.clone());
+                if flight.is_demand {
+                    urgency.raise();
+                }
                 boarded.push(key);
             }
             queue.pop_front();
@@ -154,7 +165,7 @@ impl Table {
     /// Puts a flight back into its queue.
     pub(super) fn requeue(&mut self, key: FrameKey) {
         if let Some(flight) = self.flights.get_mut(&key) {
-            flight.is_called = false;
+            flight.call = None;
             if flight.is_demand { self.demand.push_front(key) } else { self.prefetch.push_front(key) }
         }
     }
@@ -177,7 +188,7 @@ impl Table {
     /// Ends everything that is not on the wire.
     pub(super) fn fail_waiting(&mut self, error: &HydrateError) {
         let waiting: Vec<_> =
-            self.flights.iter().filter(|(_, flight)| !flight.is_called).map(|(&key, _)| key).collect();
+            self.flights.iter().filter(|(_, flight)| flight.call.is_none()).map(|(&key, _)| key).collect();
         waiting.iter().for_each(|key| self.end(key, Err(error.clone())));
         self.demand.clear();
         self.prefetch.clear();

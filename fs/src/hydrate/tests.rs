@@ -10,6 +10,7 @@ use super::{HydrateError, HydrateOptions, Hydrator, Priority, Reach};
 use crate::content::{ContentRows, Contents, LocalContent, LocalState, Options, Read, SmallLog};
 use crate::env::{Env, RealDisk};
 use crate::meta::rows::{BaseVersion, ContentNo, ContentRow, Ino};
+use crate::remote::Urgency;
 use server::{Mischief, Server, noise};
 use std::io;
 use std::sync::Arc;
@@ -254,12 +255,24 @@ async fn what_a_call_did_not_answer_has_ended_when_all_are_told_that_there_is_no
     let shared = &world.hydrator.shared;
     let key = FrameKey { id: ChunkId([7; 32]), frame: 0 };
     let flight = shared.table.lock().join(key, None, Target::Node, true);
-    assert_eq!(shared.table.lock().board(false, || true), [key]);
+    assert_eq!(shared.table.lock().board(false, &Urgency::default(), || true), [key]);
     assert!(!shared.note_failure(&[key]) && flight.borrow().is_none(), "linked: it is tried again");
     world.hydrator.set_reach(Reach::Doubtful);
     assert!(shared.note_failure(&[key]));
     assert!(matches!(*flight.borrow(), Some(Err(HydrateError::Offline))));
     assert!(shared.table.lock().get(&key).is_none(), "whoever asks again begins anew");
+}
+
+#[tokio::test]
+async fn a_call_of_what_is_fetched_ahead_becomes_urgent_when_a_program_waits_for_some_of_it() {
+    let world = world(1 << 30);
+    let table = &world.hydrator.shared.table;
+    let (key, urgency) = (FrameKey { id: ChunkId([7; 32]), frame: 0 }, Urgency::default());
+    let _ahead = table.lock().join(key, None, Target::Node, false);
+    assert_eq!(table.lock().board(true, &urgency, || true), [key]);
+    assert!(!urgency.is_high());
+    let _demand = table.lock().join(key, None, Target::Node, true);
+    assert!(urgency.is_high() && !table.lock().has_waiting(true));
 }
 
 #[tokio::test(flavor = "multi_thread")]

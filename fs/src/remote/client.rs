@@ -4,7 +4,7 @@
 
 use super::answer::{Head, error_of, message, no_answer, silent, too_long, unpack};
 use super::line::{Lease, Line};
-use super::{Rates, RemoteError, ServerAddress, TransferCounters};
+use super::{Rates, RemoteError, ServerAddress, TransferCounters, Urgency};
 use crate::limits;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -181,7 +181,7 @@ impl HttpClient {
         let pieces = stream::iter(pieces.into_iter().flat_map(split)).then(move |piece| {
             let (seen, counters, rates) = (Arc::clone(&seen), Arc::clone(&counters), Arc::clone(&rates));
             async move {
-                rates.up.ready(false).await;
+                rates.up.ready(&Urgency::default()).await;
                 rates.up.spend(piece.len());
                 seen.fetch_add(piece.len() as u64, Ordering::Relaxed);
                 counters.add_sent(piece.len());

@@ -3,6 +3,7 @@
 use super::client::HttpClient;
 use super::{
     FetchedFrames, NoticeEvent, Rates, ReceiptSender, Remote, RemoteError, ServerAddress, TransferCounters, UploadItem,
+    Urgency,
 };
 use super::{answer, notify};
 use crate::limits;
@@ -92,18 +93,18 @@ impl HttpRemote {
         Arc::clone(&self.client.rates)
     }
 
-    async fn fetch_as(
+    async fn fetch_by(
         &self,
         space: SpaceId,
         ranges: &[ChunkRange],
         sink: mpsc::Sender<FetchedFrames>,
-        is_urgent: bool,
+        urgency: &Urgency,
     ) -> Result<(), RemoteError> {
         let request = FetchRequest { ranges: ranges.to_vec() };
         let mut body = self.client.post_for_stream(&format!("spaces/{space}/chunks/fetch"), &request).await?;
         let (mut items, down) = (FetchItems::new(ranges), &self.client.rates.down);
         loop {
-            down.ready(is_urgent).await;
+            down.ready(urgency).await;
             let Some(piece) = body.next().await? else { return items.finish() };
             down.spend(piece.len());
             items.push(&piece);
@@ -184,16 +185,17 @@ impl Remote for HttpRemote {
         ranges: &[ChunkRange],
         sink: mpsc::Sender<FetchedFrames>,
     ) -> Result<(), RemoteError> {
-        self.fetch_as(space, ranges, sink, false).await
+        self.fetch_by(space, ranges, sink, &Urgency::default()).await
     }
 
-    async fn fetch_urgently(
+    async fn fetch_as(
         &self,
         space: SpaceId,
         ranges: &[ChunkRange],
         sink: mpsc::Sender<FetchedFrames>,
+        urgency: &Urgency,
     ) -> Result<(), RemoteError> {
-        self.fetch_as(space, ranges, sink, true).await
+        self.fetch_by(space, ranges, sink, urgency).await
     }
 
     fn fetch_bytes_max(&self) -> Option<u64> {

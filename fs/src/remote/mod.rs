@@ -12,12 +12,14 @@ mod login;
 pub mod memory;
 mod notify;
 mod rates;
+mod urgency;
 
 pub use address::{AddressError, ServerAddress};
 pub use counters::{TransferCounters, Transferred};
 pub use http::HttpRemote;
 pub use login::Account;
 pub use rates::{RATE_MIN_BYTES, Rate, Rates};
+pub use urgency::Urgency;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -131,13 +133,16 @@ pub trait Remote: Send + Sync + Debug {
         ranges: &[ChunkRange],
         sink: mpsc::Sender<FetchedFrames>,
     ) -> Result<(), RemoteError>;
-    /// The same for what a program waits for: it goes before other fetches where the rate is limited.
-    async fn fetch_urgently(
+    /// The same for what a program may wait for, or begin to: from then on it goes before other fetches where the rate is
+    /// limited.
+    async fn fetch_as(
         &self,
         space: SpaceId,
         ranges: &[ChunkRange],
         sink: mpsc::Sender<FetchedFrames>,
+        urgency: &Urgency,
     ) -> Result<(), RemoteError> {
+        let _ = urgency;
         self.fetch(space, ranges, sink).await
     }
     /// How much one fetch should ask for, where the rate is limited: what is on its way cannot be overtaken.

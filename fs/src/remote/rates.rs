@@ -1,6 +1,7 @@
 //! Owns the limits of how fast content goes up and comes down, which may change at any time. Whoever moves bytes asks before each
 //! piece and says how long it was; what is waited for by a program goes first.
 
+use super::Urgency;
 use crate::env::{Clock, RealClock};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -88,26 +89,25 @@ impl Rate {
     }
 
     /// Waits until a piece may go. Cancel-safe.
-    pub async fn ready(&self, is_urgent: bool) {
-        let _waiting = is_urgent.then(|| {
-            self.urgent_waiting.fetch_add(1, Ordering::AcqRel);
-            Waiting(self)
-        });
+    pub async fn ready(&self, urgency: &Urgency) {
+        let mut waiting = None;
         loop {
             let changed = self.changed.notified();
+            if waiting.is_none() && urgency.is_high() {
+                self.urgent_waiting.fetch_add(1, Ordering::AcqRel);
+                waiting = Some(Waiting(self));
+            }
+            let is_urgent = waiting.is_some();
             let wait = self.bucket.lock().wait(self.clock.monotonic());
             let gives_way =
                 !is_urgent && self.bytes_per_s().is_some() && self.urgent_waiting.load(Ordering::Acquire) > 0;
             if wait.is_zero() && !gives_way {
                 return;
             }
-            if wait.is_zero() {
-                changed.await;
-                continue;
-            }
             tokio::select! {
-                () = tokio::time::sleep(wait) => {}
+                () = tokio::time::sleep(wait), if !wait.is_zero() => {}
                 () = changed => {}
+                () = urgency.raised(), if !is_urgent => {}
             }
         }
     }
@@ -145,8 +145,8 @@ mod tests {
         (rate, hands)
     }
 
-    fn is_ready(rate: &Rate, is_urgent: bool) -> bool {
-        rate.ready(is_urgent).now_or_never().is_some()
+    fn is_ready(rate: &Rate) -> bool {
+        rate.ready(&Urgency::default()).now_or_never().is_some()
     }
 
     #[test]
@@ -156,7 +156,7 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let _inside = runtime.enter();
         for _ in 0..1000 {
-            if is_ready(&rate, false) {
+            if is_ready(&rate) {
                 rate.spend(64 << 10);
                 sent += 64 << 10;
             }
@@ -172,19 +172,25 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let _inside = runtime.enter();
         rate.spend(1 << 20);
-        let mut urgent = Box::pin(rate.ready(true));
-        assert!(urgent.as_mut().now_or_never().is_none());
+        let (first, second) = (Urgency::default(), Urgency::default());
+        first.raise();
+        let mut urgent = Box::pin(rate.ready(&first));
+        let mut ahead = Box::pin(rate.ready(&second));
+        assert!(urgent.as_mut().now_or_never().is_none() && ahead.as_mut().now_or_never().is_none());
         *hands.0.lock() += Duration::from_secs(1);
-        assert!(!is_ready(&rate, false), "one that is urgent waits");
+        assert!(!is_ready(&rate) && ahead.as_mut().now_or_never().is_none(), "one that is urgent waits");
+        second.raise();
+        assert!(ahead.now_or_never().is_some(), "somebody began to wait for it");
+        assert!(!is_ready(&rate), "the first one waits still");
         drop(urgent);
-        assert!(is_ready(&rate, false));
+        assert!(is_ready(&rate));
     }
 
     #[tokio::test]
     async fn a_limit_that_is_taken_away_holds_nobody_any_longer() {
-        let (rate, _) = rate(RATE_MIN_BYTES);
+        let ((rate, _), nobody) = (rate(RATE_MIN_BYTES), Urgency::default());
         rate.spend(1 << 30);
-        let (mut waits, rate) = (Box::pin(rate.ready(false)), &rate);
+        let (mut waits, rate) = (Box::pin(rate.ready(&nobody)), &rate);
         assert!(waits.as_mut().now_or_never().is_none());
         rate.set(None);
         waits.await;
@@ -195,6 +201,6 @@ mod tests {
     fn nothing_is_limited_by_itself() {
         let rates = Rates::default();
         rates.down.spend(1 << 40);
-        assert!(is_ready(&rates.down, false) && rates.up.bytes_per_s().is_none());
+        assert!(is_ready(&rates.down) && rates.up.bytes_per_s().is_none());
     }
 }

@@ -10,10 +10,11 @@ use tarn_tests::blocks::du_blocks;
 use tarn_tests::device::Device;
 use tarn_tests::seed::Seed;
 use tarn_tests::server::Server;
-use tarn_tests::wait::within;
+use tarn_tests::wait::{eventually, within};
 
 const MIB: u64 = 1 << 20;
 const READERS: usize = 8;
+const SOON: Duration = Duration::from_secs(60);
 /// How often the blocks are looked at.
 const SAMPLE: Duration = Duration::from_millis(50);
 
@@ -145,4 +146,24 @@ fn readers_get_their_bytes_where_nothing_fits() {
     read_and_watch(&b, &sizes, READERS);
     let slab: PathBuf = b.home().join("state/slab");
     assert_eq!(du_blocks(&slab) + du_blocks(&b.home().join("state/contents")) / (2 * MIB), 0, "nothing was kept");
+}
+
+#[test]
+fn what_is_not_sent_may_outgrow_the_budget_and_shrinks_to_it_when_it_is() {
+    let (budget, server) = (16 * MIB, crate::server());
+    let b = reader(&server, budget);
+    b.await_online(true);
+    server.stop().unwrap();
+    b.await_online(false);
+    let sizes = sizes(4 * budget);
+    for (index, size) in sizes.iter().enumerate() {
+        fs::write(b.join(&index.to_string()), bytes_of(index, *size)).unwrap();
+    }
+    assert!(du_blocks(&b.home().join("state")) > 4 * budget, "all of it is here, and nowhere else");
+    sizes.iter().enumerate().for_each(|(index, size)| read(&b, index, *size));
+    server.restart().unwrap();
+    b.wait().unwrap();
+    let state = b.home().join("state");
+    eventually(SOON, "the cache is within its budget", || du_blocks(&state) <= budget);
+    sizes.iter().enumerate().for_each(|(index, size)| read(&b, index, *size));
 }

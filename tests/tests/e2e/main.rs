@@ -63,6 +63,7 @@ mod two_devices;
 mod undo;
 mod verify;
 mod watching;
+mod wire;
 
 use std::collections::HashMap;
 use std::path::Path;
