@@ -1,6 +1,7 @@
 //! Owns who waits for what: one flight for each frame that is wanted and not here yet.
 
 use super::error::HydrateError;
+use super::turns::{Owner, Turns};
 use crate::content::LocalContent;
 use crate::remote::Urgency;
 use std::collections::{HashMap, VecDeque};
@@ -38,6 +39,16 @@ impl Target {
     }
 }
 
+impl Target {
+    /// In whose turn its frame is fetched ahead.
+    fn owner(&self) -> Owner {
+        match self {
+            Self::Node => 0,
+            Self::Content { content, .. } => Arc::as_ptr(content).addr(),
+        }
+    }
+}
+
 /// How a flight ended; `None` while it has not.
 pub(super) type Outcome = Option<Result<(), HydrateError>>;
 
@@ -47,6 +58,7 @@ pub(super) struct Flight {
     /// Plaintext bytes of the whole chunk, as the manifest says; `None` for a node.
     pub(super) chunk_bytes: Option<u64>,
     targets: Vec<Target>,
+    owner: Owner,
     done: watch::Sender<Outcome>,
     pub(super) is_demand: bool,
     /// How urgent the call is that it is part of.
@@ -60,7 +72,7 @@ pub(super) struct Flight {
 pub(super) struct Table {
     flights: HashMap<FrameKey, Flight>,
     demand: VecDeque<FrameKey>,
-    prefetch: VecDeque<FrameKey>,
+    prefetch: Turns,
     /// Calls on the wire.
     pub(super) call_count: usize,
     /// Of these, calls that hold only prefetches.
@@ -79,10 +91,11 @@ impl Table {
         target: Target,
         is_demand: bool,
     ) -> watch::Receiver<Outcome> {
-        let is_new = !self.flights.contains_key(&key);
+        let (is_new, owner) = (!self.flights.contains_key(&key), target.owner());
         let flight = self.flights.entry(key).or_insert_with(|| Flight {
             chunk_bytes,
             targets: Vec::new(),
+            owner,
             done: watch::Sender::new(None),
             is_demand: false,
             call: None,
@@ -97,7 +110,7 @@ impl Table {
         match &flight.call {
             Some(call) if is_promoted => call.raise(),
             None if is_promoted => self.demand.push_back(key),
-            _ if is_new => self.prefetch.push_back(key),
+            _ if is_new => self.prefetch.push_back(owner, key),
             _ => {}
         }
         receiver
@@ -114,14 +127,13 @@ impl Table {
         let mut boarded = Vec::new();
         let has_demand =
             self.demand.iter().any(|key| self.flights.get(key).is_some_and(|flight| flight.call.is_none()));
-        let queue = match () {
-            () if has_demand => &mut self.demand,
-            () if may_prefetch => &mut self.prefetch,
-            () => return boarded,
-        };
-        while let Some(&key) = queue.front() {
-            let flight = self.flights.get_mut(&key).filter(|flight| flight.call.is_none());
-            if let Some(flight) = flight {
+        if !has_demand && !may_prefetch {
+            return boarded;
+        }
+        loop {
+            let front = if has_demand { self.demand.front().copied() } else { self.prefetch.front() };
+            let Some(key) = front else { break };
+            if let Some(flight) = self.flights.get_mut(&key).filter(|flight| flight.call.is_none()) {
                 if !take() {
                     break;
                 }
@@ -131,7 +143,11 @@ impl Table {
                 }
                 boarded.push(key);
             }
-            queue.pop_front();
+            if has_demand {
+                self.demand.pop_front()
+            } else {
+                self.prefetch.pop_front()
+            };
         }
         boarded
     }
@@ -166,7 +182,10 @@ impl Table {
     pub(super) fn requeue(&mut self, key: FrameKey) {
         if let Some(flight) = self.flights.get_mut(&key) {
             flight.call = None;
-            if flight.is_demand { self.demand.push_front(key) } else { self.prefetch.push_front(key) }
+            match flight.is_demand {
+                true => self.demand.push_front(key),
+                false => self.prefetch.push_front(flight.owner, key),
+            }
         }
     }
 

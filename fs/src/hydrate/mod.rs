@@ -19,6 +19,7 @@ mod reach;
 mod readahead;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 pub use counters::{CounterValues, Counters};
 pub use error::HydrateError;

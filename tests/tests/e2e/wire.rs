@@ -97,5 +97,5 @@ fn readers_of_many_files_get_their_share_of_the_wire() {
         let readers: Vec<_> = (0..READERS).map(|index| scope.spawn(read(index))).collect();
         readers.into_iter().filter_map(|reader| reader.join().unwrap()).sum::<usize>()
     });
-    assert!(least >= SIZE / 4, "when the first had all of its {SIZE} bytes, another one had {least}");
+    assert!(least >= SIZE / 6, "when the first had all of its {SIZE} bytes, another one had {least}");
 }
