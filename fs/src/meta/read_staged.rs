@@ -26,10 +26,12 @@ const GOING: &str = "select p.ino, g.name, c.ino from (select parent, name, node
                      left join inode p on p.node = g.parent left join inode c on c.node = g.node \
                      where p.ino is not null or c.ino is not null";
 /// Until the first full pull is complete, nobody knows a name of a folder of which nothing was told, whole or in part; but a
-/// file that has one there may be known by another.
+/// file that has one there may be known by another. And one that was made here was known whole, until it turned out that others
+/// have it.
 const TOLD: &str = " and (c.ino is not null or p.ino is not null and \
                     (exists(select 1 from cursor) or exists(select 1 from listed l where l.node = s.parent) \
-                    or exists(select 1 from remote_entry r where r.parent = s.parent)))";
+                    or exists(select 1 from remote_entry r where r.parent = s.parent) \
+                    or exists(select 1 from alias a where a.target = s.parent)))";
 const CHANGED: &str = "select i.ino from staged_node s join inode i on i.node = s.node \
                        left join remote_node n on n.node = s.node where n.state is not s.state";
 const GONE: &str = "select i.ino from (select node from remote_node where state is not null \

@@ -5,6 +5,7 @@ use super::Tree;
 use super::acknowledge::is_gone;
 use super::error::TreeError;
 use super::load::Session;
+use super::notify::Invalidation;
 use super::versions::staged_row;
 use crate::content::LocalContent;
 use crate::meta::RemoteWork;
@@ -141,22 +142,31 @@ impl Session<'_> {
             Err(TreeError::NotFound) => return Ok(()),
             other => other?,
         };
-        let (row, node) = (inode.row(), inode.node);
+        let (row, node, has_times) = (inode.row(), inode.node, inode.times.is_some());
         let row = staged_row(&all.work, ino).unwrap_or(row);
+        if row.local.is_none() && has_times && self.state.queue.of_ino(ino).all(|(other, _)| other <= ticket) {
+            // Its attributes went with an earlier answer, and with them what tells the kernel.
+            self.forget_times(ino);
+            self.invalidations.push(Invalidation::Attributes(ino));
+        }
         let Some(local) = row.local.clone().filter(|local| local.ticket == ticket) else { return Ok(()) };
         let Some(node) = node else { return Ok(()) };
         if self.exists_after(self.news_of(answer), node)? {
             all.set_inode(ino, InodeRow { local: None, ..row });
-            // A folder's times go on changing with its names; a file's are those that were sent.
-            if let Some(inode) = self.state.inodes.get_mut(&ino).filter(|inode| inode.dir.is_none()) {
-                inode.times = None;
-            }
+            self.forget_times(ino);
         } else if let Some((next, _)) = self.state.queue.of_ino(ino).find(|(other, _)| *other > ticket) {
             all.set_inode(ino, InodeRow { local: Some(LocalNode { ticket: next, ..local }), ..row });
         } else {
             all.without_node.push((ino, node));
         }
         Ok(())
+    }
+
+    /// A folder's times go on changing with its names; a file's are those that were sent.
+    fn forget_times(&mut self, ino: Ino) {
+        if let Some(inode) = self.state.inodes.get_mut(&ino).filter(|inode| inode.dir.is_none()) {
+            inode.times = None;
+        }
     }
 
     /// What one answer of a push says is gone a later one may have brought back: then its local attributes go as well.

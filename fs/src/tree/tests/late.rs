@@ -1,7 +1,7 @@
 //! Operations that are answered after others have changed what they are about. Seeds of the simulation found these.
 
 use super::fixture::*;
-use crate::meta::rows::Ticket;
+use crate::meta::rows::{Ino, Ticket};
 use crate::tree::Readiness;
 use crate::tree::RenameRequest;
 use tarn_proto::api::{Answer, Outcome};
@@ -351,8 +351,8 @@ fn bytes_that_were_saved_over_are_made_of_what_was_seen_then_after_a_crash_too()
     assert_eq!(bases, [VersionVector::default().with(ME, 1)], "they are in conflict with what others wrote");
 }
 
-#[test]
-fn what_lost_a_conflict_keeps_no_attributes_that_an_earlier_answer_settled() {
+/// A device that has unsent bytes and attributes for `/g`, the one name that is left of a file of others.
+fn with_one_name_left() -> (Device, Ino) {
     let mut device = Device::new();
     device.pull(vec![node_row(N, theirs(1)), entry_row(root(), "f", Some(N))]);
     let ino = device.at("/f");
@@ -362,30 +362,50 @@ fn what_lost_a_conflict_keeps_no_attributes_that_an_earlier_answer_settled() {
     device.tree.set_attrs(ino, &AttrChange { mode: Some(0o600), ..AttrChange::default() }).unwrap();
     // The bytes go out behind that, by the name that stays.
     device.tree.unlink(TOP, &name("f")).unwrap();
-    let frozen = device.freeze();
-    let [.., (_, Operation { kind: OpKind::Write { base, content, .. }, counter, .. })] = &frozen[..] else {
-        panic!("{frozen:?}")
-    };
-    let mine = FileVersion { content: content.clone(), vector: base.clone().with(ME, *counter), author: ME };
-    let state = ConflictState {
-        node: N,
-        device: ME,
-        device_name: "laptop".to_owned(),
-        time: Timestamp::default(),
-        theirs: mine,
-        stayed: theirs(2).file.unwrap().content.version,
-        sibling: None,
-    };
+    (device, ino)
+}
+
+/// What the server says to all of it: others have written to the file meanwhile.
+fn in_conflict(frozen: &[(Ticket, Operation)]) -> Vec<(Outcome, Vec<Row>)> {
     let conflict = ConflictId([9; 16]);
+    let record = |op: &Operation| {
+        let OpKind::Write { base, content, .. } = &op.kind else { panic!("{op:?}") };
+        let mine = FileVersion { content: content.clone(), vector: base.clone().with(ME, op.counter), author: ME };
+        let state = ConflictState {
+            node: N,
+            device: ME,
+            device_name: "laptop".to_owned(),
+            time: Timestamp::default(),
+            theirs: mine,
+            stayed: theirs(2).file.unwrap().content.version,
+            sibling: None,
+        };
+        Row::Conflict { conflict, state: Some(Box::new(state)) }
+    };
     let said = frozen.iter().map(|(_, op)| match &op.kind {
         OpKind::Link { .. } => (Outcome::Applied, vec![entry_row(root(), "g", Some(N))]),
         OpKind::SetAttr { .. } => (Outcome::Applied, vec![node_row(N, theirs(2))]),
         OpKind::Unlink { .. } => (Outcome::Applied, vec![entry_row(root(), "f", None)]),
-        _ => (Outcome::Conflicted { conflict }, vec![Row::Conflict { conflict, state: Some(Box::new(state.clone())) }]),
+        _ => (Outcome::Conflicted { conflict }, vec![record(op)]),
     });
-    let said = said.collect();
-    answer(&mut device, &frozen, said);
-    assert_eq!(device.tree.queue_totals().operations, 0);
-    let (shown, stayed) = (device.lookup(TOP, "g").unwrap().attrs, theirs(2).attrs);
-    assert_eq!((shown.mode, shown.mtime), (stayed.mode, stayed.mtime));
+    said.collect()
+}
+
+#[test]
+fn what_lost_a_conflict_keeps_no_attributes_that_an_earlier_answer_settled() {
+    for is_written_between in [false, true] {
+        let (mut device, ino) = with_one_name_left();
+        if is_written_between {
+            let items = device.tree.queue(10).unwrap();
+            let first = items.iter().filter(|item| item.content_of.is_none()).map(|item| (item.ticket, None)).collect();
+            let frozen = device.tree.freeze(first).unwrap();
+            answer(&mut device, &frozen, in_conflict(&frozen));
+            device.write(ino, 0, b"more");
+        }
+        let frozen = device.freeze();
+        answer(&mut device, &frozen, in_conflict(&frozen));
+        assert_eq!(device.tree.queue_totals().operations, 0);
+        let (shown, stayed) = (device.lookup(TOP, "g").unwrap().attrs, theirs(2).attrs);
+        assert_eq!((shown.mode, shown.mtime), (stayed.mode, stayed.mtime), "written between: {is_written_between}");
+    }
 }

@@ -1,11 +1,12 @@
 //! Folders that come as the server lists them, before the first full pull is complete.
 
-use super::fixture::{Device, cursor, entry_row, folder_state, name, node_row, root, theirs};
+use super::fixture::{Device, cursor, entry_row, folder, folder_state, name, node_row, root, theirs};
 use crate::meta::rows::ROOT;
 use crate::tree::{DirEntry, Invalidation, Loaded, TreeError};
-use tarn_proto::api::{ChildEntry, ChildrenResponse};
+use tarn_proto::api::{Answer, ChildEntry, ChildrenResponse, Outcome};
 use tarn_proto::change::{Change, Row};
 use tarn_proto::ids::NodeId;
+use tarn_proto::op::OpKind;
 
 fn child(number: u16) -> ChildEntry {
     let [high, low] = number.to_be_bytes();
@@ -101,6 +102,31 @@ fn what_went_since_does_not_come_back_with_a_listing_that_the_whole_tree_overtoo
     device.tree.end_listing(listing, page(Vec::new())).unwrap();
     let names = device.list(ROOT);
     assert_eq!((names.len(), names[0].as_str(), names[97].as_str()), (98, "file 00001", "file 00098"));
+}
+
+#[test]
+fn the_kernel_is_told_of_what_is_in_a_folder_that_was_made_here_and_that_others_have() {
+    const THEIRS: NodeId = NodeId([61; 16]);
+    const INNER: NodeId = NodeId([62; 16]);
+    let mut device = Device::unloaded();
+    device.listed(root(), page(Vec::new()));
+    let made = device.folder(ROOT, "d").ino;
+    assert!(matches!(device.tree.lookup(made, &name("inner")), Err(TreeError::NotFound)));
+    let (ticket, op) = device.freeze().remove(0);
+    let OpKind::Create { node, .. } = op.kind else { panic!("{op:?}") };
+    let rows = [Row::Alias { node, target: THEIRS }, node_row(THEIRS, folder()), entry_row(root(), "d", Some(THEIRS))];
+    device.seq = 12;
+    let changes = rows.iter().map(|row| Change { seq: 10, row: row.clone() }).collect();
+    let answer = Answer { counter: op.counter, outcome: Outcome::Merged, changes };
+    device.tree.settle(&[(ticket, answer)], cursor(10), cursor(10)).unwrap();
+    let told = device.watched();
+    device.tree.begin_load().unwrap();
+    let inner = [node_row(INNER, folder()), entry_row(THEIRS, "inner", Some(INNER))];
+    let whole = rows.into_iter().chain(inner).map(|row| Change { seq: 10, row });
+    device.tree.load_page(whole.collect()).unwrap();
+    device.tree.finish_load(Loaded::first(cursor(12))).unwrap();
+    assert!(told.has(&Invalidation::Entry { parent: made, name: name("inner") }));
+    assert!(device.lookup(made, "inner").is_ok());
 }
 
 #[test]
