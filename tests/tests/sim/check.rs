@@ -131,9 +131,10 @@ pub fn server(server: &SimServer, oracle: &Oracle, is_straight: bool) -> Vec<Str
         let here = tokens(&bytes);
         // Who became an older copy of itself does not know what became of what was refused, or was not, since.
         let was_refused = |who: &usize| server.is_refused(*who, file.content.content_id);
+        let is_of_conflict = siblings.contains(&node) || server.settled.versions.contains(&file.content.version);
         let may_be_second = oracle.rolled_back.iter().any(was_refused)
             || oracle.is_put_by(&here, &server.refused.writes)
-            || (siblings.contains(&node) && oracle.was_put_by(&here))
+            || (is_of_conflict && oracle.was_put_by(&here))
             || oracle.is_cut_short(&bytes);
         if file.content.size > 0 && !may_be_second && !server.settled.siblings.contains(&node) {
             contents.entry(file.content.content_id).or_default().insert(node);
@@ -257,7 +258,9 @@ fn needless_conflicts(server: &SimServer, oracle: &Oracle) -> Vec<String> {
     let is_needless = |conflict: &&ConflictState| {
         let stayed = server.versions.get(&conflict.stayed).and_then(|(_, file)| server.bytes_of(&file.content));
         let theirs = server.bytes_of(&conflict.theirs.content);
-        stayed.zip(theirs).is_some_and(|(stayed, theirs)| oracle.had_seen(&theirs, &stayed))
+        // Of empty files nobody knows which one was seen.
+        let both = stayed.zip(theirs).filter(|(stayed, _)| !stayed.is_empty());
+        both.is_some_and(|(stayed, theirs)| oracle.had_seen(&theirs, &stayed))
     };
     // Who became an older copy of itself meets what it had done since as others' work.
     let is_another = |conflict: &&ConflictState| {

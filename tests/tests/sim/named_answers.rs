@@ -261,3 +261,16 @@ fn what_a_sibling_held_before_is_in_its_history_alone() {
     ];
     script_holds(&script(561_624, 4, 30, did));
 }
+
+/// Seed 564648: a disk was full, so a file was made and nothing written to it, and then another one in its place.
+#[test]
+fn who_has_seen_one_empty_file_has_not_seen_another() {
+    let did = vec![
+        (99_000, 0, Act::Fill(Some(0))),
+        (158_524, 0, Act::Quota(Some(0))),
+        person(158_545, 0, Deed::Create, 6_094_206_543_659_442_891),
+        person(203_351, 2, Deed::Overwrite, 6_791_628_630_617_588_283),
+        person(409_080, 0, Deed::BackupSave, 370_577_049_536_956_883),
+    ];
+    script_holds(&Script { refusals: 166, ..script(564_648, 3, 0, did) });
+}

@@ -200,7 +200,7 @@ impl Oracle {
     }
 
     /// Whether these writes were a file that was put by for its next version: what a server that was put back has lost of
-    /// it, and brings back beside what others wrote since, is a second file.
+    /// it, and brings back beside what others wrote since, is a second file, and so is one for which somebody else chose it.
     pub fn was_put_by(&self, here: &BTreeSet<u64>) -> bool {
         self.put_by.iter().any(|put_by| put_by.writes == *here)
     }
