@@ -72,6 +72,12 @@ impl Session<'_> {
         (alone && create && queued.op.frozen.is_none()).then_some(ticket)
     }
 
+    /// The same, if the server does not have the node: it may, from before this machine became an older copy of itself.
+    pub(super) fn own_create(&mut self, ino: Ino) -> Result<Option<Ticket>> {
+        let is_unknown = self.inode(ino)?.remote.is_none();
+        Ok(self.unsent_create(ino).filter(|_| is_unknown))
+    }
+
     /// What stays at a place when the operation `except` is taken out of the queue.
     pub(super) fn rest_of_place(&self, parent: Ino, name: &Name, except: &[Ticket]) -> Option<EntryRow> {
         let mut others = self.state.queue.of_place(parent, name).rev();
@@ -236,7 +242,7 @@ impl Session<'_> {
         let mut work = Work::default();
         let dropped = if last { self.drop_unsent(&mut work, ino, !want_dir) } else { Vec::new() };
         let mut noted = None;
-        let cancelled = last && self.unsent_create(ino).is_some_and(|create| dropped.contains(&create));
+        let cancelled = last && self.own_create(ino)?.is_some_and(|create| dropped.contains(&create));
         if cancelled {
             let rest = self.rest_of_place(parent, name, &dropped);
             work.entry_row(parent, name, rest);

@@ -90,7 +90,7 @@ impl Session<'_> {
         let send = Plan::Send { target };
         let alone = self.links(source)?.len() == 1;
         let file = self.inode(source)?.kind().is_some_and(NodeKind::is_file);
-        let Some(create) = self.unsent_create(source).filter(|_| alone && file) else { return Ok(send) };
+        let Some(create) = self.own_create(source)?.filter(|_| alone && file) else { return Ok(send) };
         if mode == RenameMode::Exchange || self.is_prepared(create) {
             return Ok(send);
         }
@@ -102,7 +102,7 @@ impl Session<'_> {
         if self.links(target)?.len() != 1 || !self.inode(target)?.kind().is_some_and(NodeKind::is_file) {
             return Ok(send);
         }
-        if let Some(other) = self.unsent_create(target) {
+        if let Some(other) = self.own_create(target)? {
             return Ok(if self.is_prepared(other) {
                 send
             } else {
@@ -242,7 +242,7 @@ impl Session<'_> {
             && self.links(target)?.len() == 1
         {
             // Its creation stays queued if it has one: the server is told of the displacement.
-            let create = self.unsent_create(target);
+            let create = self.own_create(target)?;
             let dropped = self.drop_unsent(work, target, true);
             if create.is_some_and(|create| dropped.contains(&create)) {
                 return self.send_rename_over_unsent(work, request, source, ticket, seen, &dropped);

@@ -274,3 +274,25 @@ fn who_has_seen_one_empty_file_has_not_seen_another() {
     ];
     script_holds(&Script { refusals: 166, ..script(564_648, 3, 0, did) });
 }
+
+/// Seed 570216: a machine was copied before it sent a file, and became the copy afterwards. There the file was removed unsent.
+#[test]
+fn what_a_past_self_sent_is_anothers_doing() {
+    let did = vec![
+        person(14_279, 0, Deed::Create, 15_027_802_876_626_199_157),
+        (86_855, 0, Act::PowerCut(1, 106_979_343_453_828_073)),
+        (87_599, 0, Act::Cut(true)),
+        person(241_007, 0, Deed::Link, 16_605_399_718_826_895_585),
+        person(685_485, 0, Deed::Append, 7_183_967_274_136_164_787),
+        person(694_734, 1, Deed::MakeDir, 11_723_892_557_550_492_640),
+        (838_850, 0, Act::Heal),
+        person(868_786, 0, Deed::Create, 9_848_313_749_720_569_091),
+        person(895_919, 0, Deed::Autosave, 9_418_509_823_197_858_607),
+        person(1_010_387, 0, Deed::Chmod, 12_814_689_188_765_076_468),
+        person(1_010_453, 0, Deed::BackupSave, 6_482_658_888_746_726_902),
+        (1_010_510, 0, Act::Backup),
+        (1_020_813, 0, Act::RollBack),
+        person(1_021_146, 0, Deed::RemoveTree, 3_790_843_066_972_278_951),
+    ];
+    script_holds(&script(570_216, 2, 120, did));
+}

@@ -70,8 +70,8 @@ pub struct Oracle {
     unnamed: BTreeSet<u64>,
     /// What a person saw when these bytes were made.
     before: HashMap<Hash, Hash>,
-    /// The last write when each machine was copied, and how much had been put by then.
-    copied: BTreeMap<usize, (u64, usize)>,
+    /// The last write when each machine was copied, how much had been put by then, and what the server had.
+    copied: BTreeMap<usize, (u64, usize, BTreeSet<u64>)>,
     /// What each did since to which files.
     since_copied: BTreeMap<usize, BTreeSet<u64>>,
     /// Machines that became such a copy.
@@ -303,22 +303,24 @@ impl Oracle {
     }
 
     /// A machine was copied.
-    pub fn backed_up(&mut self, who: usize) {
-        self.copied.insert(who, (self.last, self.put_by.len()));
+    pub fn backed_up(&mut self, who: usize, on_server: BTreeSet<u64>) {
+        self.copied.insert(who, (self.last, self.put_by.len(), on_server));
         self.since_copied.remove(&who);
     }
 
     /// A machine is its copy again: of what it did since, that counts which the server has; what it had removed may be back, and
     /// what it had put by for a next version which the server has went with the machine.
     pub fn rolled_back(&mut self, who: usize, on_server: &BTreeSet<u64>) {
-        let (last, put_by) = self.copied.get(&who).copied().unwrap_or_default();
+        let (last, put_by, known) = self.copied.get(&who).cloned().unwrap_or_default();
         self.wanted.retain(|token, wanted| wanted.who != who || *token <= last || on_server.contains(token));
         let with_it = self.put_by[put_by..].iter().filter(|put_by| put_by.who == who);
         let with_it: BTreeSet<u64> = with_it.flat_map(|put_by| &put_by.writes).copied().collect();
         self.replaced(&with_it);
         self.gone.retain(|_, gone| gone.who != who);
-        // What it did is another's by now.
-        for token in self.since_copied.remove(&who).unwrap_or_default() {
+        // What it did, or sent, is another's by now.
+        let is_own = |token: &&u64| self.hands.get(token).is_some_and(|hands| hands.contains(&who));
+        let sent: BTreeSet<u64> = on_server.difference(&known).filter(is_own).copied().collect();
+        for token in self.since_copied.remove(&who).unwrap_or_default().into_iter().chain(sent) {
             self.touched.entry(token).or_default().insert(PAST_SELVES_FROM + who);
         }
         self.rolled_back.insert(who);

@@ -290,7 +290,7 @@ impl World {
             return;
         }
         match self.machines[who].back_up() {
-            Ok(()) => self.oracle.backed_up(who),
+            Ok(()) => self.oracle.backed_up(who, check::everywhere(&self.centre.server.lock())),
             Err(error) => self.report.faults.push(format!("machine {who} cannot be copied: {error}")),
         }
         self.trace.note(self.time.now(), who, "copied");

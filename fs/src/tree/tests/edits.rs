@@ -2,8 +2,10 @@
 
 use super::fixture::*;
 use crate::tree::{NewNode, TreeError};
+use tarn_proto::ids::{DeviceId, NodeId};
 use tarn_proto::node::{AttrChange, NodeKind};
 use tarn_proto::op::{OpKind, Operation, RenameMode};
+use tarn_proto::version::VersionVector;
 
 fn kinds(ops: &[Operation]) -> Vec<&'static str> {
     let kind = |op: &Operation| match op.kind {
@@ -195,4 +197,39 @@ fn a_directory_counts_the_directories_in_it() {
     assert_eq!(links(), 3);
     device.tree.rmdir(top, &name("back")).unwrap();
     assert_eq!(links(), 2);
+}
+
+/// A device that became an older copy of itself, from before it sent `/f`, and that has heard of that now.
+fn with_file_of_a_past_self() -> (Device, NodeId) {
+    let mut device = Device::new();
+    device.written(TOP, "f", b"mine");
+    let (_, op) = device.freeze().remove(0);
+    let OpKind::Create { node, .. } = op.kind else { panic!("{op:?}") };
+    device.tree.device_rolled_back(DeviceId([9; 16])).unwrap();
+    let sent = remote_file(b"mine, and more", VersionVector::default().with(ME, 1), ME);
+    device.pull(vec![node_row(node, sent), entry_row(root(), "f", Some(node))]);
+    (device, node)
+}
+
+#[test]
+fn what_a_past_self_sent_is_removed_moved_and_replaced_on_the_server_as_well() {
+    let (device, node) = with_file_of_a_past_self();
+    device.tree.unlink(TOP, &name("f")).unwrap();
+    assert_eq!(device.list(TOP), [""; 0]);
+    assert!(
+        matches!(&device.freeze()[..], [(_, Operation { kind: OpKind::Unlink { seen, .. }, .. })] if seen.node == node)
+    );
+
+    let (device, node) = with_file_of_a_past_self();
+    device.renamed((TOP, "f"), (TOP, "g"));
+    let moves = |op: &Operation| matches!(&op.kind, OpKind::Rename { seen, .. } if seen.node == node);
+    assert!(device.freeze().iter().any(|(_, op)| moves(op)));
+
+    let (device, node) = with_file_of_a_past_self();
+    device.written(TOP, "new", b"new");
+    device.renamed((TOP, "new"), (TOP, "f"));
+    assert_eq!(device.list(TOP), ["f"]);
+    let replaces =
+        |op: &Operation| matches!(&op.kind, OpKind::Rename { displaced: Some(seen), .. } if seen.node == node);
+    assert!(device.freeze().iter().any(|(_, op)| replaces(op)));
 }
