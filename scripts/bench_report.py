@@ -198,7 +198,7 @@ Median of {args.runs} run{"s"[:args.runs > 1]} (least to most); the ratio is the
   Sources: {scale['sources']:,} text files. Large file: {scale['big_mib']:,} MiB of random bytes, of which {scale['scattered']} times 4 KiB are read here and there.
 - *Durable* counts until `tarn wait` returns, on the plain disk until `sync` does.
 - *Cold* is after `tarn evict --all` with the kernel's caches dropped; on the plain disk only the caches are dropped. *Hot* is the
-  same once more.
+  same once more; for the large file, after it has been read through once to hold its bytes against what was written.
 - *Moved* is what went over loopback meanwhile, whoever sent it.
 - *Visible*: from the return of `close` on A until `stat` on B shows the file in its full size; {scale['visible']} files of 1 KiB per run, one after the other.
 

@@ -168,7 +168,7 @@ def large_file(side, scale):
     side.cool()
     for name in ("read_cold", "read_hot"):
         figures[name] = large.size / 1e6 / seconds(large.read_through)
-    large.check()
+        large.check()
     figures["map_hot"] = large.size / 1e6 / seconds(large.map_through)
     figures["scattered_hot"], figures["scattered_hot_4"] = large.rate_of_threads(1), large.rate_of_threads(4)
     side.cool()

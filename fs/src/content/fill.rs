@@ -78,7 +78,8 @@ impl LocalContent {
         for extent in extents {
             let piece = (self.no, extent);
             if is_guess {
-                self.shared.recency.guess(piece, range.end - range.start);
+                let (from, to) = (extent * EXTENT_BYTES, (extent + 1) * EXTENT_BYTES);
+                self.shared.recency.guess(piece, range.end.min(to).saturating_sub(range.start.max(from)));
             } else {
                 self.shared.recency.touch(piece);
             }

@@ -3,10 +3,10 @@
 //! There is no timer: while few calls are on the wire a request leaves at once, and while there are many,
 //! what is wanted meanwhile gathers for the next.
 
+use super::delivery;
 use super::error::HydrateError;
-use super::flights::{FrameKey, Target};
+use super::flights::FrameKey;
 use super::hydrator::Shared;
-use crate::content::Filled;
 use crate::remote::{FetchedFrames, RemoteError, Urgency};
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -127,10 +127,7 @@ fn take_answer(shared: &Shared, range: ChunkRange, keys: &[FrameKey], answer: &F
     shared.counters.arrived(u64::from(answer.frame_count), (answer.header.len() + answer.frames.len()) as u64);
     match open(shared, range, keys, answer) {
         Ok(plain) => {
-            for (index, &key) in keys.iter().enumerate() {
-                let start = index * FRAME_BYTES;
-                deliver(shared, key, &plain.slice(start..plain.len().min(start + FRAME_BYTES)));
-            }
+            delivery::deliver(shared, keys, &plain);
         }
         Err(detail) => {
             tracing::warn!(chunk = %range.id, detail, "what the server sent is not the chunk");
@@ -164,46 +161,6 @@ fn restore(key: &ContentKey, range: ChunkRange, answer: &FetchedFrames) -> Resul
     }
     let plain = decode_frames(key, range.id, &header, range.first_frame, range.frame_count, &answer.frames)?;
     Ok((plain, header.plain_len() as u64))
-}
-
-/// Gives a frame to all who wait for it.
-fn deliver(shared: &Shared, key: FrameKey, frame: &Bytes) {
-    loop {
-        let (targets, is_demand) = {
-            let mut table = shared.table.lock();
-            (table.take_targets(&key), table.get(&key).is_some_and(|flight| flight.is_demand))
-        };
-        for target in targets {
-            if let Err(e) = place(shared, key, frame, target, is_demand) {
-                return shared.table.lock().end(&key, Err(e));
-            }
-        }
-        if shared.table.lock().land(&key) {
-            return;
-        }
-    }
-}
-
-fn place(shared: &Shared, key: FrameKey, frame: &Bytes, target: Target, is_demand: bool) -> Result<(), HydrateError> {
-    let Target::Content { content, version, offset, is_guess } = target else {
-        shared.nodes.put(key.id, frame.clone());
-        return Ok(());
-    };
-    let filled = if is_guess && !is_demand {
-        content.fill_guess(version, offset, frame)
-    } else {
-        content.fill(version, offset, frame)
-    };
-    match filled {
-        Ok(Filled::Done | Filled::Stale) => {}
-        // A reader waits: the disk's trouble is not its own.
-        Ok(Filled::Full) | Err(_) if is_demand => {
-            shared.memory.put(content.no(), version, offset, frame.clone());
-        }
-        Ok(Filled::Full) => {}
-        Err(e) => return Err(e.into()),
-    }
-    Ok(())
 }
 
 /// Decides about what a call left unanswered.

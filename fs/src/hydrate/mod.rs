@@ -9,6 +9,7 @@
 
 mod calls;
 mod counters;
+mod delivery;
 mod error;
 mod flights;
 mod hydrator;

@@ -5,6 +5,7 @@
 mod local;
 mod server;
 
+use super::delivery::{Arrived, stretches};
 use super::flights::{FrameKey, Target};
 use super::{HydrateError, HydrateOptions, Hydrator, Priority, Reach};
 use crate::content::{ContentRows, Contents, LocalContent, LocalState, Options, Read, SmallLog};
@@ -15,7 +16,8 @@ use server::{Mischief, Server, noise};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tarn_proto::ids::{ChunkId, SpaceId};
+use tarn_proto::ids::{ChunkId, SpaceId, VersionId};
+use tarn_proto::limits::FRAME_BYTES;
 use tokio::runtime::Handle;
 
 /// A log and rows that forget everything: nothing here restarts.
@@ -261,6 +263,37 @@ async fn what_a_call_did_not_answer_has_ended_when_all_are_told_that_there_is_no
     assert!(shared.note_failure(&[key]));
     assert!(matches!(*flight.borrow(), Some(Err(HydrateError::Offline))));
     assert!(shared.table.lock().get(&key).is_none(), "whoever asks again begins anew");
+}
+
+#[tokio::test]
+async fn frames_that_lie_side_by_side_in_one_file_go_in_with_one_write() {
+    let world = world(1 << 30);
+    let contents = [world.file(1, &noise(1, 5000)), world.file(2, &noise(2, 5000))];
+    let target = |file: usize, frame: usize, is_guess| {
+        let (content, offset) = (Arc::clone(&contents[file]), (frame * FRAME_BYTES) as u64);
+        Target::Content { content, version: VersionId([1; 16]), offset, is_guess }
+    };
+    let wanted = [
+        vec![target(0, 7, false)],
+        vec![target(0, 8, false)],
+        vec![target(0, 9, true)],
+        vec![target(0, 10, true)],
+        vec![target(0, 12, true)],
+        vec![target(1, 13, true)],
+        vec![target(1, 14, true), target(0, 14, true)],
+        vec![],
+        vec![Target::Node],
+        vec![target(1, 16, false)],
+        vec![target(1, 17, false)],
+    ];
+    let key = FrameKey { id: ChunkId([7; 32]), frame: 0 };
+    // The third one is waited for by now: no guess any more.
+    let arrived = wanted.into_iter().enumerate();
+    let arrived: Vec<Arrived> =
+        arrived.map(|(index, targets)| Arrived { key, targets, is_demand: index == 2 }).collect();
+    let found: Vec<_> =
+        stretches(&arrived).into_iter().map(|one| (one.frames, one.offset / FRAME_BYTES as u64)).collect();
+    assert_eq!(found, [(0..3, 7), (9..11, 16)]);
 }
 
 #[tokio::test]
