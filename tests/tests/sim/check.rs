@@ -135,6 +135,7 @@ pub fn server(server: &SimServer, oracle: &Oracle, is_straight: bool) -> Vec<Str
         let may_be_second = oracle.rolled_back.iter().any(was_refused)
             || oracle.is_put_by(&here, &server.refused.writes)
             || (is_of_conflict && oracle.was_put_by(&here))
+            || oracle.was_put_by_two(&here)
             || oracle.is_cut_short(&bytes);
         if file.content.size > 0 && !may_be_second && !server.settled.siblings.contains(&node) {
             contents.entry(file.content.content_id).or_default().insert(node);

@@ -296,3 +296,31 @@ fn what_a_past_self_sent_is_anothers_doing() {
     ];
     script_holds(&script(570_216, 2, 120, did));
 }
+
+/// Seed 582873: two people saved one file, and each kept a backup of what it had been.
+#[test]
+fn two_people_have_a_backup_each() {
+    let did = vec![
+        person(305_926, 2, Deed::MakeDir, 13_193_074_912_490_983_367),
+        person(372_726, 1, Deed::Create, 12_439_710_567_359_284_484),
+        (981_259, 1, Act::Cut(false)),
+        person(993_671, 0, Deed::BackupSave, 11_024_231_527_700_226_617),
+        person(1_095_988, 1, Deed::BackupSave, 4_334_640_338_234_823_106),
+        person(1_096_926, 1, Deed::Rename, 15_950_710_588_775_465_770),
+    ];
+    script_holds(&Script { line_bytes: 55_466, ..script(582_873, 3, 0, did) });
+}
+
+/// Seed 582614: there was no room for a write, as a program was told, and then the power went: the log had it.
+#[test]
+fn what_there_was_no_room_for_may_have_happened() {
+    let did = vec![
+        person(10_696, 0, Deed::Create, 3_387_390_977_343_338_300),
+        person(17_336, 2, Deed::Create, 9_973_221_314_820_856_514),
+        person(48_884, 0, Deed::Create, 4_610_956_941_866_225_733),
+        (186_069, 0, Act::Fill(Some(6_582))),
+        person(691_011, 0, Deed::Overwrite, 16_107_291_418_813_451_289),
+        (691_404, 0, Act::PowerCut(1, 5_876_748_403_048_996_015)),
+    ];
+    script_holds(&Script { line_bytes: 83_537, refusals: 74, ..script(582_614, 5, 0, did) });
+}

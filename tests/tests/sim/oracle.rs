@@ -60,6 +60,8 @@ pub struct Oracle {
     put_by: Vec<PutBy>,
     /// Writes in files that got a name which another file had just left, and that one's: they may be its next version.
     next_of: Vec<(u64, BTreeSet<u64>)>,
+    /// What each machine had no room to change.
+    doubtful: BTreeMap<usize, BTreeSet<u64>>,
     /// Machines whose power went.
     cut_off: BTreeSet<usize>,
     /// Writes to one file, each with an older one.
@@ -205,6 +207,12 @@ impl Oracle {
         self.put_by.iter().any(|put_by| put_by.writes == *here)
     }
 
+    /// Whether two people put these by, each for a next version of their own.
+    pub fn was_put_by_two(&self, here: &BTreeSet<u64>) -> bool {
+        let put_by = self.put_by.iter().filter(|put_by| put_by.writes == *here);
+        put_by.map(|put_by| put_by.who).collect::<BTreeSet<usize>>().len() > 1
+    }
+
     /// A person made a file where there was none: soon after a removal it is the next version of what was removed.
     pub fn took(&mut self, who: usize, place: String, token: u64) {
         let left = self.followed(who, place.clone(), Some(token));
@@ -263,10 +271,20 @@ impl Oracle {
         seen.iter().any(|token| self.unnamed.contains(token))
     }
 
-    /// What a program was told of a deed which the power cut through says nothing: it may have happened to what could be seen.
-    pub fn attempted<T>(&mut self, done: Result<T, TreeError>, seen: &BTreeSet<u64>) -> Result<T, TreeError> {
-        if matches!(&done, Err(TreeError::Disk(error)) if error.kind() != ErrorKind::StorageFull) {
-            self.replaced(seen);
+    /// What a program was told of a deed which the power cut through says nothing: it may have happened to what could be seen. One
+    /// for which there was no room may stand in the log, and happens if the power goes.
+    pub fn attempted<T>(
+        &mut self,
+        who: usize,
+        done: Result<T, TreeError>,
+        seen: &BTreeSet<u64>,
+    ) -> Result<T, TreeError> {
+        match &done {
+            Err(TreeError::Disk(error)) if error.kind() == ErrorKind::StorageFull => {
+                self.doubtful.entry(who).or_default().extend(seen);
+            }
+            Err(TreeError::Disk(_)) => self.replaced(seen),
+            _ => {}
         }
         done
     }
@@ -297,6 +315,8 @@ impl Oracle {
 
     /// The power went: of this machine only what was synced counts.
     pub fn power_cut(&mut self, who: usize) {
+        let doubtful = self.doubtful.remove(&who).unwrap_or_default();
+        self.replaced(&doubtful);
         self.cut_off.insert(who);
         self.wanted.retain(|_, wanted| wanted.who != who || wanted.is_synced);
         self.gone.retain(|_, gone| gone.who != who || gone.is_synced);

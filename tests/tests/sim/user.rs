@@ -179,7 +179,7 @@ impl User<'_> {
         self.oracle.touch(self.who, &seen);
         let changed = change(self, spot.ino);
         let closed = self.life.tree.closed(spot.ino, true);
-        let changed = self.oracle.attempted(changed.and_then(|token| closed.map(|_| token)), &seen);
+        let changed = self.oracle.attempted(self.who, changed.and_then(|token| closed.map(|_| token)), &seen);
         // What it could see and did not leave there is replaced, also where it could not write after it had made it short.
         let after = self.bytes(spot.ino)?;
         let left = tokens(&after);
@@ -238,7 +238,7 @@ impl User<'_> {
     fn unlink_at(&mut self, spot: &Spot) -> Result<(), TreeError> {
         let seen = self.seen(spot.ino)?;
         let is_last = self.is_last_name(&self.life.tree.stat(spot.ino)?, &seen)?;
-        self.oracle.attempted(self.life.tree.unlink(spot.dir, &spot.name), &seen)?;
+        self.oracle.attempted(self.who, self.life.tree.unlink(spot.dir, &spot.name), &seen)?;
         self.oracle.freed(self.who, format!("{:?}/{}", spot.dir, spot.name), &seen);
         if is_last {
             self.oracle.removed(self.who, &seen);
@@ -306,7 +306,7 @@ impl User<'_> {
         let was_last = displaced.as_ref().map_or(Ok(false), |stat| self.is_last_name(stat, &over))?;
         let (parent, name, to_name) = (from.dir, from.name.clone(), to_name.clone());
         let request = RenameRequest { parent, name: name.clone(), to_parent, to_name: to_name.clone(), mode };
-        self.oracle.attempted(self.life.tree.rename(&request), &over)?;
+        self.oracle.attempted(self.who, self.life.tree.rename(&request), &over)?;
         self.oracle.touch(self.who, &moved);
         if mode == RenameMode::Replace {
             self.oracle.join(&moved, &over);
