@@ -80,8 +80,8 @@ impl Session<'_> {
         Ok(seq)
     }
 
-    /// What was hidden before this start, or by what a full pull brought, and is so still. The rows say since when they are as they are: that is when it came, unless
-    /// somebody has changed a file's attributes since.
+    /// What was hidden before this start, or by what a full pull brought, and is so still. The rows say since when they are as they
+    /// are: that is when it came, unless somebody has changed a file's attributes since.
     fn find_hidden(&mut self) -> Result<()> {
         let queued: BTreeSet<Ino> = self.state.queue.ops.values().flat_map(|queued| queued.op.op.inodes()).collect();
         for ino in queued {

@@ -46,8 +46,8 @@ pub(super) fn kept(epochs: &[EpochStart]) -> Result<(String, Option<ByteString>)
 }
 
 impl Session<'_> {
-    /// What a queued removal of a folder had seen, and what is hidden since when, is told by seqs of a history that is gone: of that only what both have
-    /// in common says anything.
+    /// What a queued removal of a folder had seen, and what is hidden since when, is told by seqs of a history that is gone: of
+    /// that only what both have in common says anything.
     pub(super) fn forget_lost_seqs(&mut self, fork: u64) -> Result<()> {
         self.state.hidden.values_mut().for_each(|seq| *seq = fork.min(*seq));
         self.state.overlay.hide_from(fork);

@@ -168,23 +168,24 @@ fn is_being_told(all: &HashMap<Ino, Pending>, ino: Ino) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use std::sync::Arc;
     use std::thread;
 
     const INO: Ino = Ino(7);
 
+    /// What the kernel was told to forget.
     #[derive(Debug, Default)]
-    struct Told(Mutex<Vec<Old>>);
+    pub struct Told(pub Mutex<Vec<(Ino, Old)>>);
 
     impl Forget for Arc<Told> {
-        fn forget_attributes(&self, _: Ino) {
-            self.0.lock().push(Old::Attributes);
+        fn forget_attributes(&self, ino: Ino) {
+            self.0.lock().push((ino, Old::Attributes));
         }
 
-        fn forget_content(&self, _: Ino) {
-            self.0.lock().push(Old::Content);
+        fn forget_content(&self, ino: Ino) {
+            self.0.lock().push((ino, Old::Content));
         }
     }
 
@@ -201,7 +202,7 @@ mod tests {
         stale.owe(INO, Old::Content);
         stale.owe(INO, Old::Attributes);
         assert!(stale.contains(INO) && !stale.is_stale_to_open(INO));
-        assert_eq!((&told.0.lock()[..], stale.claim(INO)), (&[Old::Content][..], None));
+        assert_eq!((&told.0.lock()[..], stale.claim(INO)), (&[(INO, Old::Content)][..], None));
         stale.leave(INO);
         assert!(!stale.contains(INO) && stale.pending.lock().is_empty());
     }
@@ -217,7 +218,7 @@ mod tests {
             stale.told(INO, Some(Old::Attributes));
             assert!(!open.join().unwrap());
         });
-        assert_eq!((&told.0.lock()[..], stale.pending.lock().len()), (&[Old::Attributes][..], 0));
+        assert_eq!((&told.0.lock()[..], stale.pending.lock().len()), (&[(INO, Old::Attributes)][..], 0));
     }
 
     #[test]
@@ -225,7 +226,7 @@ mod tests {
         let (stale, told) = attached();
         stale.owe(INO, Old::Content);
         assert!(stale.claim(INO).is_some() && stale.is_stale_to_open(INO));
-        assert_eq!(told.0.lock()[..], [Old::Attributes], "whose size the kernel must ask for before it reads");
+        assert_eq!(told.0.lock()[..], [(INO, Old::Attributes)], "whose size the kernel must ask for before it reads");
         stale.told(INO, None);
         assert!(!stale.is_stale_to_open(INO));
     }

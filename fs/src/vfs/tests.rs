@@ -9,6 +9,7 @@ mod replay;
 mod xattrs;
 
 use super::fake::FakeTree;
+use super::stale::tests::Told;
 use super::*;
 use crate::meta::rows::ROOT;
 use crate::tree::{Stat, TreeError};
@@ -414,20 +415,6 @@ fn a_listing_starts_with_the_dots_and_survives_changes_between_calls() {
     assert!(vfs.readdir(handle, rest.last().unwrap().cookie, 100).unwrap().is_empty());
     vfs.releasedir(handle);
     assert!(matches!(vfs.readdir(handle, 0, 1), Err(Stop::Fail(VfsError::BadHandle))));
-}
-
-/// What the kernel was told to forget.
-#[derive(Debug, Default)]
-struct Told(parking_lot::Mutex<Vec<(Ino, Old)>>);
-
-impl Forget for Arc<Told> {
-    fn forget_attributes(&self, ino: Ino) {
-        self.0.lock().push((ino, Old::Attributes));
-    }
-
-    fn forget_content(&self, ino: Ino) {
-        self.0.lock().push((ino, Old::Content));
-    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! listed or that bytes are not here.
 
 mod content;
+mod counts;
 mod lent;
 mod listing;
 
@@ -13,7 +14,7 @@ use crate::tree::{NewNode, RenameRequest, Stat, SyncState, TreeError, Unlisted};
 use async_trait::async_trait;
 use content::Bytes;
 use listing::FakeListing;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
@@ -124,25 +125,6 @@ impl FakeTree {
     /// Open handles and those that write.
     pub fn opens(&self, ino: Ino) -> (u32, u32) {
         self.0.lock().opens.get(&ino).copied().unwrap_or_default()
-    }
-
-    /// How often attributes were asked for.
-    pub fn stat_count(&self) -> u32 {
-        self.0.lock().asked
-    }
-
-    pub fn sync_count(&self) -> u32 {
-        self.0.lock().synced
-    }
-
-    /// Syncs of files that began.
-    pub fn syncing_count(&self) -> u32 {
-        self.0.lock().syncing
-    }
-
-    /// No sync of a file ends while this is held.
-    pub fn hold_syncs(&self) -> MutexGuard<'_, ()> {
-        self.2.lock()
     }
 
     fn change<T>(&self, ino: Ino, change: impl FnOnce(&mut Bytes) -> T) -> Result<T> {
