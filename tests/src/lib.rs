@@ -15,6 +15,7 @@ pub mod freezer;
 pub mod maps;
 pub mod marks;
 pub mod mounts;
+pub mod page;
 pub mod postgres;
 pub mod process;
 pub mod programs;

@@ -28,6 +28,7 @@ mod copying;
 mod crash;
 mod crash_check;
 mod disk;
+mod examples;
 mod exerciser;
 mod five_devices;
 mod formats;

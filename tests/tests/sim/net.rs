@@ -179,12 +179,14 @@ fn act<T>(
     device: DeviceId,
     work: &impl Fn(&mut SimServer, DeviceId) -> Result<T, RemoteError>,
 ) -> Result<T, RemoteError> {
-    let (result, seq) = {
+    let (result, seq, is_mute) = {
         let mut server = centre.server.lock();
         let result = work(&mut server, device);
-        (result, server.seq())
+        (result, server.seq(), server.is_mute)
     };
-    centre.seq.send_if_modified(|known| std::mem::replace(known, seq) != seq);
+    if !is_mute {
+        centre.seq.send_if_modified(|known| std::mem::replace(known, seq) != seq);
+    }
     result
 }
 

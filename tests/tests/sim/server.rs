@@ -3,6 +3,7 @@
 
 mod backups;
 mod chunks;
+mod cursors;
 mod quota;
 mod resolving;
 mod spoilt;
@@ -74,6 +75,8 @@ pub struct SimServer {
     recovered: Vec<(u64, u64)>,
     touched: BTreeSet<NodeId>,
     hashes: Vec<JournalHash>,
+    /// What went before is not known any more.
+    oldest_seq: u64,
     marks: BTreeMap<DeviceId, Marks>,
     names: BTreeMap<DeviceId, String>,
     pages: BTreeMap<String, (Cursor, Vec<Change>)>,
@@ -84,6 +87,8 @@ pub struct SimServer {
     /// Of a thousand contents so many are refused.
     pub refusals: u64,
     pub refused: spoilt::Refused,
+    /// Nobody is told that anything has changed.
+    pub is_mute: bool,
     /// Folders that others stand for, whatever becomes of that.
     aliased: BTreeSet<NodeId>,
     /// What came of two versions of a file.
@@ -134,6 +139,7 @@ impl SimServer {
             recovered: Vec::new(),
             touched: BTreeSet::new(),
             hashes: vec![JournalHash([0; 32])],
+            oldest_seq: 0,
             marks: BTreeMap::new(),
             names: BTreeMap::new(),
             pages: BTreeMap::new(),
@@ -142,6 +148,7 @@ impl SimServer {
             bytes_max: None,
             refusals: 0,
             refused: spoilt::Refused::default(),
+            is_mute: false,
             aliased: BTreeSet::new(),
             settled: resolving::Settled::default(),
             faults: Vec::new(),
@@ -159,19 +166,6 @@ impl SimServer {
 
     pub fn cursor(&self) -> Cursor {
         Cursor { epoch: self.epoch, seq: self.seq(), hash: self.hashes[self.hashes.len() - 1] }
-    }
-
-    fn check_cursor(&self, cursor: &Cursor) -> Result<(), RemoteError> {
-        if cursor.epoch != self.epoch {
-            return Err(refused(ErrorCode::EpochChanged, "the cursor is of another epoch"));
-        }
-        match self.hashes.get(cursor.seq as usize) {
-            None => Err(refused(ErrorCode::LaggingReplica, "the cursor is ahead of this server")),
-            Some(hash) if *hash != cursor.hash => {
-                Err(refused(ErrorCode::EpochChanged, "the hash is of another history"))
-            }
-            Some(_) => Ok(()),
-        }
     }
 
     pub fn push(

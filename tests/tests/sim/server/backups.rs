@@ -26,16 +26,22 @@ impl SimServer {
 
     /// The server is its backup again, and knows it. Objects may have been kept where they are.
     pub fn put_back(&mut self, backup: Backup, keeps_chunks: bool) {
-        let Backup { snapshot, rows, versions, chunks, hashes, marks } = backup;
-        (self.snapshot, self.rows, self.versions, self.hashes, self.marks) = (snapshot, rows, versions, hashes, marks);
-        if !keeps_chunks {
-            self.chunks = chunks;
+        let kept = std::mem::take(&mut self.chunks);
+        self.show(backup);
+        if keeps_chunks {
+            self.chunks = kept;
         }
         self.pages.clear();
         self.recovered.clear();
         self.aliased.clear();
         self.epoch = epoch_id(self.epochs.len() + 1);
         self.epochs.push(EpochStart { epoch: self.epoch, seq: self.seq() });
+    }
+
+    pub(super) fn show(&mut self, backup: Backup) {
+        let Backup { snapshot, rows, versions, chunks, hashes, marks } = backup;
+        (self.snapshot, self.rows, self.versions, self.hashes, self.marks) = (snapshot, rows, versions, hashes, marks);
+        self.chunks = chunks;
     }
 
     /// As `service::recover` does it.
