@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tarn::meta::rows::{Ino, ROOT};
 use tarn::tree::TreeError;
 use tarn_proto::change::{ConflictState, Row};
-use tarn_proto::ids::{ContentId, NodeId};
+use tarn_proto::ids::{ContentId, DeviceId, NodeId, VersionId};
 use tarn_proto::name::Name;
 use tarn_proto::node::{FileVersion, NodeState};
 
@@ -133,7 +133,7 @@ pub fn server(server: &SimServer, oracle: &Oracle, is_straight: bool) -> Vec<Str
         let was_refused = |who: &usize| server.is_refused(*who, file.content.content_id);
         let is_of_conflict = siblings.contains(&node) || server.settled.versions.contains(&file.content.version);
         let may_be_second = oracle.rolled_back.iter().any(was_refused)
-            || oracle.is_put_by(&here, &server.refused.writes)
+            || oracle.is_put_by(&here, &server.refused.writes, &everywhere)
             || (is_of_conflict && oracle.was_put_by(&here))
             || oracle.was_put_by_two(&here)
             || oracle.is_cut_short(&bytes);
@@ -211,6 +211,12 @@ fn siblings_per_save(server: &SimServer, oracle: &Oracle) -> Vec<String> {
 pub fn everywhere(server: &SimServer) -> BTreeSet<u64> {
     let contents = server.versions.values().filter_map(|(_, file)| server.bytes_of(&file.content));
     contents.flat_map(|bytes| tokens(&bytes)).collect()
+}
+
+/// The writes in the versions of a device that the server did not have then.
+pub fn sent_since(server: &SimServer, then: &BTreeSet<VersionId>, device: DeviceId) -> BTreeSet<u64> {
+    let news = server.versions.iter().filter(|(version, (_, file))| file.author == device && !then.contains(version));
+    news.flat_map(|(_, (_, file))| shown(server, file)).collect()
 }
 
 fn conflicts(server: &SimServer) -> impl Iterator<Item = &ConflictState> {

@@ -5,12 +5,15 @@ use super::user::{Done, User};
 use std::collections::BTreeSet;
 use tarn::meta::rows::Ino;
 use tarn::tree::TreeError;
+use tarn_proto::ids::NodeId;
 
 /// A file that a program has open.
 #[derive(Debug)]
 pub struct Handle {
     pub ino: Ino,
     pub writes: bool,
+    /// The file that it was.
+    pub node: Option<NodeId>,
     /// A person of this device took its last name away: what is written to it goes with it.
     pub is_removed: bool,
 }
@@ -20,7 +23,8 @@ impl User<'_> {
         let spot = self.any_file()?;
         let writes = self.dice.chance(500);
         self.life.tree.opened(spot.ino, writes)?;
-        self.life.handles.push(Handle { ino: spot.ino, writes, is_removed: false });
+        let node = self.life.tree.published_file(spot.ino)?;
+        self.life.handles.push(Handle { ino: spot.ino, writes, node, is_removed: false });
         Ok(format!("open {:?}, to write: {writes}", spot.ino))
     }
 
@@ -44,6 +48,10 @@ impl User<'_> {
         if handle.is_removed {
             self.oracle.replaced(&BTreeSet::from([token]));
             return Ok(token);
+        }
+        if handle.node.is_some() && self.life.tree.published_file(handle.ino)? != handle.node {
+            // Others replaced it meanwhile: what was seen in it stands there, and in the file that this makes of it.
+            self.oracle.in_two(&seen);
         }
         let after = self.bytes(handle.ino)?;
         self.oracle.touch(self.who, &seen);

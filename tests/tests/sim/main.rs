@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 #![allow(clippy::disallowed_methods, reason = "the simulation stands outside of the house")]
 
+mod attributes;
 mod check;
 mod choice;
 mod device;

@@ -5,7 +5,7 @@ use blake3::{Hash, hash};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io::ErrorKind;
 use tarn::tree::TreeError;
-use tarn_proto::ids::NodeId;
+use tarn_proto::ids::{NodeId, VersionId};
 use tarn_proto::name::Name;
 
 /// Bytes of one slot.
@@ -36,6 +36,18 @@ struct PutBy {
     who: usize,
     writes: BTreeSet<u64>,
     next: Option<u64>,
+}
+
+/// What was so when a machine was copied.
+#[derive(Debug, Clone, Default)]
+struct Copied {
+    /// The last write.
+    last: u64,
+    /// How much had been put by.
+    put_by: usize,
+    /// What the server had.
+    on_server: BTreeSet<u64>,
+    versions: BTreeSet<VersionId>,
 }
 
 /// What must be so at the end.
@@ -72,12 +84,14 @@ pub struct Oracle {
     unnamed: BTreeSet<u64>,
     /// What a person saw when these bytes were made.
     before: HashMap<Hash, Hash>,
-    /// The last write when each machine was copied, how much had been put by then, and what the server had.
-    copied: BTreeMap<usize, (u64, usize, BTreeSet<u64>)>,
+    /// How each machine was when it was copied.
+    copied: BTreeMap<usize, Copied>,
     /// What each did since to which files.
     since_copied: BTreeMap<usize, BTreeSet<u64>>,
     /// Machines that became such a copy.
     pub rolled_back: BTreeSet<usize>,
+    /// Writes that stand in two files from then on.
+    in_two: BTreeSet<u64>,
     /// Bytes that were made by cutting others short: there may be two such versions.
     cut: HashSet<Hash>,
 }
@@ -192,13 +206,14 @@ impl Oracle {
         left.unwrap_or_default()
     }
 
-    /// Whether these writes were a file that was put by for its next version, something of which was refused: then that one
-    /// is not in the file's place, and what was put by is a second file all the same.
-    pub fn is_put_by(&self, here: &BTreeSet<u64>, refused: &BTreeSet<u64>) -> bool {
+    /// Whether these writes were a file that was put by for its next version, something of which was refused, or which went before
+    /// the server ever had it: then that one is not in the file's place, and what was put by is a second file all the same.
+    pub fn is_put_by(&self, here: &BTreeSet<u64>, refused: &BTreeSet<u64>, sent: &BTreeSet<u64>) -> bool {
         let refused = self.files_of(refused);
         let is_refused = |token: &u64| refused.contains(&self.first_of(*token));
+        let has_no_next = |next: &u64| is_refused(next) || (*next < NODES_FROM && !sent.contains(next));
         let mut put_by = self.put_by.iter().filter(|put_by| put_by.writes == *here);
-        put_by.any(|put_by| put_by.next.as_ref().is_some_and(is_refused) || here.iter().any(is_refused))
+        put_by.any(|put_by| put_by.next.as_ref().is_some_and(has_no_next) || here.iter().any(is_refused))
     }
 
     /// Whether these writes were a file that was put by for its next version: what a server that was put back has lost of
@@ -299,7 +314,12 @@ impl Oracle {
     /// A program removed the last name of what it could see.
     pub fn removed(&mut self, who: usize, seen: &BTreeSet<u64>) {
         self.replaced(seen);
-        self.gone.extend(seen.iter().map(|token| (*token, Gone { who, is_synced: false })));
+        self.gone.extend(seen.difference(&self.in_two).map(|token| (*token, Gone { who, is_synced: false })));
+    }
+
+    /// What could be seen in a file is in another one as well from now on: who removes one does not remove the other.
+    pub fn in_two(&mut self, seen: &BTreeSet<u64>) {
+        self.in_two.extend(writes(seen));
     }
 
     /// fsync of a file in which these stand has returned.
@@ -323,15 +343,21 @@ impl Oracle {
     }
 
     /// A machine was copied.
-    pub fn backed_up(&mut self, who: usize, on_server: BTreeSet<u64>) {
-        self.copied.insert(who, (self.last, self.put_by.len(), on_server));
+    pub fn backed_up(&mut self, who: usize, on_server: BTreeSet<u64>, versions: BTreeSet<VersionId>) {
+        self.copied.insert(who, Copied { last: self.last, put_by: self.put_by.len(), on_server, versions });
         self.since_copied.remove(&who);
+    }
+
+    /// Versions that the server had when a machine was copied.
+    pub fn versions_when_copied(&self, who: usize) -> BTreeSet<VersionId> {
+        self.copied.get(&who).map(|copied| copied.versions.clone()).unwrap_or_default()
     }
 
     /// A machine is its copy again: of what it did since, that counts which the server has; what it had removed may be back, and
     /// what it had put by for a next version which the server has went with the machine.
-    pub fn rolled_back(&mut self, who: usize, on_server: &BTreeSet<u64>) {
-        let (last, put_by, known) = self.copied.get(&who).cloned().unwrap_or_default();
+    /// `versions`: the writes in what it sent since.
+    pub fn rolled_back(&mut self, who: usize, on_server: &BTreeSet<u64>, versions: BTreeSet<u64>) {
+        let Copied { last, put_by, on_server: known, .. } = self.copied.get(&who).cloned().unwrap_or_default();
         self.wanted.retain(|token, wanted| wanted.who != who || *token <= last || on_server.contains(token));
         let with_it = self.put_by[put_by..].iter().filter(|put_by| put_by.who == who);
         let with_it: BTreeSet<u64> = with_it.flat_map(|put_by| &put_by.writes).copied().collect();
@@ -340,7 +366,7 @@ impl Oracle {
         // What it did, or sent, is another's by now.
         let is_own = |token: &&u64| self.hands.get(token).is_some_and(|hands| hands.contains(&who));
         let sent: BTreeSet<u64> = on_server.difference(&known).filter(is_own).copied().collect();
-        for token in self.since_copied.remove(&who).unwrap_or_default().into_iter().chain(sent) {
+        for token in self.since_copied.remove(&who).unwrap_or_default().into_iter().chain(sent).chain(versions) {
             self.touched.entry(token).or_default().insert(PAST_SELVES_FROM + who);
         }
         self.rolled_back.insert(who);

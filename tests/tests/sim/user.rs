@@ -6,13 +6,13 @@ use super::look::{bytes, list, seen};
 use super::net::Centre;
 use super::oracle::{Oracle, SLOT, slots, tokens};
 use super::script::Deed;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tarn::hydrate::Priority;
 use tarn::meta::rows::{Ino, ROOT};
 use tarn::tree::{DirEntry, NewNode, NodeType, RenameRequest, Stat, TreeError};
 use tarn_proto::name::Name;
-use tarn_proto::node::{AttrChange, ByteString, NodeKind};
+use tarn_proto::node::NodeKind;
 use tarn_proto::op::RenameMode;
 
 /// Few names: they shall collide.
@@ -91,7 +91,7 @@ impl User<'_> {
     }
 
     /// Something that is there.
-    fn any_spot(&mut self, fits: impl Fn(NodeType) -> bool) -> Result<Spot, TreeError> {
+    pub fn any_spot(&mut self, fits: impl Fn(NodeType) -> bool) -> Result<Spot, TreeError> {
         for _ in 0..4 {
             let dir = self.any_dir()?;
             let entries: Vec<DirEntry> =
@@ -150,6 +150,11 @@ impl User<'_> {
         let ino = self.life.tree.create(dir, name, self.node(NodeKind::File, Some(true)))?.ino;
         let token = self.write(ino, 0);
         self.life.tree.closed(ino, true)?;
+        if token.is_err() {
+            // It is there all the same, empty: perhaps the next version of what had this name.
+            let seen = self.seen(ino)?;
+            self.oracle.called(self.who, &seen, name);
+        }
         let token = token?;
         self.oracle.took(self.who, format!("{dir:?}/{name}"), token);
         self.oracle.called(self.who, &BTreeSet::from([token]), name);
@@ -297,7 +302,7 @@ impl User<'_> {
     }
 
     fn rename_spot(&mut self, from: &Spot, to_parent: Ino, to_name: &Name, mode: RenameMode) -> Result<(), TreeError> {
-        let moved = self.seen(from.ino)?;
+        let (moved, is_new) = (self.seen(from.ino)?, self.life.tree.published_file(from.ino)?.is_none());
         let displaced = match self.life.tree.lookup(to_parent, to_name) {
             Ok(stat) if stat.ino != from.ino => Some(stat),
             _ => None,
@@ -322,6 +327,11 @@ impl User<'_> {
                 self.oracle.removed(self.who, &over);
                 self.lost_its_name(stat.ino);
             }
+            (_, Some(stat)) if is_new && stat.link_count == 1 => {
+                // A save: the next version of a file that shows one name, also if something here hides another.
+                self.oracle.replaced(&over);
+                self.oracle.unnamed(&over);
+            }
             _ => self.oracle.unnamed(&over),
         }
         Ok(())
@@ -345,25 +355,6 @@ impl User<'_> {
         };
         self.life.tree.create(dir, &name, self.node(kind, None))?;
         Ok(format!("symlink {dir:?}/{name}"))
-    }
-
-    fn set_attrs(&mut self, change: &AttrChange) -> Done {
-        let spot = self.any_spot(|_| true)?;
-        let seen = self.seen(spot.ino)?;
-        self.life.tree.set_attrs(spot.ino, change)?;
-        self.oracle.touch(self.who, &seen);
-        Ok(format!("set attributes of {:?}", spot.ino))
-    }
-
-    fn chmod(&mut self) -> Done {
-        let mode = Some(0o400 + self.dice.below(0o377) as u32);
-        self.set_attrs(&AttrChange { mode, ..AttrChange::default() })
-    }
-
-    fn xattr(&mut self) -> Done {
-        let value = self.dice.chance(700).then(|| ByteString(self.dice.roll().to_le_bytes().to_vec()));
-        let xattrs = BTreeMap::from([(format!("user.{}", self.dice.below(3)), value)]);
-        self.set_attrs(&AttrChange { xattrs, ..AttrChange::default() })
     }
 
     /// A temporary file renamed over the real one.

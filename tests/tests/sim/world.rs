@@ -290,7 +290,10 @@ impl World {
             return;
         }
         match self.machines[who].back_up() {
-            Ok(()) => self.oracle.backed_up(who, check::everywhere(&self.centre.server.lock())),
+            Ok(()) => {
+                let server = self.centre.server.lock();
+                self.oracle.backed_up(who, check::everywhere(&server), server.versions.keys().copied().collect());
+            }
             Err(error) => self.report.faults.push(format!("machine {who} cannot be copied: {error}")),
         }
         self.trace.note(self.time.now(), who, "copied");
@@ -311,7 +314,11 @@ impl World {
     fn roll_back(&mut self, who: usize) {
         match self.machines[who].restore() {
             Ok(false) => return,
-            Ok(true) => self.oracle.rolled_back(who, &check::everywhere(&self.centre.server.lock())),
+            Ok(true) => {
+                let (server, then) = (self.centre.server.lock(), self.oracle.versions_when_copied(who));
+                let sent = check::sent_since(&server, &then, *self.machines[who].id.lock());
+                self.oracle.rolled_back(who, &check::everywhere(&server), sent);
+            }
             Err(error) => self.report.faults.push(format!("machine {who} cannot be restored: {error}")),
         }
         self.report.restores += 1;

@@ -141,7 +141,7 @@ fn inode(life: &Life, path: &str) -> Result<Ino, TreeError> {
 fn open(life: &mut Life, path: &str) -> Done {
     let ino = inode(life, path)?;
     life.tree.opened(ino, true)?;
-    life.handles.push(Handle { ino, writes: true, is_removed: false });
+    life.handles.push(Handle { ino, writes: true, node: None, is_removed: false });
     Ok(())
 }
 
