@@ -163,9 +163,16 @@ impl Session<'_> {
 
     /// A file that had lost its last name here, and with it the operation that would have sent its bytes, has a name
     /// again: they are sent after all.
-    fn note_new_place(&mut self, ino: Ino) -> Result<()> {
+    pub(super) fn note_new_place(&mut self, ino: Ino) -> Result<()> {
         let has_content = self.state.inodes.get(&ino).is_some_and(|inode| inode.content_no.is_some());
         if has_content { self.requeue_if_dirty(ino) } else { Ok(()) }
+    }
+
+    /// The same for all of them, after the rows were replaced as a whole.
+    pub(super) fn note_new_places(&mut self) -> Result<()> {
+        let saved_over = self.state.inodes.iter().filter(|(_, inode)| inode.made_over.is_some());
+        let saved_over: Vec<Ino> = saved_over.map(|(ino, _)| *ino).collect();
+        saved_over.into_iter().try_for_each(|ino| self.note_new_place(ino))
     }
 
     /// A node in memory that got a name, perhaps in a folder that is not: its names are looked up anew.

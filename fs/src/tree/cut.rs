@@ -167,7 +167,8 @@ impl Tree {
                 session.forget_lost_seqs(fork)?;
             }
             session.reload_listings()?;
-            session.reload_files(outdated)
+            session.reload_files(outdated)?;
+            session.note_new_places()
         })
     }
 }

@@ -82,8 +82,16 @@ impl Session<'_> {
         for content in work.moved {
             content.leave_file().map_err(TreeError::Disk)?;
         }
+        let mut uncovered = Vec::new();
         for (parent, name, old) in names {
-            self.refresh_name(parent, &name, old)?;
+            let change = self.refresh_name(parent, &name, old)?;
+            let is_remote = self.state.overlay.get(parent, &name).is_none();
+            uncovered.extend(change.new.filter(|new| is_remote && change.old != Some(*new)));
+        }
+        // What a local name hid is seen again: it may have unsent bytes, and none that bring them.
+        for ino in uncovered {
+            self.inode(ino)?;
+            self.note_new_place(ino)?;
         }
         Ok(position)
     }

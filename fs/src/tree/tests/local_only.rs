@@ -8,9 +8,11 @@ use crate::tree::{LOCAL_ONLY_DEFAULT, LocalNames, SyncState, Tree};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
+use tarn_proto::api::Outcome;
+use tarn_proto::change::Row;
 use tarn_proto::ids::NodeId;
 use tarn_proto::node::{AttrChange, NodeKind, Timestamp};
-use tarn_proto::op::{OpKind, RenameMode};
+use tarn_proto::op::{OpKind, Operation, RenameMode};
 
 fn usual_names() -> LocalNames {
     LocalNames::matching(LOCAL_ONLY_DEFAULT).unwrap()
@@ -125,6 +127,33 @@ fn a_folder_that_others_removed_stays_while_it_holds_what_stays_here() {
     assert_eq!(device.read(device.at("/d/.notes.txt.swp")), b"unsaved");
     device.tree.unlink(dir, &name(".notes.txt.swp")).unwrap();
     assert!(device.list(TOP).is_empty());
+}
+
+/// Seed 706551 of the simulation.
+#[test]
+fn bytes_that_were_saved_over_are_sent_when_what_stays_here_no_longer_hides_their_file() {
+    let mut device = device();
+    let ino = device.written(TOP, "notes.txt", b"published");
+    let OpKind::Create { node, .. } = device.push()[0].kind else { panic!("not created") };
+    device.written(TOP, "other", b"moves over it");
+    device.push();
+    device.write(ino, 0, b"what is not sent");
+    device.renamed((TOP, "other"), (TOP, "notes.txt"));
+    device.written(TOP, ".notes.txt.swp", b"meanwhile");
+    // Others have given it another name, so that the server keeps it: that name is taken here.
+    let moved = entry_row(root(), ".notes.txt.swp", Some(node));
+    let (ticket, op) = device.freeze().remove(0);
+    let mut answer = device.apply(&op);
+    answer.outcome = Outcome::Merged;
+    answer.changes.retain(|change| !matches!(change.row, Row::Node { state: None, .. }));
+    device.tree.settle(&[(ticket, answer)], cursor(device.seq - 1), cursor(device.seq)).unwrap();
+    device.pull_known(vec![moved]);
+    assert!(device.push().is_empty(), "nobody can see it");
+    device.renamed((TOP, ".notes.txt.swp"), (TOP, "recovered.txt"));
+    let sent = device.push();
+    let brings = |op: &Operation| matches!(op.kind, OpKind::Write { node: written, .. } if written == node);
+    assert!(sent.iter().any(brings), "{sent:?}");
+    assert_eq!(device.read(device.at("/.notes.txt.swp")), b"what is not sent");
 }
 
 /// A wall clock that can be put forward.
