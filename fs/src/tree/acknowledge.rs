@@ -100,7 +100,7 @@ impl Session<'_> {
         let row = staged_row(&all.work, ino).unwrap_or(inode.row());
         all.set_inode(ino, InodeRow { content: None, ..row });
         let kept = match record.sibling {
-            Some(sibling) => self.bind_to_sibling(sibling, &content, &mut all.work)?,
+            Some(sibling) => self.show_as_sibling(sibling, &content, &mut all.work)?,
             None => false,
         };
         if !kept {

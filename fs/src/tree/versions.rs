@@ -155,6 +155,18 @@ impl Session<'_> {
             }
         };
         let Some(sibling) = sibling else { return Ok(false) };
+        self.show_as_sibling(sibling, content, work)
+    }
+
+    /// The bytes of a version that lost are the sibling's, if that still shows this version and has none of its own; whether they
+    /// are kept.
+    pub(super) fn show_as_sibling(
+        &mut self,
+        sibling: NodeId,
+        content: &LocalContent,
+        work: &mut RemoteWork,
+    ) -> Result<bool> {
+        let Some(base) = content.base() else { return Ok(false) };
         // It may have been written to since.
         let shown = self.newest(sibling, &work.changes)?;
         if shown.as_ref().is_some_and(|file| file.content.version != base.content.version) {
@@ -168,12 +180,7 @@ impl Session<'_> {
     }
 
     /// Lets the inode of a sibling show these bytes; false if it has bytes of its own.
-    pub(super) fn bind_to_sibling(
-        &mut self,
-        sibling: NodeId,
-        content: &LocalContent,
-        work: &mut RemoteWork,
-    ) -> Result<bool> {
+    fn bind_to_sibling(&mut self, sibling: NodeId, content: &LocalContent, work: &mut RemoteWork) -> Result<bool> {
         let (ino, row) = match self.known_ino(sibling)? {
             None => {
                 let row = InodeRow { node: Some(sibling), ..InodeRow::default() };

@@ -1,13 +1,14 @@
 //! What others do, and how it meets what is queued here.
 
 use super::fixture::*;
-use crate::meta::rows::Ino;
+use crate::meta::rows::{Ino, Ticket};
 use crate::tree::{Invalidation, Notifier, TreeError};
 use std::sync::{Arc, Mutex};
 use tarn_proto::api::{Answer, ChildEntry, ChildrenResponse, Outcome};
-use tarn_proto::change::Change;
-use tarn_proto::ids::NodeId;
-use tarn_proto::node::{Attrs, NodeKind, NodeState};
+use tarn_proto::change::{Change, ConflictState, Row};
+use tarn_proto::ids::{ConflictId, NodeId};
+use tarn_proto::node::{Attrs, FileVersion, NodeKind, NodeState, Timestamp};
+use tarn_proto::op::OpKind;
 use tarn_proto::version::VersionVector;
 
 const N: NodeId = NodeId([11; 16]);
@@ -196,27 +197,24 @@ fn a_sibling_that_was_pulled_before_the_answer_has_its_bytes() {
     conflict(true);
 }
 
-fn conflict(pulled_before: bool) {
-    const SIBLING: NodeId = NodeId([13; 16]);
-    const CONFLICT: tarn_proto::ids::ConflictId = tarn_proto::ids::ConflictId([14; 16]);
+const SIBLING: NodeId = NodeId([13; 16]);
+
+/// A device whose write to `/f` lost a conflict that it has not heard of: the file, and what the server did and answers.
+fn losing() -> (Device, Ino, Vec<Change>, (Ticket, Answer)) {
+    const CONFLICT: ConflictId = ConflictId([14; 16]);
     let mut device = Device::new();
     let ino = device.written(TOP, "f", b"old");
-    let ops = device.push();
-    let tarn_proto::op::OpKind::Create { node, .. } = ops[0].kind else { panic!() };
+    let OpKind::Create { node, .. } = device.push()[0].kind else { panic!() };
     device.write(ino, 0, b"mine");
-    let frozen = device.freeze();
-    let tarn_proto::op::OpKind::Write { base, content, .. } = &frozen[0].1.kind else { panic!() };
+    let (ticket, op) = device.freeze().remove(0);
+    let OpKind::Write { base, content, .. } = &op.kind else { panic!() };
     let stayed = remote_file(b"theirs", base.clone().with(OTHER, 9), OTHER);
-    let mine = tarn_proto::node::FileVersion {
-        content: content.clone(),
-        vector: base.clone().with(ME, frozen[0].1.counter),
-        author: ME,
-    };
-    let state = tarn_proto::change::ConflictState {
+    let mine = FileVersion { content: content.clone(), vector: base.clone().with(ME, op.counter), author: ME };
+    let state = ConflictState {
         node,
         device: ME,
         device_name: "laptop".to_owned(),
-        time: tarn_proto::node::Timestamp::default(),
+        time: Timestamp::default(),
         theirs: mine.clone(),
         stayed: stayed.file.as_ref().unwrap().content.version,
         sibling: Some(SIBLING),
@@ -227,16 +225,22 @@ fn conflict(pulled_before: bool) {
         node_row(node, stayed),
         node_row(SIBLING, sibling),
         entry_row(root(), "f (conflict)", Some(SIBLING)),
-        tarn_proto::change::Row::Conflict { conflict: CONFLICT, state: Some(Box::new(state)) },
+        Row::Conflict { conflict: CONFLICT, state: Some(Box::new(state)) },
     ];
     let changes: Vec<Change> = rows.into_iter().map(|row| Change { seq: device.seq, row }).collect();
+    let outcome = Outcome::Conflicted { conflict: CONFLICT };
+    let answer = Answer { counter: op.counter, outcome, changes: changes.clone() };
+    (device, ino, changes, (ticket, answer))
+}
+
+fn conflict(pulled_before: bool) {
+    let (device, ino, changes, answer) = losing();
     if pulled_before {
-        device.tree.apply_cut(changes.clone(), cursor(device.seq)).unwrap();
+        device.tree.apply_cut(changes, cursor(device.seq)).unwrap();
         assert_eq!(device.list(TOP), ["f", "f (conflict)"]);
         assert_eq!(device.read(ino), b"mine");
     }
-    let answer = Answer { counter: frozen[0].1.counter, outcome: Outcome::Conflicted { conflict: CONFLICT }, changes };
-    device.tree.settle(&[(frozen[0].0, answer)], cursor(device.seq - 1), cursor(device.seq)).unwrap();
+    device.tree.settle(&[answer], cursor(device.seq - 1), cursor(device.seq)).unwrap();
     assert_eq!(device.list(TOP), ["f", "f (conflict)"]);
     assert_eq!(device.read(device.at("/f (conflict)")), b"mine", "without fetching anything");
     let stat = device.lookup(TOP, "f").unwrap();
@@ -244,6 +248,18 @@ fn conflict(pulled_before: bool) {
     assert_eq!(device.tree.queue_totals().operations, 0);
     let device = device.restart();
     assert_eq!(device.read(device.at("/f (conflict)")), b"mine");
+}
+
+/// Seed 701586 of the simulation: the answer was lost, and came again when others had written to the sibling.
+#[test]
+fn a_sibling_that_was_written_to_before_the_answer_shows_what_was_written() {
+    let (mut device, _, changes, answer) = losing();
+    device.tree.apply_cut(changes, cursor(device.seq)).unwrap();
+    let written = remote_file(b"mine, and more", VersionVector::default().with(ME, 2).with(OTHER, 10), OTHER);
+    device.pull(vec![node_row(SIBLING, written)]);
+    device.tree.settle(&[answer], cursor(device.seq - 2), cursor(device.seq)).unwrap();
+    assert_eq!(device.lookup(TOP, "f (conflict)").unwrap().size_bytes, 14);
+    assert_eq!(device.tree.queue_totals().operations, 0);
 }
 
 #[test]
