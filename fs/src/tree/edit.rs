@@ -230,6 +230,16 @@ impl Session<'_> {
         Ok(InodeRow { local: Some(local), ..inode.row() })
     }
 
+    /// A file that is cancelled before it was sent leaves its node: if the server has that after all, from before this machine
+    /// became an older copy of itself, it is not what a person just removed here.
+    pub(super) fn orphan_unsent(&mut self, work: &mut Work, ino: Ino) -> Result<()> {
+        if self.inode(ino)?.kind().is_some_and(NodeKind::is_file) {
+            let orphan = InodeRow { node: None, pinned: false, ..self.kept_row(ino)? };
+            work.inode(ino, orphan);
+        }
+        Ok(())
+    }
+
     fn unlink(&mut self, parent: Ino, name: &Name, want_dir: bool, device: DeviceId) -> Result<()> {
         let ino = self.child(parent, name)?.ok_or(TreeError::NotFound)?;
         match (self.inode(ino)?.is_dir(), want_dir) {
@@ -246,6 +256,7 @@ impl Session<'_> {
         if cancelled {
             let rest = self.rest_of_place(parent, name, &dropped);
             work.entry_row(parent, name, rest);
+            self.orphan_unsent(&mut work, ino)?;
         } else {
             let (ticket, seen) = (self.state.next_ticket(), self.seen(ino)?);
             self.hand_over(&mut work, ino, &dropped, ticket)?;

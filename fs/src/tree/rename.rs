@@ -158,6 +158,7 @@ impl Session<'_> {
         for &ticket in &dropped {
             work.dequeue(ticket);
         }
+        displaced.map_or(Ok(()), |(target, _)| self.orphan_unsent(work, target))?;
         let op = LocalOp::Create { ino: source, parent: request.to_parent, name: request.to_name.clone() };
         self.enqueue_creation(work, ticket, op, true);
         self.move_entry(work, request, source, ticket, &dropped);
@@ -245,6 +246,7 @@ impl Session<'_> {
             let create = self.own_create(target)?;
             let dropped = self.drop_unsent(work, target, true);
             if create.is_some_and(|create| dropped.contains(&create)) {
+                self.orphan_unsent(work, target)?;
                 return self.send_rename_over_unsent(work, request, source, ticket, seen, &dropped);
             }
             self.hand_over(work, target, &dropped, ticket)?;

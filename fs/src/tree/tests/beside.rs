@@ -6,6 +6,7 @@ use tarn_proto::api::{Answer, Outcome};
 use tarn_proto::change::Change;
 use tarn_proto::name::Name;
 use tarn_proto::op::{OpKind, Operation, RenameMode};
+use tarn_proto::version::VersionVector;
 
 /// Answers an operation by bringing its node to its other name.
 fn put_beside(device: &mut Device, (ticket, op): &(Ticket, Operation)) -> Name {
@@ -108,4 +109,31 @@ fn a_write_is_put_beside_the_name_by_which_it_is_sent() {
     let (sent_as, beside) = sent.unwrap();
     assert_eq!(sent_as, name("new"));
     assert!(beside.starts_with("new (conflict from laptop "), "{beside}");
+}
+
+/// Seed 708736 of the simulation: before this machine became its older copy it had sent the file, and more of it.
+#[test]
+fn what_was_removed_before_it_was_sent_is_no_version_of_what_an_older_self_sent() {
+    for is_saved_over in [true, false] {
+        let mut device = Device::new();
+        let ino = device.written(TOP, "notes.txt", b"older");
+        let node = device.tree.edit(|session| Ok(session.inode(ino)?.node)).unwrap().unwrap();
+        device.tree.opened(ino, false).unwrap();
+        if is_saved_over {
+            device.written(TOP, ".notes.txt.tmp", b"newest");
+            device.renamed((TOP, ".notes.txt.tmp"), (TOP, "notes.txt"));
+        } else {
+            device.tree.unlink(TOP, &name("notes.txt")).unwrap();
+        }
+        let sent = remote_file(b"sent by the older self", VersionVector::default().with(OTHER, 8), OTHER);
+        device.pull_known(vec![node_row(node, sent), entry_row(root(), "notes.txt", Some(node))]);
+        if is_saved_over {
+            let frozen = device.freeze();
+            put_beside(&mut device, &frozen[0]);
+        }
+        let writes = |op: &Operation| matches!(op.kind, OpKind::Write { node: written, .. } if written == node);
+        assert!(!device.push().iter().any(writes), "saved over: {is_saved_over}");
+        assert_eq!(device.lookup(TOP, "notes.txt").unwrap().size_bytes, 22);
+        assert_eq!(device.read(ino), b"older", "who has it open has that");
+    }
 }
