@@ -24,10 +24,18 @@ pub(super) const USAGE: &str = "usage";
 pub(super) struct Room {
     usage: Option<Usage>,
     is_saved: bool,
-    /// Operations that the server had no room for, and how much there was.
-    refused: BTreeMap<Ticket, u64>,
+    /// Operations that the server had no room for.
+    refused: BTreeMap<Ticket, Refusal>,
     /// Those that waited when the queue was read last.
     waiting: BTreeSet<Ticket>,
+}
+
+/// What was known when the server had no room for an operation.
+#[derive(Debug, Clone, Copy)]
+struct Refusal {
+    bytes_free: u64,
+    /// By how much the content seemed to grow. That may be nothing: the server also counts what becomes of it in a conflict.
+    bytes: u64,
 }
 
 impl Room {
@@ -56,10 +64,12 @@ impl Room {
         self.usage.and_then(|usage| usage.bytes_free())
     }
 
-    /// Whether the server refused it with as much room as there is now.
-    fn is_refused(&self, ticket: Ticket, bytes_free: Option<u64>) -> bool {
-        let refused = self.refused.get(&ticket);
-        refused.is_some_and(|&bytes| bytes_free.is_some_and(|bytes_free| bytes_free <= bytes))
+    /// Whether the server refused it with as much room as there is now, when it was no larger.
+    fn is_refused(&self, ticket: Ticket, bytes: u64) -> bool {
+        let still = |then: &Refusal| {
+            bytes >= then.bytes && self.bytes_free().is_some_and(|bytes_free| bytes_free <= then.bytes_free)
+        };
+        self.refused.get(&ticket).is_some_and(still)
     }
 }
 
@@ -97,8 +107,7 @@ impl Session<'_> {
     }
 
     fn has_room(&self, item: &QueueItem, bytes: u64, filling: &Filling) -> bool {
-        let room = &self.state.room;
-        let is_refused = bytes > 0 && room.is_refused(item.ticket, room.bytes_free());
+        let is_refused = self.state.room.is_refused(item.ticket, bytes);
         let is_too_large = filling.bytes_free.is_some_and(|bytes_free| bytes > bytes_free);
         !is_refused && !is_too_large && !filling.touched.meets(&item.keys, &item.above, item.ordered_tree)
     }
@@ -202,8 +211,10 @@ impl Tree {
     pub fn put_aside(&self, ticket: Ticket) -> Result<()> {
         self.edit(|session| {
             session.thaw_from(ticket)?;
+            let content_of = session.state.queue.ops.get(&ticket).and_then(|queued| queued.op.op.content_of());
+            let bytes = content_of.map_or(0, |ino| session.grows_by(ino));
             let bytes_free = session.state.room.bytes_free().unwrap_or(0);
-            session.state.room.refused.insert(ticket, bytes_free);
+            session.state.room.refused.insert(ticket, Refusal { bytes_free, bytes });
             session.unprepare(ticket);
             Ok(())
         })

@@ -91,6 +91,21 @@ fn what_was_refused_is_not_sent_again_before_there_is_more_room_whatever_the_num
     assert_eq!(queued(&device), [refused]);
 }
 
+/// The server also counts what a conflict makes of it, of which this device does not know yet. Seed 709589 of the simulation.
+#[test]
+fn what_was_refused_waits_also_if_it_does_not_seem_to_grow() {
+    let mut device = Device::new();
+    device.tree.note_usage(usage(0, 1_000));
+    let ino = device.written(TOP, "a", &[1; 200]);
+    device.push();
+    device.write(ino, 0, &[2; 200]);
+    let refused = device.freeze()[0].0;
+    device.tree.put_aside(refused).unwrap();
+    assert_eq!((queued(&device).len(), waiting(&device)), (0, Some((1, 0))));
+    device.tree.note_usage(usage(0, 1_001));
+    assert_eq!(queued(&device), [refused]);
+}
+
 #[test]
 fn the_quota_is_told_less_what_is_queued_also_after_a_restart() {
     let mut device = Device::new();
