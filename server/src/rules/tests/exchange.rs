@@ -110,3 +110,27 @@ fn what_its_author_brought_back_in_a_folder_without_knowing_is_not_removed_with_
     s.merged(B, OpKind::Unlink { place: top("e"), seen }, None);
     assert_eq!((s.paths()["/e/d/g"], s.paths()["/f"]), (f, g));
 }
+
+#[test]
+fn what_finds_no_name_in_an_exchange_asks_for_one_unless_its_partner_has_it() {
+    let mut s = State::new();
+    let ((f, _), (g, _)) = (s.some_file(&top("f"), "one"), s.some_file(&top("g"), "two"));
+    s.applied(A, rename(g, &top("g"), &top("elsewhere")));
+    s.some_file(&top("g"), "another");
+    let decision = s.run(B, exchange(f, &top("f"), g, &top("g")), None);
+    assert_eq!((decision.outcome, decision.effects), (Outcome::NeedsName, None));
+}
+
+#[test]
+fn a_removed_folder_that_came_back_because_its_partner_goes_in_it_stays_there() {
+    let mut s = State::new();
+    let (q, d, (n, _)) = (s.some_dir("q"), s.node(), s.some_file(&top("n"), "one"));
+    s.applied(A, dir(d, &at(q, "d")));
+    s.applied(A, rename(d, &at(q, "d"), &top("d")));
+    s.applied(A, rename(q, &top("q"), &at(d, "q")));
+    s.applied(A, unlink(&top("d"), d, &VersionVector::default()));
+    // It knows the one folder in the other still.
+    s.merged(B, exchange(n, &top("n"), d, &at(q, "d")), None);
+    assert_eq!(s.names(), ["/d", "/d/q", "/d/q/d"]);
+    assert_eq!(s.paths()["/d/q/d"], n);
+}

@@ -1,6 +1,7 @@
 //! What a lost history had comes back: as it was where nobody did anything since, and never over what somebody did.
 
 mod contents;
+mod names;
 
 use super::random::{Heard, Step, hear, kind_of, step};
 use super::state::*;

@@ -1,13 +1,14 @@
 //! What is refused whatever the state, and leaves nothing half done.
 
 use super::state::*;
+use crate::rules::{EntryRow, NodeSlot, check_content, decide};
 use std::collections::BTreeMap;
 use tarn_proto::api::Outcome;
 use tarn_proto::error::ErrorCode;
-use tarn_proto::ids::{ChunkId, NodeId, SpaceId};
+use tarn_proto::ids::{ChunkId, DeviceId, NodeId, SpaceId};
 use tarn_proto::limits;
 use tarn_proto::manifest::{Manifest, ManifestEntry};
-use tarn_proto::node::{AttrChange, Attrs, ByteString, NodeKind, Timestamp};
+use tarn_proto::node::{AttrChange, Attrs, ByteString, Content, NodeKind, Timestamp};
 use tarn_proto::op::OpKind;
 use tarn_proto::version::VersionVector;
 
@@ -58,8 +59,12 @@ fn ids_are_never_taken_twice() {
     let two = s.content("two");
     s.applied(A, write(f, &top("f"), &base, two.clone()));
     let present = s.vector_of(f);
-    let other = tarn_proto::node::Content { version: two.version, ..s.content("three") };
+    let other = Content { version: two.version, ..s.content("three") };
     assert_eq!(refused(&mut s, write(f, &top("f"), &present, other)), ErrorCode::AlreadyExists);
+    let three = s.content("three");
+    assert_eq!(refused(&mut s, file(f, &top("g"), three.clone())), ErrorCode::NodeExists);
+    s.applied(A, unlink(&top("f"), f, &present));
+    assert_eq!(refused(&mut s, file(f, &top("g"), three)), ErrorCode::NodeExists);
 }
 
 #[test]
@@ -78,6 +83,8 @@ fn operations_fit_the_kind_of_their_node() {
     let none = VersionVector::default();
     assert_eq!(refused(&mut s, write(d, &top("d"), &none, content.clone())), ErrorCode::WrongKind);
     assert_eq!(refused(&mut s, OpKind::Link { node: d, place: top("x") }), ErrorCode::WrongKind);
+    s.applied(A, unlink(&top("d"), d, &none));
+    assert_eq!(refused(&mut s, write(d, &top("d"), &none, content.clone())), ErrorCode::WrongKind);
     let x = s.node();
     let with_content = OpKind::Create {
         node: x,
@@ -130,6 +137,71 @@ fn attributes_have_limits() {
 }
 
 #[test]
+fn an_attribute_without_a_possible_name_is_not_removed_either() {
+    let mut s = State::new();
+    let d = s.some_dir("d");
+    for bad in ["".to_owned(), "a\0".to_owned(), "a".repeat(256)] {
+        let attrs = AttrChange { xattrs: BTreeMap::from([(bad, None)]), ..AttrChange::default() };
+        assert_eq!(refused(&mut s, OpKind::SetAttr { node: d, attrs }), ErrorCode::BadAttributes);
+    }
+}
+
+#[test]
+fn what_is_as_large_as_it_may_be_is_not_refused() {
+    let mut s = State::new();
+    let last = Timestamp { secs: 0, nanos: 999_999_999 };
+    let value = ByteString(vec![0; limits::XATTRS_BYTES_MAX - 255]);
+    let xattrs = BTreeMap::from([("a".repeat(255), value)]);
+    let attrs = Attrs { mode: 0o7777, mtime: last, xattrs, ..Attrs::default() };
+    let target = vec![b'a'; limits::SYMLINK_BYTES_MAX];
+    let link = special(&mut s, NodeKind::Symlink { target }, attrs);
+    s.applied(B, link);
+}
+
+#[test]
+fn a_vector_has_room_for_so_many_devices() {
+    let mut s = State::new();
+    let (f, base) = s.some_file(&top("f"), "one");
+    let with =
+        |count: usize| (1..count as u128).fold(base.clone(), |all, n| all.with(DeviceId((n << 64).to_be_bytes()), 1));
+    let (two, three) = (s.content("two"), s.content("three"));
+    let most = with(limits::VECTOR_DEVICES_MAX);
+    s.applied(A, write(f, &top("f"), &most, two));
+    let more = with(limits::VECTOR_DEVICES_MAX + 1);
+    assert_eq!(refused(&mut s, write(f, &top("f"), &more, three)), ErrorCode::BadRequest);
+}
+
+#[test]
+fn a_file_is_too_large_whatever_its_manifest_says() {
+    let mut s = State::new();
+    let why = |size: u64, s: &mut State| check_content(&Content { size, ..s.content("") }).unwrap_err();
+    assert!(why(limits::FILE_BYTES_MAX + 1, &mut s).contains("larger"));
+    assert!(why(limits::FILE_BYTES_MAX, &mut s).contains("manifest"));
+}
+
+/// The root, and folders in it up to so many in all.
+fn chain(s: &mut State, count: usize) -> NodeId {
+    let row = s.row(ROOT).unwrap().clone();
+    (1..count).fold(ROOT, |parent, _| {
+        let node = s.node();
+        let entry = EntryRow { node, seq: 0, device: row.device };
+        s.snapshot.load_node(node, NodeSlot::Present(row.clone()), [(at(parent, "d"), entry)]);
+        node
+    })
+}
+
+#[test]
+fn no_place_is_deeper_than_the_limit() {
+    for (count, is_too_deep) in [(limits::DEPTH_MAX, false), (limits::DEPTH_MAX + 1, true)] {
+        let mut s = State::new();
+        let (deepest, x) = (chain(&mut s, count), s.node());
+        let op = s.op(A, dir(x, &at(deepest, "x")), None);
+        let outcome = decide(&s.snapshot, &s.server(), &op, 1).unwrap().outcome;
+        assert_eq!(matches!(outcome, Outcome::Refused { code: ErrorCode::TooDeep, .. }), is_too_deep, "{outcome:?}");
+    }
+}
+
+#[test]
 fn manifests_add_up() {
     let mut s = State::new();
     let entry = ManifestEntry { id: ChunkId([1; 32]), length: 3, stored: 3 };
@@ -139,7 +211,7 @@ fn manifests_add_up() {
         (limits::FILE_BYTES_MAX + 1, Manifest::default()),
         (3, Manifest { level: 200, entries: vec![entry] }),
     ] {
-        let content = tarn_proto::node::Content { size, manifest, ..s.content("one") };
+        let content = Content { size, manifest, ..s.content("one") };
         let node = s.node();
         assert_eq!(refused(&mut s, file(node, &top("f"), content)), ErrorCode::BadManifest);
     }

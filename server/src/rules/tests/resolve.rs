@@ -7,6 +7,7 @@ use tarn_proto::change::Row;
 use tarn_proto::error::ErrorCode;
 use tarn_proto::ids::{ContentId, NodeId};
 use tarn_proto::node::Content;
+use tarn_proto::op::OpKind;
 use tarn_proto::version::VersionVector;
 
 /// Two versions of `f`: what A wrote stayed, what B wrote is shown as `f (b)`, or only recorded.
@@ -80,6 +81,17 @@ fn what_did_not_stay_becomes_the_file_which_has_seen_both() {
     let now = c.s.vector_of(c.f);
     assert!(now.has_seen(&a) && now.has_seen(&b) && !a.has_seen(&now));
     assert!(!c.is_open());
+    let version = c.s.row(c.f).unwrap().file().unwrap().content.version;
+    assert!(![c.stayed.version, c.theirs.version].contains(&version), "it is a version of its own");
+}
+
+#[test]
+fn a_sibling_that_somebody_gave_another_name_stays() {
+    let mut c = Contended::shown();
+    let sibling = c.s.paths()["/f (b)"];
+    c.s.applied(A, OpKind::Link { node: sibling, place: top("kept") });
+    c.resolve(Keep::Stayed, None);
+    assert_eq!(c.s.names(), ["/f", "/f (b)", "/kept"]);
 }
 
 #[test]

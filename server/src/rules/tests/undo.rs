@@ -5,8 +5,8 @@ use crate::rules::{Before, Undo};
 use tarn_proto::api::Outcome;
 use tarn_proto::error::ErrorCode;
 use tarn_proto::ids::{NodeId, VersionId};
-use tarn_proto::node::FileVersion;
-use tarn_proto::op::Place;
+use tarn_proto::node::{AttrChange, Attrs, FileVersion, Timestamp};
+use tarn_proto::op::{OpKind, Place};
 
 fn file_of(s: &State, node: NodeId) -> FileVersion {
     s.row(node).unwrap().file().unwrap().clone()
@@ -115,4 +115,76 @@ fn a_removed_file_comes_back_with_the_folders_above_it() {
     s.undo(&asked(folder, before(None), &[], &[top("folder")]));
     assert_eq!(s.names(), ["/folder", "/folder/f"]);
     assert_eq!(s.vector_of(f), vector);
+}
+
+#[test]
+fn an_empty_folder_that_was_made_goes() {
+    let mut s = State::new();
+    let d = s.some_dir("d");
+    assert_eq!(s.undo(&asked(d, None, &[top("d")], &[])).outcome, Outcome::Applied);
+    assert_eq!(s.names(), Vec::<String>::new());
+}
+
+#[test]
+fn attributes_come_back_and_the_time_of_change_is_now() {
+    let mut s = State::new();
+    let (f, _) = s.some_file(&top("f"), "one");
+    let old = Attrs { ctime: Timestamp { secs: 5, nanos: 0 }, ..s.row(f).unwrap().state.attrs.clone() };
+    s.applied(B, OpKind::SetAttr { node: f, attrs: AttrChange { mode: Some(0o600), ..AttrChange::default() } });
+    s.undo(&asked(f, Some(Before { attrs: Some(old.clone()), file: None }), &[], &[]));
+    assert_eq!(s.row(f).unwrap().state.attrs, Attrs { ctime: s.server().now, ..old });
+}
+
+#[test]
+fn names_that_others_have_put_back_or_taken_are_left_alone() {
+    let mut s = State::new();
+    let (f, _) = s.some_file(&top("f"), "one");
+    s.applied(A, OpKind::Link { node: f, place: top("g") });
+    let (other, _) = s.some_file(&top("h"), "two");
+    // Others gave it its old name again, and its new one to another file.
+    assert_eq!(s.undo(&asked(f, before(None), &[top("h")], &[top("f")])).outcome, Outcome::Applied);
+    assert_eq!((s.names(), s.paths()["/h"]), (vec!["/f".into(), "/g".into(), "/h".into()], other));
+}
+
+#[test]
+fn the_last_name_of_what_is_there_is_not_taken_away() {
+    let mut s = State::new();
+    let (f, _) = s.some_file(&top("f"), "one");
+    s.undo(&asked(f, before(None), &[top("f")], &[]));
+    assert_eq!(s.names(), ["/f"]);
+}
+
+#[test]
+fn what_was_written_and_then_removed_comes_back_as_it_was_before_both() {
+    let mut s = State::new();
+    let (f, base) = s.some_file(&top("f"), "old");
+    let old = file_of(&s, f);
+    let new = s.content("new");
+    s.applied(B, write(f, &top("f"), &base, new));
+    let last = s.vector_of(f);
+    s.applied(B, unlink(&top("f"), f, &last));
+    s.undo(&asked(f, before(Some(old.clone())), &[], &[top("f")]));
+    let now = file_of(&s, f);
+    assert_eq!(now.content.content_id, old.content.content_id);
+    assert!(now.content.version != old.content.version && now.vector.has_seen(&last));
+    let seen = s.vector_of(f);
+    s.applied(B, unlink(&top("f"), f, &seen));
+    s.undo(&asked(f, before(Some(now.clone())), &[], &[top("f")]));
+    assert_eq!(file_of(&s, f), now, "nothing was written: it is the same version");
+}
+
+#[test]
+fn a_removed_file_has_all_its_names_again_and_a_folder_one_and_nobody_loses_his() {
+    let mut s = State::new();
+    let (f, base) = s.some_file(&top("f"), "one");
+    let d = s.some_dir("d");
+    for gone in [unlink(&top("f"), f, &base), unlink(&top("d"), d, &vector(&[]))] {
+        s.applied(B, gone);
+    }
+    let taken = [top("taken"), top("one"), top("two")];
+    let (other, _) = s.some_file(&top("taken"), "another's");
+    s.undo(&asked(f, before(None), &[], &taken));
+    assert_eq!(s.names(), ["/one", "/taken", "/two"]);
+    s.undo(&asked(d, before(None), &[], &[top("three"), top("four")]));
+    assert_eq!((s.names().len(), s.paths()["/three"], s.paths()["/taken"]), (4, d, other));
 }

@@ -79,3 +79,67 @@ fn two_contents_that_had_not_seen_each_other_are_both_in_conflict_with_what_was_
     let both = ["one", "other"].map(|text| w.s.content(text).content_id);
     assert_eq!(in_conflict(&w), BTreeSet::from(both));
 }
+
+#[test]
+fn what_was_written_upon_what_came_back_is_in_no_conflict_with_it() {
+    let mut w = World::new();
+    let f = w.file(&top("f"), "1");
+    let copy = w.copy();
+    w.write(A, f, &top("f"), "2");
+    let rows = w.rows.clone();
+    w.put_back(&copy);
+    w.bring(&rows);
+    w.write(C, f, &top("f"), "upon it");
+    w.bring(&rows);
+    assert_eq!((in_conflict(&w), w.s.content_of(f)), (BTreeSet::new(), w.s.content("upon it").content_id));
+}
+
+#[test]
+fn what_comes_back_into_conflict_is_shown_beside_what_others_have_there() {
+    let mut w = World::new();
+    let f = w.file(&top("f"), "1");
+    let (copy, base) = (w.copy(), w.s.vector_of(f));
+    w.write(A, f, &top("f"), "lost");
+    let rows = w.rows.clone();
+    w.put_back(&copy);
+    w.write(C, f, &top("f"), "since");
+    let theirs = w.s.content("theirs");
+    assert!(matches!(w.run(B, write(f, &top("f"), &base, theirs), Some("f (b)")), Outcome::Conflicted { .. }));
+    w.bring(&rows);
+    assert_eq!(w.s.names(), [format!("/alt {f}"), "/f".into(), "/f (b)".into()]);
+}
+
+#[test]
+fn a_file_stays_removed_whose_lost_content_was_brought_into_conflict_before() {
+    let mut w = World::new();
+    let f = w.file(&top("f"), "1");
+    let copy = w.copy();
+    w.write(A, f, &top("f"), "lost");
+    let rows = w.rows.clone();
+    w.put_back(&copy);
+    w.write(C, f, &top("f"), "since");
+    w.bring(&rows);
+    w.applied(B, unlink(&top("f"), f, &w.s.vector_of(f)));
+    w.bring(&rows);
+    assert_eq!(w.s.names(), [format!("/alt {f}")]);
+}
+
+#[test]
+fn a_record_that_was_changed_since_is_not_what_it_was_in_the_lost_history() {
+    let mut w = World::new();
+    let f = w.file(&top("f"), "base");
+    let base = w.s.vector_of(f);
+    w.write(A, f, &top("f"), "mine");
+    let save = |w: &mut World, text: &str| {
+        let content = w.s.content(text);
+        assert!(matches!(w.run(B, write(f, &top("f"), &base, content), None), Outcome::Conflicted { .. }));
+    };
+    save(&mut w, "first");
+    let copy = w.copy();
+    save(&mut w, "lost");
+    let rows = w.rows.clone();
+    w.put_back(&copy);
+    save(&mut w, "since");
+    w.bring(&rows);
+    assert_eq!(in_conflict(&w), BTreeSet::from([w.s.content("since").content_id]));
+}
