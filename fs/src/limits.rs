@@ -91,6 +91,10 @@ pub const GROUP_BYTES_MIN: u64 = 4 << 20;
 pub const GROUP_COUNT_MIN: usize = 256;
 /// Groups of small contents sent at once.
 pub const GROUPS_MAX: usize = 2;
+/// Further ones, when those take long; of contents up to [`BESIDE_CONTENT_BYTES_MAX`] alone.
+pub const BESIDE_GROUPS_MAX: usize = 2;
+/// See [`BESIDE_GROUPS_MAX`].
+pub const BESIDE_CONTENT_BYTES_MAX: u64 = 64 << 10;
 /// Large contents sent at once.
 pub const LARGE_UPLOADS_MAX: usize = 2;
 /// Bodies of one large content sent at once.

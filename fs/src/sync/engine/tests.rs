@@ -138,6 +138,31 @@ fn small_contents_gather_while_a_group_is_under_way() {
     assert!(actions.contains(&Action::Upload { group: 1, tickets: expected, resend: false }));
 }
 
+#[test]
+fn a_note_does_not_wait_for_small_contents_that_take_long() {
+    let photos =
+        || (2..=100).map(|ticket| QueueItem { content_bytes: limits::GROUPED_CONTENT_BYTES_MAX, ..file(ticket) });
+    let (mut engine, actions) = online(photos().collect());
+    let uploads = |actions: &[Action]| {
+        let group = |action: &Action| match action {
+            Action::Upload { tickets, .. } => Some(tickets.clone()),
+            _ => None,
+        };
+        actions.iter().filter_map(group).collect::<Vec<_>>()
+    };
+    assert_eq!(uploads(&actions).len(), limits::GROUPS_MAX);
+    engine.handle(Event::QueueChanged, MS);
+    let items: Vec<QueueItem> = photos().chain([file(101), file(102)]).collect();
+    assert!(uploads(&engine.handle(Event::QueueRead { items }, 2 * MS)).is_empty());
+    let late = limits::PARK_AFTER + MS;
+    let actions = engine.handle(Event::Tick, late);
+    assert_eq!(uploads(&actions), [tickets(&[101, 102])]);
+    let group = limits::GROUPS_MAX as u64;
+    let results = vec![(Ticket(101), UploadResult::Done), (Ticket(102), UploadResult::Done)];
+    let pushed = engine.handle(Event::UploadEnded { group, results }, late + MS);
+    assert_eq!(pushes(&pushed), [tickets(&[101, 102])]);
+}
+
 /// A folder is made; the queue is read, pushed and settled, each a millisecond after the other. Says whether its push
 /// left as soon as it was known.
 fn one_change(engine: &mut Engine, ticket: u64, items: Vec<QueueItem>, now: Duration) -> bool {

@@ -13,6 +13,7 @@ use std::time::Duration;
 pub(super) struct Group {
     pub tickets: Vec<Ticket>,
     pub is_large: bool,
+    pub begun: Duration,
 }
 
 /// After a local failure, or when its freeze point was lost, a content is not read again before this has passed.
@@ -59,7 +60,7 @@ impl Engine {
             let bytes: u64 = group.iter().map(|one| one.bytes).sum();
             let is_worth_it = bytes >= limits::GROUP_BYTES_MIN || group.len() >= limits::GROUP_COUNT_MIN;
             if running >= limits::GROUPS_MAX || (running > 0 && !is_worth_it) {
-                return None;
+                return self.send_beside(small, now, actions);
             }
             let is_urgent = group.iter().any(|one| one.ticket <= self.urged);
             let ready_at = self.upload_pace.ready_at();
@@ -70,6 +71,23 @@ impl Engine {
             self.send_group(group, false, now, actions);
             small = rest;
         }
+        None
+    }
+
+    /// What waits behind groups that take their time: on a slow line a note would wait for photos. Says when they do, if they do not yet.
+    fn send_beside(&mut self, small: &[Waiting], now: Duration, actions: &mut Vec<Action>) -> Option<Duration> {
+        let begun = self.groups.values().filter(|group| !group.is_large).map(|group| group.begun).max()?;
+        let mut notes: Vec<Waiting> =
+            small.iter().filter(|one| one.bytes <= limits::BESIDE_CONTENT_BYTES_MAX).copied().collect();
+        notes.truncate(group_end(&notes));
+        if notes.is_empty() || self.count_groups(false) >= limits::GROUPS_MAX + limits::BESIDE_GROUPS_MAX {
+            return None;
+        }
+        let slow_at = begun + limits::PARK_AFTER;
+        if now < slow_at {
+            return Some(slow_at);
+        }
+        self.send_group(&notes, false, now, actions);
         None
     }
 
@@ -86,7 +104,7 @@ impl Engine {
         let number = self.next_group;
         self.next_group += 1;
         let is_large = group.iter().any(|one| one.bytes > limits::GROUPED_CONTENT_BYTES_MAX);
-        self.groups.insert(number, Group { tickets: tickets.clone(), is_large });
+        self.groups.insert(number, Group { tickets: tickets.clone(), is_large, begun: now });
         actions.push(Action::Upload { group: number, tickets, resend });
     }
 
