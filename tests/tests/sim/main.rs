@@ -26,6 +26,7 @@ mod oracle;
 mod panics;
 mod plant;
 mod planted;
+mod quarrels;
 mod script;
 mod server;
 mod shrink;
@@ -47,9 +48,13 @@ const PART_SEEDS: u64 = 25;
 /// Within so many seeds each planted bug must be found.
 const PLANTED_SEEDS_MAX: u64 = 16;
 
+/// Seeds from here on have quarrels over names: earlier ones stay what they are.
+const QUARRELS_FROM: u64 = 1_000_000;
+
 /// What a seed's world is made of; every second one has crashes.
 fn shape_of(seed: u64) -> Shape {
-    Shape { minutes: 20, crashes: seed.is_multiple_of(2), bad_luck: true }
+    let quarrels = seed >= QUARRELS_FROM;
+    Shape { minutes: 20, crashes: seed.is_multiple_of(2), bad_luck: true, quarrels }
 }
 
 /// Runs a script in a folder of its own, in memory where the machine has such a place.
@@ -196,9 +201,10 @@ fn planted_bugs_are_found() {
             let anyway = fails_anyway.entry(seed).or_insert_with(|| fault(seed, None).is_some());
             (!*anyway).then_some((seed, fault_found))
         };
-        let Some((seed, fault)) = (1..=last).find_map(&mut found) else {
+        let first = if plant == Plant::NameBesideNotTold { QUARRELS_FROM } else { 1 };
+        let Some((seed, fault)) = (first..first + last).find_map(&mut found) else {
             panic!("{plant:?} is not found by {last} seeds");
         };
-        println!("{plant:?} is found by seed {seed}: {fault}");
+        println!("{plant:?} is found by {} seeds, the last is {seed}: {fault}", seed - first + 1);
     }
 }

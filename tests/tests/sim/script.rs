@@ -1,7 +1,8 @@
 //! Owns what happens in a run: a list of steps that one seed gives, and that can be shortened.
 
 use super::dice::Dice;
-use super::misfortune;
+use super::quarrels::Turn;
+use super::{misfortune, quarrels};
 use std::fmt;
 
 /// What a person, the network or fate does.
@@ -63,6 +64,8 @@ pub enum Deed {
     SyncedSave,
     /// The first file of all is saved once more: everybody takes the same one.
     Autosave,
+    /// A turn of a quarrel over a name.
+    Quarrel(Turn),
 }
 
 const DEEDS: [(Deed, u64); 21] = [
@@ -120,6 +123,8 @@ pub struct Shape {
     pub crashes: bool,
     /// Whether what seldom happens by chance is made to happen (see `misfortune`).
     pub bad_luck: bool,
+    /// Whether machines want the same names again and again (see `quarrels`).
+    pub quarrels: bool,
 }
 
 impl Script {
@@ -142,6 +147,9 @@ impl Script {
         let mut script = Self { seed, machines, oddness, keeps_here: seed % 4 == 3, line_bytes: 0, refusals: 0, steps };
         if shape.bad_luck {
             misfortune::strike(&mut script, shape.crashes, end_ms);
+        }
+        if shape.quarrels {
+            quarrels::add(seed, machines as u64, end_ms, &mut script.steps);
         }
         script.steps.sort_by_key(|step: &Step| (step.at_ms, step.who));
         script

@@ -65,6 +65,7 @@ impl User<'_> {
             Deed::Read => self.read(),
             Deed::SyncedSave => self.synced_save(),
             Deed::Autosave => self.autosave(),
+            Deed::Quarrel(turn) => self.quarrel(turn),
             Deed::Evict => Ok(format!("evict {:?}", self.life.contents.evict_all()?)),
         }
     }
@@ -146,7 +147,7 @@ impl User<'_> {
         Ok(token)
     }
 
-    fn create_at(&mut self, dir: Ino, name: &Name) -> Result<(Ino, u64), TreeError> {
+    pub fn create_at(&mut self, dir: Ino, name: &Name) -> Result<(Ino, u64), TreeError> {
         let ino = self.life.tree.create(dir, name, self.node(NodeKind::File, Some(true)))?.ino;
         let token = self.write(ino, 0);
         self.life.tree.closed(ino, true)?;
@@ -240,7 +241,7 @@ impl User<'_> {
         })
     }
 
-    fn unlink_at(&mut self, spot: &Spot) -> Result<(), TreeError> {
+    pub fn unlink_at(&mut self, spot: &Spot) -> Result<(), TreeError> {
         let seen = self.seen(spot.ino)?;
         let is_last = self.is_last_name(&self.life.tree.stat(spot.ino)?, &seen)?;
         self.oracle.attempted(self.who, self.life.tree.unlink(spot.dir, &spot.name), &seen)?;
@@ -297,11 +298,12 @@ impl User<'_> {
             Some(to) => (to.dir, to.name),
             None => (self.any_dir()?, self.any_name()),
         };
-        self.rename_spot(&from, to_parent, &to_name, mode)?;
+        self.rename_spot(&from, (to_parent, &to_name), mode)?;
         Ok(format!("{mode:?} {:?}/{} ({:?}) to {to_parent:?}/{to_name}", from.dir, from.name, from.ino))
     }
 
-    fn rename_spot(&mut self, from: &Spot, to_parent: Ino, to_name: &Name, mode: RenameMode) -> Result<(), TreeError> {
+    pub fn rename_spot(&mut self, from: &Spot, to: (Ino, &Name), mode: RenameMode) -> Result<(), TreeError> {
+        let (to_parent, to_name) = to;
         let (moved, is_new) = (self.seen(from.ino)?, self.life.tree.published_file(from.ino)?.is_none());
         let displaced = match self.life.tree.lookup(to_parent, to_name) {
             Ok(stat) if stat.ino != from.ino => Some(stat),
@@ -370,14 +372,12 @@ impl User<'_> {
         }
         let from = Spot { dir: spot.dir, name: temporary, ino };
         let after = self.bytes(ino)?;
-        self.rename_spot(&from, spot.dir, &spot.name, RenameMode::Replace)?;
+        self.rename_spot(&from, (spot.dir, &spot.name), RenameMode::Replace)?;
         if links == 1 {
             self.oracle.made_of(&before, &after);
         }
-        Ok(format!(
-            "save {:?}/{} ({:?}, {links} links) by renaming {ino:?} over it, {token}",
-            spot.dir, spot.name, spot.ino
-        ))
+        let Spot { dir, name, ino: old } = spot;
+        Ok(format!("save {dir:?}/{name} ({old:?}, {links} links) by renaming {ino:?} over it, {token}"))
     }
 
     /// The old file renamed away, a new one created under its name, the old one removed.
@@ -385,7 +385,7 @@ impl User<'_> {
         let spot = self.any_file()?;
         let seen = self.seen(spot.ino)?;
         let (saved, backup) = (spot.name.clone(), name(&format!("{}~", spot.name)));
-        self.rename_spot(&spot, spot.dir, &backup, RenameMode::Replace)?;
+        self.rename_spot(&spot, (spot.dir, &backup), RenameMode::Replace)?;
         let (ino, token) = self.create_at(spot.dir, &spot.name)?;
         self.oracle.join(&seen, &BTreeSet::from([token]));
         if self.dice.chance(700) {
