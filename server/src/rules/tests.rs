@@ -6,6 +6,7 @@ mod beside;
 mod effects;
 mod exchange;
 mod folders;
+mod loaded;
 pub(crate) mod random;
 mod recover;
 mod refused;
