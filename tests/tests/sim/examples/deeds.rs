@@ -19,6 +19,11 @@ pub fn act(life: &mut Life, deed: &str) -> Done {
     let (verb, rest) = deed.split_once(' ').unwrap_or((deed, ""));
     match verb {
         "opens" => open(life, rest),
+        "starts" => {
+            let ino = make_open(life, rest)?;
+            hold(life, ino);
+            Ok(())
+        }
         "saves" => {
             let text = rest.strip_prefix("what it opened = ").expect("what is saved");
             let Handle { ino, .. } = life.handles.pop().expect("a file that was opened");
@@ -141,8 +146,12 @@ fn inode(life: &Life, path: &str) -> Result<Ino, TreeError> {
 fn open(life: &mut Life, path: &str) -> Done {
     let ino = inode(life, path)?;
     life.tree.opened(ino, true)?;
-    life.handles.push(Handle { ino, writes: true, node: None, is_removed: false });
+    hold(life, ino);
     Ok(())
+}
+
+fn hold(life: &mut Life, ino: Ino) {
+    life.handles.push(Handle { ino, writes: true, node: None, is_removed: false });
 }
 
 fn make(life: &Life, path: &str, kind: NodeKind) -> Done {
@@ -159,13 +168,16 @@ pub fn write(life: &Life, path: &str, text: &[u8]) -> Done {
             life.tree.opened(stat.ino, true)?;
             stat.ino
         }
-        Err(TreeError::NotFound) => {
-            let new = NewNode { open: Some(true), ..NewNode::plain(NodeKind::File, 0o644) };
-            life.tree.create(dir, &name, new)?.ino
-        }
+        Err(TreeError::NotFound) => make_open(life, path)?,
         Err(error) => return Err(error),
     };
     save_opened(life, ino, text)
+}
+
+fn make_open(life: &Life, path: &str) -> Result<Ino, TreeError> {
+    let (dir, name) = find(life, path)?;
+    let new = NewNode { open: Some(true), ..NewNode::plain(NodeKind::File, 0o644) };
+    Ok(life.tree.create(dir, &name, new)?.ino)
 }
 
 fn save_opened(life: &Life, ino: Ino, text: &[u8]) -> Done {
