@@ -72,3 +72,18 @@ async fn serve(env: Env, tree: Arc<dyn SyncTree>, mut jobs: mpsc::UnboundedRecei
         let _ = reply.send(result);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tarn_proto::ids::{EpochId, JournalHash};
+
+    #[test]
+    fn a_cut_is_overtaken_where_the_same_history_is_known_as_far() {
+        let at = |epoch, seq| Cursor { epoch: EpochId([epoch; 16]), seq, hash: JournalHash([0; 32]) };
+        for (stands, is_overtaken_by_it) in [(at(1, 4), false), (at(1, 5), true), (at(1, 6), true), (at(2, 6), false)] {
+            assert_eq!(is_overtaken(Some(stands), at(1, 5)), is_overtaken_by_it, "{stands:?}");
+        }
+        assert!(!is_overtaken(None, at(1, 5)), "a full pull is under way");
+    }
+}

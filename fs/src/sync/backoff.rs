@@ -86,4 +86,16 @@ mod tests {
         a.succeed();
         assert!(a.is_open(Duration::ZERO));
     }
+
+    #[test]
+    fn who_is_hastened_waits_no_longer_than_that_and_not_longer_than_before() {
+        let mut one = Backoff::new(1);
+        one.hasten(Duration::ZERO, Duration::ZERO);
+        assert_eq!(one.until(), None, "it does not wait at all");
+        (0..20).for_each(|_| one.fail(Duration::ZERO, limits::LINK_BACKOFF_MAX));
+        one.hasten(Duration::from_secs(1), Duration::from_secs(2));
+        assert_eq!(one.until(), Some(Duration::from_secs(3)));
+        one.hasten(Duration::from_secs(1), Duration::from_secs(9));
+        assert_eq!(one.until(), Some(Duration::from_secs(3)));
+    }
 }

@@ -144,7 +144,7 @@ fn obstacle(view: &EngineView, started: Duration, goal: &Goal) -> Option<WaitOut
 
 #[cfg(test)]
 mod tests {
-    use super::super::engine::{Engine, Stuck};
+    use super::super::engine::{Engine, LastError, Stuck};
     use super::*;
     use crate::meta::rows::Ticket;
 
@@ -159,5 +159,22 @@ mod tests {
         assert_eq!(found(&Goal::These([Ticket(3)].into()), 1), stuck);
         assert_eq!(found(&Goal::These([Ticket(2), Ticket(4)].into()), 1), None);
         assert_eq!(found(&Goal::Upto(Ticket(5)), 3), None, "it may have passed since");
+    }
+
+    #[test]
+    fn one_failure_of_the_network_is_in_nobody_s_way_and_an_old_one_is_not_either() {
+        let mut view = Engine::new(1).view(Duration::ZERO);
+        let found =
+            |view: &EngineView, started: u64| obstacle(view, Duration::from_secs(started), &Goal::Upto(Ticket(5)));
+        let error = LastError { at: Duration::from_secs(2), reason: "away".into(), is_passing: true };
+        (view.is_gate_open, view.failures, view.last_error) = (false, FAILURES_MAX - 1, Some(error));
+        assert_eq!(found(&view, 1), None);
+        view.failures = FAILURES_MAX;
+        assert_eq!(found(&view, 1), Some(WaitOutcome::Away("away".into())));
+        assert_eq!(found(&view, 3), None, "nothing has failed since");
+        view.failures += 1;
+        assert_eq!(found(&view, 1), Some(WaitOutcome::Away("away".into())));
+        view.is_gate_open = true;
+        assert_eq!(found(&view, 1), None, "it may be tried now");
     }
 }

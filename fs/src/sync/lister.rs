@@ -127,7 +127,7 @@ pub async fn whole_listing(remote: &dyn Remote, space: SpaceId, node: NodeId) ->
 }
 
 /// A page that was asked for with `token`, if it is of the listing as of `seq`.
-fn following(page: ChildrenResponse, seq: u64, token: &str) -> Result<ChildrenResponse, RemoteError> {
+pub(super) fn following(page: ChildrenResponse, seq: u64, token: &str) -> Result<ChildrenResponse, RemoteError> {
     if page.seq != seq || page.next.as_deref() == Some(token) {
         return Err(RemoteError::Malformed("the pages are not of one listing".into()));
     }

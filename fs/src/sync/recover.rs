@@ -242,4 +242,16 @@ mod tests {
         let many = batches((0..RECOVER_ROWS_MAX as u64 + 1).map(gone).collect(), u64::MAX);
         assert_eq!(many.iter().map(|batch| batch.rows.len()).collect::<Vec<_>>(), [RECOVER_ROWS_MAX, 1]);
     }
+
+    #[test]
+    fn batches_have_no_more_bytes_than_a_call_takes() {
+        let node = NodeId([1; 16]);
+        let name = |n: usize| tarn_proto::name::Name::new(format!("{n:01000}")).expect("a name of digits");
+        let places: Vec<_> =
+            (0..BODY_BYTES / 2_500).map(|n| tarn_proto::op::Place { parent: node, name: name(n) }).collect();
+        let lost = tarn_proto::lost::LostNode { node, seq: 1, state: None, places, alt_name: None };
+        let many = batches(vec![(1, Lost::Node(lost)); 5], 9);
+        assert_eq!(many.iter().map(|batch| batch.rows.len()).collect::<Vec<_>>(), [2, 2, 1]);
+        assert!(many.iter().all(|batch| batch.bytes <= BODY_BYTES));
+    }
 }

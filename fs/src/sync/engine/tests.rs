@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod simulated;
+mod standing;
 
 use super::super::event::{Standing, UploadResult};
 use super::*;

@@ -170,3 +170,37 @@ fn a_first_half_waits_unless_somebody_waits_for_it() {
     assert_eq!(waiting.wake, Some(NOW + Duration::from_millis(700)));
     assert_eq!(tickets(&plan_urged(&[half], &[], 1).push), [1]);
 }
+
+#[test]
+fn frozen_operations_fill_one_push_too() {
+    let frozen = |n: u64| QueueItem { frozen: Some(n), ..plain(n, n + 10, &[1]) };
+    let items: Vec<_> = (1..=2_000).map(frozen).chain([plain(3_000, 5_000, &[1])]).collect();
+    assert_eq!(tickets(&plan(&items, &[]).push), (1..=1_024).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_is_put_off_is_not_tried_before_its_time() {
+    let items = [file(1, 10, &[1])];
+    let later = NOW + Duration::from_secs(1);
+    let put_off = |until| [(1, Stage::Delayed { until, is_error: true, since: NOW })];
+    let waiting = plan(&items, &put_off(later));
+    assert_eq!((tickets(&waiting.upload), waiting.wake), (vec![], Some(later)));
+    assert_eq!(tickets(&plan(&items, &put_off(NOW)).upload), [1]);
+}
+
+#[test]
+fn what_waits_behind_a_content_is_looked_at_in_its_own_time() {
+    let left = Duration::from_millis(700);
+    let mut half = plain(2, 11, &[]);
+    half.readiness = Readiness::Half { left };
+    let plan = plan(&[file(1, 10, &[1]), half], &[(1, uploading(100))]);
+    assert_eq!(plan.wake, Some(NOW + left));
+}
+
+#[test]
+fn what_is_quiet_by_now_is_looked_at_when_the_queue_is_read_again() {
+    let mut quiet = file(1, 10, &[1]);
+    quiet.readiness = Readiness::Quiet { left: Duration::ZERO };
+    let plan = plan(&[quiet], &[]);
+    assert_eq!((tickets(&plan.upload), plan.wake), (vec![], None));
+}

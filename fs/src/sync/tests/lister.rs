@@ -3,7 +3,7 @@
 use super::real::{Ground, ground};
 use super::*;
 use crate::meta::rows::ROOT;
-use crate::sync::lister::in_order;
+use crate::sync::lister::{following, in_order};
 use crate::tree::{DirHandle, TreeError, Unlisted};
 use tarn_proto::api::{ChildEntry, ChildrenResponse};
 use tarn_proto::change::Cursor;
@@ -147,4 +147,8 @@ fn a_listing_that_is_not_in_the_order_of_its_names_is_refused() {
     assert!(in_order(page(&["c"]), last.clone()).is_ok());
     assert!(in_order(page(&["b"]), last).is_err());
     assert!(in_order(page(&["b", "a"]), None).is_err());
+    let with_token = |token: &str| ChildrenResponse { next: Some(token.to_owned()), ..page(&["a"]) };
+    assert!(following(page(&["a"]), 1, "token").is_ok() && following(with_token("next"), 1, "token").is_ok());
+    assert!(following(page(&["a"]), 2, "token").is_err(), "it is of another moment");
+    assert!(following(with_token("token"), 1, "token").is_err(), "it leads to itself");
 }
