@@ -41,6 +41,10 @@ impl Session<'_> {
         if let Some(over) = self.queued_over(ino).or_else(|| self.inode(ino).ok()?.made_over.clone()) {
             return Ok(over);
         }
+        if self.is_created_here(ino) {
+            // What the server has of it is from before this machine became an older copy of itself: nobody here has seen that.
+            return Ok(VersionVector::default());
+        }
         let remote = self.remote_of(ino)?;
         Ok(remote.as_ref().and_then(|r| r.file.as_ref()).map(|file| file.vector.clone()).unwrap_or_default())
     }
@@ -70,6 +74,13 @@ impl Session<'_> {
         let alone = ops.next().is_none();
         let create = matches!(queued.op.op, LocalOp::Create { .. });
         (alone && create && queued.op.frozen.is_none()).then_some(ticket)
+    }
+
+    fn is_created_here(&self, ino: Ino) -> bool {
+        self.state
+            .queue
+            .of_ino(ino)
+            .any(|(_, queued)| matches!(&queued.op.op, LocalOp::Create { ino: made, .. } if *made == ino))
     }
 
     /// The same, if the server does not have the node: it may, from before this machine became an older copy of itself.

@@ -195,7 +195,8 @@ fn siblings_per_save(server: &SimServer, oracle: &Oracle) -> Vec<String> {
     let mut count: BTreeMap<(NodeId, &str), u32> = BTreeMap::new();
     for conflict in conflicts(server) {
         // A file that came back and found its name taken is a sibling with a history of its own.
-        let made = conflict.sibling.filter(|sibling| server.versions_of(*sibling).count() == 1);
+        let is_made = |sibling: &NodeId| server.settled.ever.get(sibling).is_some_and(|versions| versions.len() == 1);
+        let made = conflict.sibling.filter(is_made);
         let shown = made.and_then(|sibling| server.node(sibling)?.file);
         if shown.is_some_and(|file| file.content.version == conflict.theirs.content.version) {
             *count.entry((conflict.node, &conflict.device_name)).or_default() += 1;

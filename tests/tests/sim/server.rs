@@ -282,6 +282,7 @@ impl SimServer {
         }
         for change in &effects.versions {
             self.versions.insert(change.file.content.version, (change.node, change.file.clone()));
+            self.settled.ever.entry(change.node).or_default().insert(change.file.content.version);
         }
         let mut batch = Batch::new(SPACE, self.cursor(), 0);
         batch.add(effects.clone());

@@ -216,8 +216,12 @@ fn what_a_past_self_sent_is_removed_moved_and_replaced_on_the_server_as_well() {
     let (device, node) = with_file_of_a_past_self();
     device.tree.unlink(TOP, &name("f")).unwrap();
     assert_eq!(device.list(TOP), [""; 0]);
-    assert!(
-        matches!(&device.freeze()[..], [(_, Operation { kind: OpKind::Unlink { seen, .. }, .. })] if seen.node == node)
+    let frozen = device.freeze();
+    let [(_, Operation { kind: OpKind::Unlink { seen, .. }, .. })] = &frozen[..] else { panic!("{frozen:?}") };
+    assert_eq!(
+        (seen.node, &seen.vector),
+        (node, &VersionVector::default()),
+        "the past self's bytes have not been seen"
     );
 
     let (device, node) = with_file_of_a_past_self();

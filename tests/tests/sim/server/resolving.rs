@@ -2,7 +2,7 @@
 
 use super::{SPACE, SimServer, refused};
 use crate::plant::Plant;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use tarn::remote::{RemoteError, UploadItem};
 use tarn_proto::api::{Keep, Outcome};
 use tarn_proto::change::{ConflictState, Cursor, Row};
@@ -23,6 +23,8 @@ pub struct Settled {
     /// What was chosen of two, or brought by two with the same bytes. It is a version that nobody has seen yet, though its bytes
     /// may be older.
     pub versions: BTreeSet<VersionId>,
+    /// All versions that there ever were of each file, whatever a server that was put back knows of them.
+    pub ever: BTreeMap<NodeId, BTreeSet<VersionId>>,
 }
 
 impl SimServer {
