@@ -57,6 +57,29 @@ impl LocalOp {
         inodes.chain(self.places().map(|(parent, name)| QueueKey::Entry(parent, name.clone()))).collect()
     }
 
+    /// Makes it be about another node than this one; whether it was about this one.
+    pub(super) fn be_about(&mut self, from: Ino, to: Ino) -> bool {
+        let mut changed = false;
+        let mut set = |ino: &mut Ino| {
+            if *ino == from {
+                *ino = to;
+                changed = true;
+            }
+        };
+        match self {
+            Self::Create { ino, .. }
+            | Self::Write { ino, .. }
+            | Self::SetAttr { ino, .. }
+            | Self::Link { ino, .. }
+            | Self::Unlink { ino, .. } => set(ino),
+            Self::Rename { ino, displaced, .. } => {
+                set(ino);
+                displaced.iter_mut().for_each(|(ino, _)| set(ino));
+            }
+        }
+        changed
+    }
+
     /// Makes every mention of a directory one of another; whether there was any.
     pub(super) fn move_dir(&mut self, from: Ino, to: Ino) -> bool {
         let mut moved = false;

@@ -7,7 +7,7 @@ use super::names::{conflict_name, date};
 use super::versions::staged_row;
 use super::work::{NameChange, Work};
 use crate::meta::RemoteWork;
-use crate::meta::rows::{Ino, InodeRow, LocalNode, LocalOp, ROOT, RowChange, Ticket};
+use crate::meta::rows::{EntryRow, Ino, InodeRow, LocalNode, LocalOp, QueuedOp, ROOT, RowChange, Ticket};
 use tarn_proto::change::{Change, Row};
 use tarn_proto::ids::NodeId;
 use tarn_proto::name::Name;
@@ -40,6 +40,35 @@ impl Session<'_> {
         let dir = self.rescue_dir()?;
         let name = self.requeue_as_new(ino, (dir, &name), HERE, rows)?;
         Ok((dir, name))
+    }
+
+    /// The bytes of a file's new version are another file's from now on. Names that wait to be sent are still the file's, as the
+    /// server has it: another inode shows it there.
+    pub(super) fn leave_names(&mut self, ino: Ino, rows: &mut Vec<RowChange>) -> Result<()> {
+        let names = |op: &LocalOp| matches!(op, LocalOp::Rename { .. } | LocalOp::Link { .. });
+        let waiting = self
+            .state
+            .queue
+            .of_ino(ino)
+            .filter(|(ticket, queued)| names(&queued.op.op) && !rows.contains(&RowChange::Queue(*ticket, None)));
+        let waiting: Vec<(Ticket, QueuedOp)> = waiting.map(|(ticket, queued)| (ticket, queued.op.clone())).collect();
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let (node, pinned) = (self.inode(ino)?.node, self.inode(ino)?.pinned);
+        let shown = self.state.next_ino();
+        rows.push(RowChange::Inode(shown, Some(InodeRow { node, pinned, ..InodeRow::default() })));
+        for (ticket, mut queued) in waiting {
+            for (parent, name) in queued.op.places() {
+                let row =
+                    self.state.overlay.get(parent, name).filter(|row| row.ino == Some(ino) && row.ticket == ticket);
+                let moved = row.map(|row| EntryRow { ino: Some(shown), ..row });
+                rows.extend(moved.map(|row| RowChange::Entry(parent, name.clone(), Some(row))));
+            }
+            queued.op.be_about(ino, shown);
+            rows.push(RowChange::Queue(ticket, Some(queued)));
+        }
+        Ok(())
     }
 
     /// A name was refused because of its folder. If its file has no other here, it gets one under `Tarn rescued/DATE/`: on

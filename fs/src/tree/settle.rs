@@ -70,6 +70,9 @@ impl Session<'_> {
                 all.names.extend(self.links(ino)?);
                 let name = op.places().next().map(|(_, name)| name);
                 all.names.push(self.rescue_content(ino, name, &mut all.work.rows)?);
+                if matches!(op, LocalOp::Write { .. }) {
+                    self.leave_names(ino, &mut all.work.rows)?;
+                }
                 return Ok(());
             }
         }

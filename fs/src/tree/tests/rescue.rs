@@ -5,7 +5,7 @@ use tarn_proto::api::{Answer, Outcome};
 use tarn_proto::change::{Change, Row};
 use tarn_proto::error::ErrorCode;
 use tarn_proto::ids::NodeId;
-use tarn_proto::op::{OpKind, Operation};
+use tarn_proto::op::{OpKind, Operation, RenameMode};
 use tarn_proto::version::VersionVector;
 
 const N: NodeId = NodeId([51; 16]);
@@ -138,6 +138,28 @@ fn what_the_server_has_by_now_is_refused_without_a_rescue() {
     assert_eq!(device.freeze(), []);
     device.write(ino, 0, b"later");
     assert!(matches!(device.push().as_slice(), [Operation { kind: OpKind::Write { .. }, .. }]));
+}
+
+/// Seed 571129 of the simulation.
+#[test]
+fn a_name_that_waits_to_be_sent_is_not_that_of_rescued_bytes() {
+    let mut device = Device::new();
+    let ino = device.written(TOP, "f", b"published");
+    device.written(TOP, "g", b"other");
+    let node = device.push().first().and_then(created).unwrap();
+    device.write(ino, 0, b"refused!!");
+    device.rename((TOP, "f"), (TOP, "g"), RenameMode::Exchange).unwrap();
+    refuse(&device);
+    let day = only(&device, "/Tarn rescued");
+    assert_eq!(device.read(device.at(&only(&device, &day))), b"refused!!");
+    assert_eq!(device.list(TOP), ["Tarn rescued", "f", "g"]);
+    assert_ne!(device.at("/g"), ino, "there is what the server has");
+    device.tree.truncate(device.at("/g"), 0).unwrap();
+    device.write(device.at("/g"), 0, b"later");
+    let sent = device.push();
+    let writes = |op: &Operation| matches!(op.kind, OpKind::Write { node: written, .. } if written == node);
+    assert!(sent.iter().any(writes), "{sent:?}");
+    assert_eq!((device.read(device.at("/g")), device.read(device.at("/f"))), (b"later".to_vec(), b"other".to_vec()));
 }
 
 fn created(op: &Operation) -> Option<NodeId> {
