@@ -91,7 +91,9 @@ impl Session<'_> {
             return Ok(None);
         }
         refused.push((parent, name.clone()));
-        if self.links(ino)?.iter().any(|link| !refused.contains(link)) {
+        let links = self.links(ino)?;
+        let is_removed = links.is_empty() && self.seen_when_removed(ino).is_some();
+        if is_removed || links.iter().any(|link| !refused.contains(link)) {
             return Ok(None);
         }
         let local = match self.local_node(ino, Ticket(0)) {

@@ -140,6 +140,27 @@ fn what_the_server_has_by_now_is_refused_without_a_rescue() {
     assert!(matches!(device.push().as_slice(), [Operation { kind: OpKind::Write { .. }, .. }]));
 }
 
+/// Seed 741895 of the simulation.
+#[test]
+fn a_name_that_is_refused_is_not_rescued_if_its_person_removed_the_file_since() {
+    let mut device = Device::new();
+    let dir = device.folder(TOP, "d").ino;
+    device.written(dir, "f", b"goes");
+    device.push();
+    device.renamed((dir, "f"), (dir, "g"));
+    device.tree.unlink(dir, &name("g")).unwrap();
+    let refused = Outcome::Refused { code: ErrorCode::ParentGone, detail: String::new() };
+    let answer = |op: &Operation| {
+        let outcome = if matches!(op.kind, OpKind::Rename { .. }) { refused.clone() } else { Outcome::Merged };
+        Answer { counter: op.counter, outcome, changes: Vec::new() }
+    };
+    let answers: Vec<_> = device.freeze().iter().map(|(ticket, op)| (*ticket, answer(op))).collect();
+    assert_eq!(answers.len(), 2);
+    device.tree.settle(&answers, cursor(device.seq), cursor(device.seq)).unwrap();
+    assert_eq!(device.list(TOP), ["d"]);
+    assert!(device.push().is_empty());
+}
+
 /// Seed 571129 of the simulation.
 #[test]
 fn a_name_that_waits_to_be_sent_is_not_that_of_rescued_bytes() {
