@@ -135,7 +135,7 @@ fn rows_of(n: u64) -> Outcome<[Change; 2]> {
 fn time_pull(env: &Env, dir: &Path) -> Outcome<()> {
     const COUNT: u64 = 500_000;
     env.disk.create_dir_all(dir)?;
-    let (mut writer, _readers) = Writer::open(&dir.join(FILE_NAME), Check::Quick)?;
+    let (mut writer, _readers) = Writer::open(env.disk.as_ref(), &dir.join(FILE_NAME), Check::Quick)?;
     let changes = (1..=COUNT).map(rows_of).collect::<Outcome<Vec<_>>>()?.concat();
     let pages: Vec<RemoteWork> =
         changes.chunks(5_000).map(|page| RemoteWork { changes: page.to_vec(), ..RemoteWork::default() }).collect();

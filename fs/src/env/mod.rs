@@ -28,6 +28,7 @@ pub use spawn::{close_on_exec, end_with_parent};
 pub use tasks::{BrokenOff, Elapsed, RealTasks, Tasks};
 pub use watchers::{Watched, watched};
 
+use std::ffi::CStr;
 use std::fmt::Debug;
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -68,7 +69,16 @@ pub enum OpenMode {
     CreateNew,
 }
 
-/// The local file system. Every durable byte of the client but SQLite's passes here.
+/// How SQLite opens a file of a disk.
+#[derive(Debug, Clone)]
+pub struct DatabasePath {
+    /// What SQLite calls the file.
+    pub path: PathBuf,
+    /// The VFS that knows it.
+    pub vfs: &'static CStr,
+}
+
+/// The local file system. Every durable byte of the client passes here, or through the VFS that it names to SQLite.
 pub trait Disk: Send + Sync + Debug {
     /// Opens a regular file; one that is on a read-only file system only to be read.
     ///
@@ -105,6 +115,8 @@ pub trait Disk: Send + Sync + Debug {
     /// # Errors
     /// What the file system says.
     fn free_bytes(&self, path: &Path) -> io::Result<u64>;
+    /// How SQLite opens a file: one that only this process has open.
+    fn database(&self, path: &Path) -> DatabasePath;
 }
 
 /// One open file of the local disk.

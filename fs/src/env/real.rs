@@ -2,7 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "the outside world enters here")]
 
-use super::{Clock, Disk, DiskFile, OpenMode, Rng};
+use super::{Clock, DatabasePath, Disk, DiskFile, OpenMode, Rng};
 use rustix::fs::FallocateFlags;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
@@ -101,6 +101,12 @@ impl Disk for RealDisk {
     fn free_bytes(&self, path: &Path) -> io::Result<u64> {
         let vfs = rustix::fs::statvfs(path)?;
         Ok(vfs.f_bavail * vfs.f_frsize)
+    }
+
+    fn database(&self, path: &Path) -> DatabasePath {
+        // Its connections share the index of the write-ahead log in memory: as a mapped file, a disk that fails or is full
+        // would end the process with a signal.
+        DatabasePath { path: path.to_owned(), vfs: c"unix-excl" }
     }
 }
 

@@ -79,7 +79,7 @@ impl Journal {
         let fail = |source| JournalError::Dir { path: dir.to_owned(), source };
         env.disk.create_dir_all(dir).map_err(fail)?;
         finish_rebuild(env.disk.as_ref(), dir).map_err(fail)?;
-        let (writer, readers) = Writer::open(&dir.join(FILE_NAME), options.check)?;
+        let (writer, readers) = Writer::open(env.disk.as_ref(), &dir.join(FILE_NAME), options.check)?;
         writer.limit_wal(options.wal_bytes)?;
         let scan = Log::scan(env, &dir.join(LOG_DIR), options.log)?;
         Ok(Prepared { env: env.clone(), options, writer, readers, scan, repeats: false })

@@ -7,4 +7,3 @@ mod damage;
 mod database_faults;
 mod model;
 mod run;
-mod sqlite_disk;

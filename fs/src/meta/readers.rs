@@ -3,6 +3,7 @@
 
 use super::schema;
 use super::{MetaError, Result};
+use crate::env::DatabasePath;
 use parking_lot::Mutex;
 use rusqlite::{CachedStatement, Connection};
 use std::ops::Deref;
@@ -17,13 +18,14 @@ pub struct Readers(Arc<Pool>);
 
 #[derive(Debug)]
 struct Pool {
+    at: DatabasePath,
     path: PathBuf,
     idle: Mutex<Vec<Connection>>,
 }
 
 impl Readers {
-    pub(super) fn new(path: &Path) -> Self {
-        Self(Arc::new(Pool { path: path.to_owned(), idle: Mutex::default() }))
+    pub(super) fn new(at: DatabasePath, path: &Path) -> Self {
+        Self(Arc::new(Pool { at, path: path.to_owned(), idle: Mutex::default() }))
     }
 
     /// Takes a reader; it goes back when dropped. Never hold one while waiting for anything.
@@ -34,7 +36,7 @@ impl Readers {
         let idle = self.0.idle.lock().pop();
         let db = match idle {
             Some(db) => db,
-            None => schema::open_reader(&self.0.path)?,
+            None => schema::open_reader(&self.0.at, &self.0.path)?,
         };
         Ok(Reader { db: Some(db), pool: self.0.clone() })
     }

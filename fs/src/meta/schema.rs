@@ -1,17 +1,14 @@
 //! Owns the tables, their format number, and opening the file.
 
 use super::{MetaError, Result};
+use crate::env::DatabasePath;
 use rusqlite::{Connection, OpenFlags};
-use std::ffi::CStr;
 use std::path::Path;
 
 /// The database's file in the state folder.
 pub const FILE_NAME: &str = "state.db";
 
 const FORMAT: i64 = 1;
-/// The database has one process, whose connections share the index of the write-ahead log in memory: as a mapped file, a
-/// disk that fails or is full would end the process with a signal.
-const ONE_PROCESS: &CStr = c"unix-excl";
 
 const TABLES: &str = "
 create table remote_node(node blob primary key, seq integer not null, state blob) without rowid, strict;
@@ -50,11 +47,11 @@ pub enum Check {
     Pages,
 }
 
-/// Opens the database for writing, making it if there is none.
-pub(super) fn open_writer(path: &Path, check: Check) -> Result<Connection> {
+/// Opens the database for writing, making it if there is none; errors name it `path`.
+pub(super) fn open_writer(at: &DatabasePath, path: &Path, check: Check) -> Result<Connection> {
     let open = || -> Result<Connection> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let db = Connection::open_with_flags_and_vfs(path, flags, ONE_PROCESS)?;
+        let db = Connection::open_with_flags_and_vfs(&at.path, flags, at.vfs)?;
         db.set_prepared_statement_cache_capacity(64);
         db.execute_batch("pragma journal_mode = wal; pragma synchronous = full; pragma cache_size = -32000;")?;
         if check == Check::Pages {
@@ -67,10 +64,10 @@ pub(super) fn open_writer(path: &Path, check: Check) -> Result<Connection> {
 }
 
 /// Opens the database for reading; it exists and stays open elsewhere for writing.
-pub(super) fn open_reader(path: &Path) -> Result<Connection> {
+pub(super) fn open_reader(at: &DatabasePath, path: &Path) -> Result<Connection> {
     let open = || -> Result<Connection> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let db = Connection::open_with_flags_and_vfs(path, flags, ONE_PROCESS)?;
+        let db = Connection::open_with_flags_and_vfs(&at.path, flags, at.vfs)?;
         db.set_prepared_statement_cache_capacity(64);
         db.execute_batch("pragma cache_size = -4000; pragma query_only = on;")?;
         db.busy_timeout(std::time::Duration::from_secs(5))?;

@@ -6,6 +6,7 @@ pub(crate) mod damage;
 
 use super::rows::*;
 use super::*;
+use crate::env::RealDisk;
 use std::path::{Path, PathBuf};
 use tarn_proto::change::{Change, Cursor, Row};
 use tarn_proto::ids::{EpochId, JournalHash, NodeId, SpaceId, VersionId};
@@ -21,7 +22,7 @@ struct Db {
 impl Db {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let (writer, readers) = Writer::open(&dir.path().join(FILE_NAME), Check::Quick).unwrap();
+        let (writer, readers) = Writer::open(&RealDisk, &dir.path().join(FILE_NAME), Check::Quick).unwrap();
         Self { dir, writer, readers }
     }
 
@@ -169,7 +170,7 @@ fn marks_outlive_the_rows_that_raised_them() {
     ]);
     let Db { dir, writer, readers } = db;
     drop((writer, readers));
-    let (writer, _) = Writer::open(&dir.path().join(FILE_NAME), Check::Pages).unwrap();
+    let (writer, _) = Writer::open(&RealDisk, &dir.path().join(FILE_NAME), Check::Pages).unwrap();
     assert_eq!(writer.marks(), Marks { ino: 50, ticket: 60, content: 70, counter: 80 });
 }
 
@@ -307,16 +308,16 @@ fn a_damaged_database_is_named_and_the_way_out_with_it() {
     drop((writer, readers));
     let sound = std::fs::read(&path).unwrap();
     tamper(&path, |bytes| bytes[4096 * 20..4096 * 24].fill(0xa5));
-    let error = Writer::open(&path, Check::Pages).unwrap_err();
+    let error = Writer::open(&RealDisk, &path, Check::Pages).unwrap_err();
     assert!(matches!(&error, MetaError::Damaged { path: named, .. } if *named == path), "{error}");
     assert!(error.to_string().contains("tarn doctor --rebuild") && error.to_string().contains("state.db"));
-    let (writer, readers) = Writer::open(&path, Check::Quick).unwrap();
+    let (writer, readers) = Writer::open(&RealDisk, &path, Check::Quick).unwrap();
     let error = readers.get().unwrap().queue_all().unwrap_err();
     assert!(matches!(&error, MetaError::Damaged { path: named, .. } if *named == path), "{error}");
     drop((writer, readers));
     std::fs::write(&path, [sound, vec![]].concat()).unwrap();
     tamper(&path, |bytes| bytes[..16].fill(b'x'));
-    assert!(matches!(Writer::open(&path, Check::Quick).unwrap_err(), MetaError::Damaged { .. }));
+    assert!(matches!(Writer::open(&RealDisk, &path, Check::Quick).unwrap_err(), MetaError::Damaged { .. }));
 }
 
 #[test]
@@ -324,7 +325,7 @@ fn a_newer_database_is_refused_with_a_clear_message() {
     let db = Db::new();
     let path = db.path();
     rusqlite::Connection::open(&path).unwrap().execute_batch("pragma user_version = 99").unwrap();
-    let error = Writer::open(&path, Check::Quick).unwrap_err();
+    let error = Writer::open(&RealDisk, &path, Check::Quick).unwrap_err();
     assert!(matches!(error, MetaError::TooNew { found: 99, .. }));
     assert!(error.to_string().contains("install a newer Tarn"));
 }

@@ -7,6 +7,7 @@ use super::rows::RowChange;
 use super::schema::{self, Check};
 use super::work::RemoteWork;
 use super::{MetaError, Result, local, remote};
+use crate::env::Disk;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use std::path::{Path, PathBuf};
 use tarn_proto::change::Change;
@@ -64,15 +65,16 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Opens the database at `path`, making it if there is none, and the readers that go with it.
+    /// Opens the database at `path` of a disk, making it if there is none, and the readers that go with it.
     ///
     /// # Errors
     /// `Damaged`, `TooNew`, or what the file system says.
-    pub fn open(path: &Path, check: Check) -> Result<(Self, Readers)> {
-        let db = schema::open_writer(path, check)?;
+    pub fn open(disk: &dyn Disk, path: &Path, check: Check) -> Result<(Self, Readers)> {
+        let at = disk.database(path);
+        let db = schema::open_writer(&at, path, check)?;
         let mut writer = Self { db, path: path.to_owned(), marks: Marks::default() };
         writer.marks = writer.load_marks().map_err(|e| e.at(path))?;
-        Ok((writer, Readers::new(path)))
+        Ok((writer, Readers::new(at, path)))
     }
 
     /// Has the write-ahead log brought into the database, and used again, when it is about this long.

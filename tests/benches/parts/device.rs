@@ -4,7 +4,7 @@ use criterion::{BatchSize, Criterion, Throughput};
 use std::hint::black_box;
 use std::path::Path;
 use tarn::content::Options;
-use tarn::env::Env;
+use tarn::env::{Env, RealDisk};
 use tarn::journal::JournalOptions;
 use tarn::log::{Log, LogOptions, Lsn};
 use tarn::meta::rows::ROOT;
@@ -72,7 +72,8 @@ fn rows(from: u64, count: u64) -> RemoteWork {
 /// A thousand nodes with their names in one unit of work, and one name looked up among them.
 pub fn database(c: &mut Criterion) {
     let dir = scratch();
-    let (mut writer, readers) = Writer::open(&dir.path().join(FILE_NAME), Check::Quick).expect("a new database");
+    let (mut writer, readers) =
+        Writer::open(&RealDisk, &dir.path().join(FILE_NAME), Check::Quick).expect("a new database");
     let mut next = 0;
     let mut group = c.benchmark_group("database");
     group.throughput(Throughput::Elements(ROWS));

@@ -1,8 +1,8 @@
-//! Owns one simulated machine: its disk, its life between two crashes, and what wiring a daemon does for the real one.
+//! Owns one simulated machine: its disk, with the database on it, its life between two crashes, and what wiring a daemon
+//! does for the real one.
 
 use super::dice::{Dice, SimRng};
 use super::kernel::Kernel;
-use super::lying_disk::LyingDisk;
 use super::net::{Centre, Line, SimRemote};
 use super::plant::Plant;
 use super::planted::PlantedTree;
@@ -11,21 +11,21 @@ use super::time::{MachineClock, SimTasks, Time};
 use super::trace::Trace;
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tarn::content::{self, Contents};
-use tarn::env::{CrashDisk, Disk, Env};
+use tarn::env::{CrashDisk, Env};
 use tarn::hydrate::{HydrateOptions, Hydrator};
 use tarn::journal::{Journal, JournalOptions, Materialise};
 use tarn::log::LogOptions;
-use tarn::meta::Check;
+use tarn::meta::{Check, FILE_NAME};
 use tarn::remote::{Remote, RemoteError};
 use tarn::sync::engine::EngineView;
 use tarn::sync::ports::{Identity as Enrol, SyncTree};
 use tarn::sync::{Lister, Parts, SyncHandle, TreeBridge};
-use tarn::tree::{Identity, LocalNames, Opened, Tree};
+use tarn::tree::{Identity, LocalNames, OpenError, Opened, Tree};
 use tarn_proto::chunk::ContentKey;
 use tarn_proto::ids::DeviceId;
 use tokio::runtime::Handle;
@@ -36,12 +36,13 @@ use tokio::task::JoinHandle;
 const SWEEP_BEYOND: usize = 4;
 /// Files of this name stay on machines that keep some.
 const KEPT_HERE: &str = "d";
+/// Where a machine has its state.
+const STATE_DIR: &str = "/tarn";
 
 /// A copy of a whole machine.
 #[derive(Debug)]
 pub struct Backup {
     disk: CrashDisk,
-    dir: PathBuf,
     id: DeviceId,
 }
 
@@ -51,7 +52,6 @@ pub struct Machine {
     pub who: usize,
     pub seed: u64,
     pub id: Arc<Mutex<DeviceId>>,
-    pub dir: PathBuf,
     pub disk: CrashDisk,
     pub line: watch::Sender<Line>,
     pub oddness: u64,
@@ -99,13 +99,12 @@ impl Enrol for Registry {
 }
 
 impl Machine {
-    /// A machine that is off, with nothing on its disk; its files are in a folder of its own in `dir`.
-    pub fn new(who: usize, seed: u64, dir: &Path) -> Self {
+    /// A machine that is off, with nothing on its disk.
+    pub fn new(who: usize, seed: u64) -> Self {
         Self {
             who,
             seed,
             id: Arc::new(Mutex::new(DeviceId([who as u8 + 1; 16]))),
-            dir: dir.join(format!("machine{who}")),
             disk: CrashDisk::new(),
             line: watch::Sender::new(Line::Up),
             oddness: 0,
@@ -120,7 +119,7 @@ impl Machine {
     }
 
     /// Switches it on: recovers what an earlier life left.
-    pub fn boot(&mut self, time: &Time, centre: &Arc<Centre>, trace: &Trace) -> Result<(), String> {
+    pub fn boot(&mut self, time: &Time, centre: &Arc<Centre>, trace: &Trace) -> Result<(), OpenError> {
         self.lives += 1;
         let id = *self.id.lock();
         let purpose = self.lives * 1_000 + self.who as u64 * 10;
@@ -145,43 +144,39 @@ impl Machine {
         });
         centre.server.lock().enrol(id, &format!("machine {}", self.who));
         let identity = Identity { device: id, device_name: format!("machine {}", self.who), space: SPACE };
-        std::fs::create_dir_all(&self.dir).map_err(|e| e.to_string())?;
         let options = content::Options { budget_bytes: 64 << 20, floor_bytes: 0, ..content::Options::default() };
-        let opened =
-            Tree::assemble(&env, &self.dir, journal_options(), options, identity).map_err(|e| e.to_string())?;
-        opened.tree.take_inventory().map_err(|e| e.to_string())?;
+        let opened = Tree::assemble(&env, Path::new(STATE_DIR), journal_options(), options, identity)?;
+        opened.tree.take_inventory()?;
         // Its trees are small: most of what is not in use is let go again at once.
         opened.tree.sweep_beyond(SWEEP_BEYOND);
-        let kept = LocalNames::matching(self.keeps_here.then_some(KEPT_HERE))?;
-        opened.tree.keep_here(kept).map_err(|e| e.to_string())?;
+        let kept = LocalNames::matching(self.keeps_here.then_some(KEPT_HERE)).expect("a plain name is a pattern");
+        opened.tree.keep_here(kept)?;
         self.life = Some(Life::begin(&env, opened, (remote, self.id.clone()), self.plant, dice(4)));
         Ok(())
     }
 
     /// Puts a copy of the machine by, in place of an older one.
-    pub fn back_up(&mut self) -> std::io::Result<()> {
-        let dir = self.dir.with_extension("backup");
-        copy_files(&self.dir, &dir)?;
-        self.backup = Some(Backup { disk: self.disk.copy(), dir, id: *self.id.lock() });
-        Ok(())
+    pub fn back_up(&mut self) {
+        self.backup = Some(Backup { disk: self.disk.copy(), id: *self.id.lock() });
     }
 
     /// Makes the machine, which is off, what its last copy was; false if there is none.
-    pub fn restore(&mut self) -> std::io::Result<bool> {
-        let Some(backup) = &self.backup else { return Ok(false) };
-        copy_files(&backup.dir, &self.dir)?;
+    pub fn restore(&mut self) -> bool {
+        let Some(backup) = &self.backup else { return false };
         self.disk = backup.disk.copy();
         *self.id.lock() = backup.id;
-        Ok(true)
+        true
     }
 
-    fn disk(&self) -> Arc<dyn Disk> {
-        let disk = Arc::new(self.disk.clone());
+    /// Its disk, which may lie about what is durable.
+    fn disk(&self) -> Arc<CrashDisk> {
         match self.plant {
-            Some(Plant::LogNotSynced) => Arc::new(LyingDisk { inner: disk, of_log: true }),
-            Some(Plant::PresenceBeforeContent) => Arc::new(LyingDisk { inner: disk, of_log: false }),
-            _ => disk,
+            Some(Plant::LogNotSynced) => self.disk.lie_about(is_log),
+            Some(Plant::DatabaseNotSynced) => self.disk.lie_about(is_database),
+            Some(Plant::PresenceBeforeContent) => self.disk.lie_about(|path| !is_log(path) && !is_database(path)),
+            _ => {}
         }
+        Arc::new(self.disk.clone())
     }
 
     pub fn life(&self) -> Option<&Life> {
@@ -189,26 +184,23 @@ impl Machine {
     }
 }
 
-/// Makes one folder have the files of another, and no others.
-fn copy_files(from: &Path, to: &Path) -> std::io::Result<()> {
-    if to.exists() {
-        std::fs::remove_dir_all(to)?;
-    }
-    std::fs::create_dir_all(to)?;
-    for file in std::fs::read_dir(from)? {
-        let file = file?;
-        if file.file_type()?.is_file() {
-            std::fs::copy(file.path(), to.join(file.file_name()))?;
-        }
-    }
-    Ok(())
+fn is_log(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "log")
+}
+
+/// It, or what SQLite keeps beside it.
+pub fn is_database(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(FILE_NAME.as_bytes()))
 }
 
 fn journal_options() -> JournalOptions {
     JournalOptions {
         log: LogOptions { segment_bytes: 256 << 10, spare_max: 1 },
-        check: Check::Quick,
+        // Each start finds a damaged page.
+        check: Check::Pages,
         materialise: Materialise::Manual,
+        // Small enough that power fails while it is brought into the database.
+        wal_bytes: 128 << 10,
         ..JournalOptions::default()
     }
 }

@@ -23,10 +23,9 @@ fn examples() -> impl Iterator<Item = Example<'static>> {
 fn differences(example: &Example<'_>, setting: Setting) -> Vec<String> {
     let mut differences = Vec::new();
     let expected = example.shown.as_ref().unwrap_or_else(|| panic!("{}: what is there at the end", example.title));
-    let dir = tempfile::tempdir().unwrap();
     let time = Time::default();
     time.run(async {
-        let mut stage = Stage::new(dir.path(), time.clone(), setting);
+        let mut stage = Stage::new(time.clone(), setting);
         stage.rest().await;
         for step in &example.steps {
             if let Err(wrong) = stage.happen(step).await {

@@ -14,7 +14,6 @@ mod examples;
 mod handles;
 mod kernel;
 mod look;
-mod lying_disk;
 mod misfortune;
 mod named;
 mod named_answers;
@@ -39,7 +38,6 @@ use plant::{PLANTS, Plant, RARE};
 use script::{Script, Shape};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
 use std::time::{Duration, Instant};
 use world::{Report, run};
 
@@ -57,15 +55,8 @@ fn shape_of(seed: u64) -> Shape {
     Shape { minutes: 20, crashes: seed.is_multiple_of(2), bad_luck: true, quarrels }
 }
 
-/// Runs a script in a folder of its own, in memory where the machine has such a place.
 fn run_script(script: &Script, keep: usize) -> Report {
-    run_planted(script, keep, None)
-}
-
-fn run_planted(script: &Script, keep: usize, plant: Option<Plant>) -> Report {
-    let memory = Path::new("/dev/shm");
-    let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
-    run(script, dir.unwrap().path(), keep, plant)
+    run(script, keep, None)
 }
 
 /// Says what is wrong with a seed, with the shortest script that shows it.
@@ -186,7 +177,7 @@ fn seeds_hold(start: u64, count: u64) {
 /// docs/sync.md has the numbers.
 #[test]
 fn planted_bugs_are_found() {
-    let fault = |seed: u64, plant| run_planted(&Script::of(seed, shape_of(seed)), 0, plant).faults.into_iter().next();
+    let fault = |seed: u64, plant| run(&Script::of(seed, shape_of(seed)), 0, plant).faults.into_iter().next();
     let mut fails_anyway = BTreeMap::new();
     let only = std::env::var("TARN_SIM_PLANT").ok();
     let plants: Vec<Plant> = match only {

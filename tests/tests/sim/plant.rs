@@ -38,6 +38,8 @@ pub enum Plant {
     CursorNotSaved,
     /// Disk: the log is never synced, whatever fsync says.
     LogNotSynced,
+    /// Disk: the database is never synced, whatever fsync says.
+    DatabaseNotSynced,
     /// Disk: contents are never synced, whatever fsync says: what is recorded to be there need not be.
     PresenceBeforeContent,
     /// Server: who says what becomes of a conflict counts as having seen both files as they are by now.
@@ -61,7 +63,7 @@ pub enum Plant {
 }
 
 /// What a few seeds find.
-pub const PLANTS: [Plant; 18] = [
+pub const PLANTS: [Plant; 19] = [
     Plant::AltNameIgnored,
     Plant::AnswerNotTakenIn,
     Plant::AnswersMixedUp,
@@ -72,6 +74,7 @@ pub const PLANTS: [Plant; 18] = [
     Plant::CursorBeforePages,
     Plant::CursorNotSaved,
     Plant::CutAppliedInPart,
+    Plant::DatabaseNotSynced,
     Plant::FolderSeenAll,
     Plant::LogNotSynced,
     Plant::NameBesideNotTold,

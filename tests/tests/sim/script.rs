@@ -24,8 +24,10 @@ pub enum Act {
     BackUpServer,
     /// The server is what its copy was, and says so; whether it still has all chunks.
     PutServerBack(bool),
-    /// The power fails after so many more changes of the disk; the number decides what of the rest stays.
+    /// The power fails after so many more changes of log and contents; the number decides what of the rest stays.
     PowerCut(u64, u64),
+    /// The same; counted are the changes of the database, into which is brought what waits for that.
+    DatabaseCut(u64, u64),
     /// The machine's disk is full but for so many bytes; `None`: it has room again.
     Fill(Option<u64>),
     /// The account has room for so many bytes; `None`: for all.
@@ -204,10 +206,16 @@ fn cuts(dice: &mut Dice, who: usize, end_ms: u64, steps: &mut Vec<Step>) {
 fn crashes(dice: &mut Dice, who: usize, end_ms: u64, steps: &mut Vec<Step>) {
     let mut at_ms = dice.below(3_600_000);
     while at_ms < end_ms {
-        let act = if dice.chance(300) { Act::Kill } else { Act::PowerCut(dice.below(12), dice.roll()) };
+        let act = if dice.chance(300) { Act::Kill } else { power_cut(dice.below(12), dice.roll()) };
         steps.push(Step { at_ms, who, act });
         at_ms += dice.between(600_000, 10_000_000);
     }
+}
+
+/// In the middle of what is done, or of what is brought into the database: that has many more changes.
+fn power_cut(changes: u64, roll: u64) -> Act {
+    let mut dice = Dice::of(roll, 16);
+    if dice.chance(500) { Act::DatabaseCut(dice.below(100), roll) } else { Act::PowerCut(changes, roll) }
 }
 
 /// Few machines are ever restored from a copy.

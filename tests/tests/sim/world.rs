@@ -2,7 +2,7 @@
 
 use super::check;
 use super::choice::Choice;
-use super::device::Machine;
+use super::device::{Machine, is_database};
 use super::dice::Dice;
 use super::handles::Handle;
 use super::net::{Centre, Line};
@@ -83,9 +83,9 @@ struct World {
 }
 
 /// Runs a script. `keep`: how many of the last events are kept for people.
-pub fn run(script: &Script, dir: &Path, keep: usize, plant: Option<Plant>) -> Report {
+pub fn run(script: &Script, keep: usize, plant: Option<Plant>) -> Report {
     let (time, trace) = (Time::default(), Trace::keeping(keep));
-    let world = World::new(script, dir, plant, (time.clone(), trace.clone()));
+    let world = World::new(script, plant, (time.clone(), trace.clone()));
     super::panics::clear();
     let mut report = time.run(world.run(script));
     report.faults.extend(super::panics::take());
@@ -95,7 +95,7 @@ pub fn run(script: &Script, dir: &Path, keep: usize, plant: Option<Plant>) -> Re
 }
 
 impl World {
-    fn new(script: &Script, dir: &Path, plant: Option<Plant>, (time, trace): (Time, Trace)) -> Self {
+    fn new(script: &Script, plant: Option<Plant>, (time, trace): (Time, Trace)) -> Self {
         let clock = Arc::new(MachineClock { time: time.clone(), skew_secs: 0 });
         let centre = Centre { server: Mutex::new(SimServer::new(plant)), seq: watch::Sender::new(0), clock };
         let mut dice = Dice::of(script.seed, 2);
@@ -105,7 +105,7 @@ impl World {
             keeps_here: script.keeps_here,
             skew_secs: dice.below(200_000) as i64 - 100_000,
             plant,
-            ..Machine::new(who, script.seed, dir)
+            ..Machine::new(who, script.seed)
         };
         let machines = (0..script.machines).map(machine).collect();
         let (oracle, due, report) = (Oracle::default(), BTreeMap::new(), Report::default());
@@ -154,10 +154,10 @@ impl World {
 
     fn boot(&mut self, who: usize) {
         let booted = self.machines[who].boot(&self.time, &self.centre, &self.trace);
-        self.trace.note(self.time.now(), who, &format!("boot: {booted:?}"));
+        self.trace.note(self.time.now(), who, &format!("boot: {:?}", booted.as_ref().map_err(ToString::to_string)));
         if let Err(error) = booted {
             // There must be room for what the log has and the files do not.
-            if self.machines[who].disk.is_bounded() && error.ends_with("no storage space") {
+            if self.machines[who].disk.is_bounded() && error.is_full() {
                 self.starved.insert(who);
                 return;
             }
@@ -194,11 +194,14 @@ impl World {
             Next::Step(Act::Resolve(roll)) => self.look_at_conflict(who, roll),
             Next::Choose(choice) => self.choose(who, &choice),
             // What is off has no power to lose.
-            Next::Step(Act::PowerCut(..)) if self.machines[who].life.is_none() => {}
-            Next::Step(Act::PowerCut(changes, roll)) => {
-                self.machines[who].disk.fail_after(changes, Fault::Off);
-                let soon = self.now_ms() + roll % 2_000;
-                self.plan(soon, who, Next::Off(roll));
+            Next::Step(Act::PowerCut(..) | Act::DatabaseCut(..)) if self.machines[who].life.is_none() => {}
+            Next::Step(Act::PowerCut(changes, roll)) => self.power_fails(who, |path| !is_database(path), changes, roll),
+            Next::Step(Act::DatabaseCut(changes, roll)) => {
+                self.power_fails(who, is_database, changes, roll);
+                if let Some(life) = self.machines[who].life() {
+                    // It may well be told that there is no power.
+                    let _ = life.journal.materialise_now();
+                }
             }
             Next::Off(roll) => self.power_off(who, roll).await,
             Next::On => self.boot(who),
@@ -276,7 +279,7 @@ impl World {
                 let lister = life.lister.clone();
                 tokio::spawn(async move { drop(lister.list(folder.node).await) });
             }
-            Err(TreeError::Database(detail)) => {
+            Err(TreeError::Database(detail)) if !machine.disk.is_off() => {
                 self.report.faults.push(format!("machine {who}: {deed:?}: the database: {detail}"));
             }
             Err(TreeError::Disk(error)) if error.kind() == std::io::ErrorKind::StorageFull => self.report.full += 1,
@@ -289,13 +292,10 @@ impl World {
         if self.machines[who].life.is_none() {
             return;
         }
-        match self.machines[who].back_up() {
-            Ok(()) => {
-                let server = self.centre.server.lock();
-                self.oracle.backed_up(who, check::everywhere(&server), server.versions.keys().copied().collect());
-            }
-            Err(error) => self.report.faults.push(format!("machine {who} cannot be copied: {error}")),
-        }
+        self.machines[who].back_up();
+        let server = self.centre.server.lock();
+        self.oracle.backed_up(who, check::everywhere(&server), server.versions.keys().copied().collect());
+        drop(server);
         self.trace.note(self.time.now(), who, "copied");
     }
 
@@ -312,15 +312,13 @@ impl World {
 
     /// The machine is the copy that was made of it; what the server has not got since then went with it.
     fn roll_back(&mut self, who: usize) {
-        match self.machines[who].restore() {
-            Ok(false) => return,
-            Ok(true) => {
-                let (server, then) = (self.centre.server.lock(), self.oracle.versions_when_copied(who));
-                let sent = check::sent_since(&server, &then, *self.machines[who].id.lock());
-                self.oracle.rolled_back(who, &check::everywhere(&server), sent);
-            }
-            Err(error) => self.report.faults.push(format!("machine {who} cannot be restored: {error}")),
+        if !self.machines[who].restore() {
+            return;
         }
+        let (server, then) = (self.centre.server.lock(), self.oracle.versions_when_copied(who));
+        let sent = check::sent_since(&server, &then, *self.machines[who].id.lock());
+        self.oracle.rolled_back(who, &check::everywhere(&server), sent);
+        drop(server);
         self.report.restores += 1;
         self.trace.note(self.time.now(), who, "rolled back");
     }
@@ -340,6 +338,14 @@ impl World {
             self.roll_back(who);
         }
         self.boot(who);
+    }
+
+    fn power_fails(&mut self, who: usize, counted: fn(&Path) -> bool, changes: u64, roll: u64) {
+        let disk = &self.machines[who].disk;
+        disk.count_only(counted);
+        disk.fail_after(changes, Fault::Off);
+        let soon = self.now_ms() + roll % 2_000;
+        self.plan(soon, who, Next::Off(roll));
     }
 
     async fn power_off(&mut self, who: usize, roll: u64) {

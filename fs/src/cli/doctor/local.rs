@@ -72,7 +72,7 @@ async fn database(context: &Context) -> Finding {
         return Finding::note("database", "none yet: the first mount makes it");
     }
     match StateLock::acquire(&context.env, &dir, Duration::ZERO) {
-        Ok(_lock) => match meta::Writer::open(&file, Check::Pages) {
+        Ok(_lock) => match meta::Writer::open(context.env.disk.as_ref(), &file, Check::Pages) {
             Ok(_) => Finding::good("database", file.display()),
             Err(error) => Finding::bad("database", error),
         },

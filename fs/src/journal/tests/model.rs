@@ -27,6 +27,11 @@ pub fn options(materialise: Materialise) -> JournalOptions {
     }
 }
 
+/// The state folder of every disk.
+pub fn dir() -> &'static Path {
+    Path::new("/state")
+}
+
 pub fn env(disk: &CrashDisk) -> Env {
     Env { disk: Arc::new(disk.clone()), ..Env::real() }
 }
@@ -266,8 +271,8 @@ pub struct Opened {
 }
 
 /// Opens the journal with what `old` kept.
-pub fn open(disk: &CrashDisk, dir: &Path, old: &MemSink, how: Materialise) -> Result<Opened, JournalError> {
-    let prepared = Journal::prepare(&env(disk), dir, options(how))?;
+pub fn open(disk: &CrashDisk, old: &MemSink, how: Materialise) -> Result<Opened, JournalError> {
+    let prepared = Journal::prepare(&env(disk), dir(), options(how))?;
     let sink = old.reloaded(&prepared.readers());
     let (journal, recovered) = prepared.recover(Box::new(sink.clone()))?;
     Ok(Opened { journal, sink, recovered })

@@ -10,10 +10,10 @@ use std::io::ErrorKind;
 use std::time::Duration;
 use tarn_proto::change::{Change, Row};
 
-fn fresh(how: Materialise) -> (CrashDisk, tempfile::TempDir, Opened) {
-    let (disk, dir) = (CrashDisk::new(), tempfile::tempdir().unwrap());
-    let opened = open(&disk, dir.path(), &MemSink::default(), how).unwrap();
-    (disk, dir, opened)
+fn fresh(how: Materialise) -> (CrashDisk, Opened) {
+    let disk = CrashDisk::new();
+    let opened = open(&disk, &MemSink::default(), how).unwrap();
+    (disk, opened)
 }
 
 fn put(ticket: u64) -> Vec<RowChange> {
@@ -27,7 +27,7 @@ fn tickets(journal: &Journal) -> Vec<u64> {
 
 #[test]
 fn the_thread_brings_everything_into_the_database_in_order() {
-    let (_disk, _dir, opened) = fresh(Materialise::Thread);
+    let (_disk, opened) = fresh(Materialise::Thread);
     let mut world = World::default();
     for n in 1..=400 {
         step(&opened.journal, &opened.sink, n, &mut world).unwrap();
@@ -44,53 +44,50 @@ fn the_thread_brings_everything_into_the_database_in_order() {
 
 #[test]
 fn replay_ends_in_the_same_database_as_a_live_run() {
-    let (disk, dir, live) = fresh(Materialise::Manual);
+    let (disk, live) = fresh(Materialise::Manual);
     let mut world = World::default();
     for n in 1..=300 {
         step(&live.journal, &live.sink, n, &mut world).unwrap();
     }
     live.journal.flush(Lsn(300)).unwrap();
-    let other = tempfile::tempdir().unwrap();
-    let copy = disk.copy();
-    copy.move_dir(dir.path(), other.path());
-    let replayed = open(&copy, other.path(), &MemSink::default(), Materialise::Manual).unwrap();
+    let replayed = open(&disk.copy(), &MemSink::default(), Materialise::Manual).unwrap();
     assert_eq!(replayed.recovered.replayed_count, 300);
     live.journal.drain().unwrap();
     let seen = |opened: &Opened| load(&opened.journal.readers(), &opened.sink.live.lock());
     assert_eq!((seen(&live), seen(&replayed)), (world.clone(), world));
     drop(live);
-    let again = open(&disk, dir.path(), &replayed.sink, Materialise::Manual).unwrap();
+    let again = open(&disk, &replayed.sink, Materialise::Manual).unwrap();
     assert_eq!(again.recovered.replayed_count, 0);
     assert_eq!(again.recovered.marks, replayed.recovered.marks);
 }
 
 #[test]
 fn closing_writes_what_is_pending() {
-    let (disk, dir, opened) = fresh(Materialise::Thread);
+    let (disk, opened) = fresh(Materialise::Thread);
     opened.journal.commit(put(1), Vec::new()).unwrap();
     opened.journal.flush(Lsn(1)).unwrap();
     drop(opened.journal);
-    let again = open(&disk, dir.path(), &opened.sink, Materialise::Manual).unwrap();
+    let again = open(&disk, &opened.sink, Materialise::Manual).unwrap();
     assert_eq!((again.recovered.replayed_count, tickets(&again.journal)), (0, vec![1]));
 }
 
 #[test]
 fn staged_rows_survive_a_crash_between_staging_and_swapping() {
-    let (disk, dir, opened) = fresh(Materialise::Thread);
+    let (disk, opened) = fresh(Materialise::Thread);
     let change = Change { seq: 5, row: Row::Entry { parent: node(), name: name(), node: Some(node()) } };
     opened.journal.discard_staged().blocking_recv().unwrap();
     opened.journal.stage(vec![change]).blocking_recv().unwrap();
     let lsn = opened.journal.submit_remote(RemoteWork { staged: Staged::Apply, ..RemoteWork::default() }).unwrap();
     opened.journal.sync(lsn).unwrap();
     drop(opened.journal);
-    let again = open(&disk.power_cut(|| false), dir.path(), &opened.sink, Materialise::Manual).unwrap();
+    let again = open(&disk.power_cut(|| false), &opened.sink, Materialise::Manual).unwrap();
     let children = again.journal.readers().get().unwrap().remote_children(node()).unwrap();
     assert_eq!(children.len(), 1);
 }
 
 #[test]
 fn a_failing_materialiser_reports_keeps_everything_and_recovers() {
-    let (_disk, _dir, opened) = fresh(Materialise::Thread);
+    let (_disk, opened) = fresh(Materialise::Thread);
     let Opened { journal, sink, .. } = &opened;
     *sink.fail_count.lock() = 2;
     let mut world = World::default();
@@ -108,10 +105,10 @@ fn a_failing_materialiser_reports_keeps_everything_and_recovers() {
 
 #[test]
 fn too_much_pending_makes_writers_wait_and_a_stuck_database_refuses_them() {
-    let (disk, dir) = (CrashDisk::new(), tempfile::tempdir().unwrap());
+    let disk = CrashDisk::new();
     let options = JournalOptions { pending_bytes_max: 2000, ..options(Materialise::Thread) };
     let sink = MemSink::default();
-    let prepared = Journal::prepare(&env(&disk), dir.path(), options).unwrap();
+    let prepared = Journal::prepare(&env(&disk), dir(), options).unwrap();
     let (journal, _) = prepared.recover(Box::new(sink.clone())).unwrap();
     for n in 1..=200 {
         journal.wait_room().unwrap();
@@ -133,7 +130,7 @@ fn too_much_pending_makes_writers_wait_and_a_stuck_database_refuses_them() {
 
 #[test]
 fn a_full_disk_refuses_a_commit_whole() {
-    let (disk, _dir, opened) = fresh(Materialise::Manual);
+    let (disk, opened) = fresh(Materialise::Manual);
     disk.set_space_bytes(Some(8192));
     let mut taken = Vec::new();
     let error = (1..500).find_map(|n| match opened.journal.commit(put(n), Vec::new()) {
@@ -144,9 +141,10 @@ fn a_full_disk_refuses_a_commit_whole() {
         Err(e) => Some(e),
     });
     assert!(error.unwrap().is_full());
+    assert!(opened.journal.drain().unwrap_err().is_full(), "the database has no room either");
+    disk.set_space_bytes(None);
     opened.journal.drain().unwrap();
     assert_eq!(tickets(&opened.journal), taken);
-    disk.set_space_bytes(None);
     opened.journal.commit(put(999), Vec::new()).unwrap();
     opened.journal.drain().unwrap();
     assert_eq!(tickets(&opened.journal).last(), Some(&999));
@@ -154,7 +152,7 @@ fn a_full_disk_refuses_a_commit_whole() {
 
 #[test]
 fn a_poisoned_log_takes_nothing_more_but_what_was_taken_reaches_the_database() {
-    let (disk, _dir, opened) = fresh(Materialise::Manual);
+    let (disk, opened) = fresh(Materialise::Manual);
     opened.journal.commit(put(1), Vec::new()).unwrap();
     disk.fail_after(0, Fault::Error(ErrorKind::Other));
     assert!(matches!(opened.journal.flush(Lsn(1)), Err(JournalError::Log(LogError::Poisoned(_)))));
@@ -165,7 +163,7 @@ fn a_poisoned_log_takes_nothing_more_but_what_was_taken_reaches_the_database() {
 
 #[test]
 fn a_content_removed_in_the_batch_is_not_brought_back() {
-    let (_disk, _dir, opened) = fresh(Materialise::Manual);
+    let (_disk, opened) = fresh(Materialise::Manual);
     let Opened { journal, sink, .. } = &opened;
     let row = content_row(ContentPlace::None, 0);
     journal.commit(vec![RowChange::Content(ContentNo(1), Some(row))], Vec::new()).unwrap();
@@ -178,7 +176,7 @@ fn a_content_removed_in_the_batch_is_not_brought_back() {
 
 #[test]
 fn rows_of_contents_are_recorded_on_request_and_not_of_removed_ones() {
-    let (_disk, _dir, opened) = fresh(Materialise::Thread);
+    let (_disk, opened) = fresh(Materialise::Thread);
     let Opened { journal, sink, .. } = &opened;
     sink.live.lock().insert(ContentNo(3), b"fetched".to_vec());
     journal.record_contents(&[ContentNo(3), ContentNo(4)]).unwrap();
@@ -188,7 +186,7 @@ fn rows_of_contents_are_recorded_on_request_and_not_of_removed_ones() {
 
 #[test]
 fn a_sink_that_panics_loses_nothing_and_hangs_nobody() {
-    let (disk, dir, opened) = fresh(Materialise::Thread);
+    let (disk, opened) = fresh(Materialise::Thread);
     let Opened { journal, sink, .. } = &opened;
     *sink.panics.lock() = true;
     journal.commit(put(1), Vec::new()).unwrap();
@@ -200,13 +198,13 @@ fn a_sink_that_panics_loses_nothing_and_hangs_nobody() {
     journal.flush(lsn).unwrap();
     *sink.panics.lock() = false;
     drop(opened.journal);
-    let again = open(&disk, dir.path(), &opened.sink, Materialise::Manual).unwrap();
+    let again = open(&disk, &opened.sink, Materialise::Manual).unwrap();
     assert_eq!(tickets(&again.journal), [1, 2]);
 }
 
 #[test]
 fn rows_made_inside_the_order_are_committed_there() {
-    let (_disk, _dir, opened) = fresh(Materialise::Manual);
+    let (_disk, opened) = fresh(Materialise::Manual);
     assert_eq!(opened.journal.commit_with(Vec::new).unwrap(), Lsn(0));
     assert_eq!(opened.journal.commit_with(|| put(4)).unwrap(), Lsn(1));
     opened.journal.drain().unwrap();
@@ -215,10 +213,10 @@ fn rows_made_inside_the_order_are_committed_there() {
 
 #[test]
 fn a_damaged_database_is_refused_with_its_path_and_a_way_out() {
-    let (disk, dir, opened) = fresh(Materialise::Manual);
+    let (disk, opened) = fresh(Materialise::Manual);
     drop(opened);
-    std::fs::write(dir.path().join(FILE_NAME), vec![b'x'; 9000]).unwrap();
-    let error = Journal::prepare(&env(&disk), dir.path(), options(Materialise::Manual)).unwrap_err();
+    disk.tamper(&dir().join(FILE_NAME), |bytes| *bytes = vec![b'x'; 9000]).unwrap();
+    let error = Journal::prepare(&env(&disk), dir(), options(Materialise::Manual)).unwrap_err();
     assert!(matches!(error, JournalError::Meta(MetaError::Damaged { .. })));
     assert!(error.to_string().contains("tarn doctor --rebuild"));
 }
@@ -229,13 +227,13 @@ fn a_record_that_makes_no_sense_stops_the_opening_and_stays() {
     assert!(Record::decode(&[9, 1]).is_err());
     assert!(Record::decode(&[2, 1, 1]).is_err());
     assert!(Record::decode(&[1, 0xc1]).is_err());
-    let (disk, dir) = (CrashDisk::new(), tempfile::tempdir().unwrap());
+    let disk = CrashDisk::new();
     let options = options(Materialise::Manual);
-    let log = crate::log::Log::scan(&env(&disk), &dir.path().join("log"), options.log).unwrap().start(Lsn(1)).unwrap();
+    let log = crate::log::Log::scan(&env(&disk), &dir().join("log"), options.log).unwrap().start(Lsn(1)).unwrap();
     log.append(&[77, 1, 2]).unwrap();
     log.sync(Lsn(1)).unwrap();
     for _ in 0..2 {
-        let prepared = Journal::prepare(&env(&disk), dir.path(), options).unwrap();
+        let prepared = Journal::prepare(&env(&disk), dir(), options).unwrap();
         assert!(matches!(prepared.recover(Box::new(NoContents)), Err(JournalError::Record { lsn: 1, .. })));
     }
 }

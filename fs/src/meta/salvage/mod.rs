@@ -54,10 +54,10 @@ pub fn salvage(
 ) -> Result<Salvaged> {
     finish_rebuild(disk, dir)?;
     copy_aside(disk, dir, aside)?;
-    let source = Source::open(&aside.join(FILE_NAME))?;
+    let source = Source::open(&disk.database(&aside.join(FILE_NAME)))?;
     let making = dir.join(MAKING);
     remove_database(disk, &making)?;
-    let salvaged = take_over(&source, &making, applied)?;
+    let salvaged = take_over(disk, &source, &making, applied)?;
     disk.open(&making, OpenMode::Existing)?.sync_data()?;
     before_exchange(&salvaged)?;
     disk.rename(&making, &dir.join(READY))?;
@@ -71,8 +71,8 @@ pub fn salvage(
 ///
 /// # Errors
 /// What the database says.
-pub fn forget_server(dir: &Path) -> Result<()> {
-    let (mut writer, _) = Writer::open(&dir.join(FILE_NAME), Check::Quick)?;
+pub fn forget_server(disk: &dyn Disk, dir: &Path) -> Result<()> {
+    let (mut writer, _) = Writer::open(disk, &dir.join(FILE_NAME), Check::Quick)?;
     writer.forget_server()?;
     writer.close()
 }
@@ -117,8 +117,8 @@ fn copy_aside(disk: &dyn Disk, dir: &Path, aside: &Path) -> io::Result<()> {
     disk.sync_dir(dir)
 }
 
-fn take_over(source: &Source, making: &Path, applied: u64) -> Result<Salvaged> {
-    let (mut writer, _) = Writer::open(making, Check::Quick)?;
+fn take_over(disk: &dyn Disk, source: &Source, making: &Path, applied: u64) -> Result<Salvaged> {
+    let (mut writer, _) = Writer::open(disk, making, Check::Quick)?;
     let mut salvaged = Salvaged::default();
     let mut batch = Vec::new();
     let applied = source.applied().unwrap_or_else(|| {

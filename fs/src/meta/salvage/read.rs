@@ -2,13 +2,13 @@
 //! steps that double: a page is passed over in a few of them, and a gap costs no more rows than it has.
 
 use super::skip_malformed;
+use crate::env::DatabasePath;
 use crate::meta::codec::{decode, from_sql, id};
 use crate::meta::rows::{ContentNo, EntryRow, Ino, RowChange, Ticket};
 use crate::meta::writer::Marks;
 use crate::meta::{MetaError, Result};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags, Row};
-use std::path::Path;
 use tarn_proto::ids::VersionId;
 use tarn_proto::name::Name;
 
@@ -53,9 +53,9 @@ const NUMBERED: [Numbered; 4] = [
 
 impl Source {
     /// Opens a copy: reading it may change it.
-    pub fn open(path: &Path) -> Result<Self> {
+    pub fn open(at: &DatabasePath) -> Result<Self> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let db = Connection::open_with_flags(path, flags)?;
+        let db = Connection::open_with_flags_and_vfs(&at.path, flags, at.vfs)?;
         // Else a damaged page could be taken for a sound one.
         for pragma in ["pragma cell_size_check = on", "pragma trusted_schema = off"] {
             // Fails where nothing can be read; each table says so then.

@@ -62,7 +62,7 @@ fn rows_of(n: u64) -> [RowChange; 4] {
 /// A database with many rows of each kind, closed.
 fn made() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    let (mut writer, _) = Writer::open(&dir.path().join(FILE_NAME), Check::Quick).unwrap();
+    let (mut writer, _) = Writer::open(&RealDisk, &dir.path().join(FILE_NAME), Check::Quick).unwrap();
     let mut unit = writer.unit().unwrap();
     unit.apply_rows((2..COUNT).flat_map(rows_of).collect::<Vec<_>>().iter()).unwrap();
     unit.apply_rows(&[RowChange::Inode(Ino(90_000), None), RowChange::Counter(77)]).unwrap();
@@ -80,7 +80,7 @@ fn salvaged(dir: &Path) -> Salvaged {
 }
 
 fn open(dir: &Path) -> (Writer, Readers) {
-    Writer::open(&dir.join(FILE_NAME), Check::Pages).unwrap()
+    Writer::open(&RealDisk, &dir.join(FILE_NAME), Check::Pages).unwrap()
 }
 
 fn assert_same_own_rows(dir: &Path) {
@@ -151,7 +151,7 @@ fn an_exchange_that_was_cut_short_is_ended_by_the_next_one_who_opens() {
     damage_table(&path, "remote_entry");
     let refused = |_: &Salvaged| Err(io::Error::other("no"));
     salvage(&RealDisk, dir.path(), &dir.path().join("aside"), 5, refused).unwrap_err();
-    assert!(Writer::open(&path, Check::Pages).is_err(), "the old one is in its place");
+    assert!(Writer::open(&RealDisk, &path, Check::Pages).is_err(), "the old one is in its place");
     // As if the program had ended between the new one being ready and the old one being gone.
     std::fs::rename(dir.path().join(MAKING), dir.path().join(READY)).unwrap();
     std::fs::write(beside(&path, "-wal"), b"of the old one").unwrap();

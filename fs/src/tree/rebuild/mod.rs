@@ -72,7 +72,7 @@ impl Tree {
         };
         let log_aside = ground.recovered.aside.clone();
         drop(ground);
-        meta::forget_server(dir).map_err(JournalError::from)?;
+        meta::forget_server(env.disk.as_ref(), dir).map_err(JournalError::from)?;
         env.disk.remove(&dir.join(UNFINISHED))?;
         env.disk.sync_dir(dir)?;
         Ok(Rebuilt { aside, salvaged, mended, log_aside, is_resumed })

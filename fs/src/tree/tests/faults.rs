@@ -60,7 +60,6 @@ struct Life {
 }
 
 struct World {
-    dir: tempfile::TempDir,
     disk: CrashDisk,
     life: Option<Life>,
     known: BTreeMap<&'static str, Known>,
@@ -70,11 +69,11 @@ struct World {
     step: usize,
 }
 
-fn open(disk: &CrashDisk, dir: &Path) -> Result<Life, String> {
+fn open(disk: &CrashDisk) -> Result<Life, String> {
     let env = Env { disk: Arc::new(disk.clone()), ..Env::real() };
     let journal = JournalOptions { materialise: Materialise::Manual, ..JournalOptions::for_budget(BUDGET_BYTES) };
     let contents = Options { budget_bytes: BUDGET_BYTES, floor_bytes: 0, ..Options::default() };
-    let opened = Tree::assemble(&env, dir, journal, contents, identity()).map_err(|e| e.to_string())?;
+    let opened = Tree::assemble(&env, Path::new("/state"), journal, contents, identity()).map_err(|e| e.to_string())?;
     opened.tree.take_inventory().map_err(|e| e.to_string())?;
     Ok(Life { tree: opened.tree, journal: opened.journal })
 }
@@ -86,19 +85,11 @@ fn pattern(seed: u8, len: usize) -> Vec<u8> {
 impl World {
     /// A device that has pulled an empty space; nothing has failed yet.
     fn new() -> Self {
-        let (dir, disk) = (place(), CrashDisk::new());
-        let life = open(&disk, dir.path()).unwrap();
+        let disk = CrashDisk::new();
+        let life = open(&disk).unwrap();
         let errors = Vec::new();
-        let mut world = Self {
-            dir,
-            disk,
-            life: Some(life),
-            known: BTreeMap::new(),
-            on_server: Vec::new(),
-            seq: 0,
-            errors,
-            step: 0,
-        };
+        let mut world =
+            Self { disk, life: Some(life), known: BTreeMap::new(), on_server: Vec::new(), seq: 0, errors, step: 0 };
         let tree = Arc::clone(world.tree());
         // Waits for what is staged, so somebody else must bring it into the database.
         let journal = Arc::clone(&world.life.as_ref().unwrap().journal);
@@ -334,11 +325,9 @@ impl World {
     /// what was not synced.
     fn check_ends(&self, what: &str) {
         let after = |disk: CrashDisk, is_cut: bool, how: &str| {
-            let database = copy_of(self.dir.path());
             disk.mend();
-            disk.move_dir(self.dir.path(), database.path());
             let what = format!("{what}, {how}");
-            let life = open(&disk, database.path()).unwrap_or_else(|e| panic!("{what}: {e}; {:?}", self.errors));
+            let life = open(&disk).unwrap_or_else(|e| panic!("{what}: {e}; {:?}", self.errors));
             self.check(&life, is_cut, &what);
         };
         after(self.disk.copy(), false, "killed");
@@ -370,21 +359,6 @@ fn read(tree: &Tree, ino: Ino) -> Result<Found, TreeError> {
             Found::Elsewhere(bytes)
         }
     })
-}
-
-/// A folder for a database: in memory where that can be had, for it syncs often.
-fn place() -> tempfile::TempDir {
-    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
-}
-
-/// The database's own files: it syncs for itself.
-fn copy_of(from: &Path) -> tempfile::TempDir {
-    let to = place();
-    for file in ["state.db", "state.db-wal"] {
-        // There may be no log of it.
-        let _ = std::fs::copy(from.join(file), to.path().join(file));
-    }
-    to
 }
 
 fn nothing_is_lost(fault: fn(ErrorKind) -> Fault, kind: ErrorKind) {

@@ -9,7 +9,6 @@ use super::super::trace::Trace;
 use super::deeds;
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -62,10 +61,10 @@ pub struct Stage {
 }
 
 impl Stage {
-    pub fn new(dir: &Path, time: Time, setting: Setting) -> Self {
+    pub fn new(time: Time, setting: Setting) -> Self {
         let clock = Arc::new(MachineClock { time: time.clone(), skew_secs: 0 });
         let centre = Arc::new(Centre { server: Mutex::new(SimServer::new(None)), seq: watch::Sender::new(0), clock });
-        let machines = (0..setting.devices).map(|who| Machine::new(who, 1, dir)).collect();
+        let machines = (0..setting.devices).map(|who| Machine::new(who, 1)).collect();
         let (trace, backup, ahead) = (Trace::keeping(EVENTS), None, None);
         let mut stage =
             Self { time, centre, machines, setting, backup, ahead, trace, pulls_before: vec![0; setting.devices] };
@@ -202,7 +201,7 @@ impl Stage {
             "comes to the network" => self.line(who, Line::Up),
             "restarts" => self.kill(who, false).await,
             "loses its power" => self.lose_power(who).await,
-            "is copied" => self.machines[who].back_up().unwrap(),
+            "is copied" => self.machines[who].back_up(),
             "is its copy" => self.kill(who, true).await,
             "has a slow line" => self.life(who).remote.line_bytes.store(SLOW, Ordering::Relaxed),
             _ => {
@@ -228,7 +227,7 @@ impl Stage {
         self.machines[who].disk.fail_after(0, Fault::Off);
         life.end().await;
         self.machines[who].disk = after;
-        assert!(!becomes_copy || self.machines[who].restore().unwrap());
+        assert!(!becomes_copy || self.machines[who].restore());
         self.boot(who);
     }
 

@@ -3,15 +3,21 @@
 //! It is stricter than real ones. Written bytes are durable only after `sync_data`, names only after
 //! `sync_dir`; a power cut keeps any subset of what was not synced, sector by sector. What a sync that failed
 //! should have written is read back as if nothing had happened, and no later sync writes it. The n-th change
-//! can be made to fail or to be the last.
+//! can be made to fail or to be the last. SQLite's databases are files of it too.
 
-use super::{Disk, DiskFile, OpenMode};
+mod database;
+#[cfg(test)]
+mod tests;
+mod vfs;
+
+use super::{DatabasePath, Disk, DiskFile, OpenMode};
+use database::Shared;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 const SECTOR_BYTES: usize = 512;
 const BLOCK_BYTES: u64 = 4096;
@@ -41,6 +47,12 @@ struct State {
     fault: Option<(u64, Fault)>,
     is_off: bool,
     space_bytes: Option<u64>,
+    counts: Option<fn(&Path) -> bool>,
+    lied_about: Option<fn(&Path) -> bool>,
+    /// What SQLite calls this disk, once it knows it.
+    number: Option<u64>,
+    /// What the connections of files that SQLite has open share.
+    opened: BTreeMap<usize, Weak<Shared>>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -99,10 +111,25 @@ impl CrashDisk {
         self.0.lock().fault = None;
     }
 
+    /// From now on counts changes, and lets them fail, only where `of` holds.
+    pub fn count_only(&self, of: fn(&Path) -> bool) {
+        self.0.lock().counts = Some(of);
+    }
+
+    /// From now on says of the files for which `of` holds that they are synced, and does nothing for it.
+    pub fn lie_about(&self, of: fn(&Path) -> bool) {
+        self.0.lock().lied_about = Some(of);
+    }
+
     /// Leaves room for so many bytes more than are allocated now; `None`: for all.
     pub fn leave(&self, bytes_free: Option<u64>) {
         let mut state = self.0.lock();
         state.space_bytes = bytes_free.map(|bytes_free| state.used_bytes() + bytes_free);
+    }
+
+    /// Whether the power is gone.
+    pub fn is_off(&self) -> bool {
+        self.0.lock().is_off
     }
 
     /// Whether there is room for so much only.
@@ -151,16 +178,21 @@ impl CrashDisk {
         Ok(())
     }
 
-    /// Moves all that is in one folder to another, durably (a copied state folder).
-    pub fn move_dir(&self, from: &Path, to: &Path) {
+    fn open_file(&self, path: &Path, mode: OpenMode) -> io::Result<CrashFile> {
         let mut state = self.0.lock();
-        let State { names, names_durable, .. } = &mut *state;
-        for names in [names, names_durable] {
-            let moved = std::mem::take(names).into_iter();
-            let moved =
-                moved.map(|(name, file)| (name.strip_prefix(from).map_or(name.clone(), |rest| to.join(rest)), file));
-            names.extend(moved);
-        }
+        let file = match (state.names.get(path).copied(), mode) {
+            (Some(_), OpenMode::CreateNew) => return Err(io::ErrorKind::AlreadyExists.into()),
+            (None, OpenMode::Existing) => return Err(io::ErrorKind::NotFound.into()),
+            (Some(file), _) => file,
+            (None, _) => {
+                state.change(path)?;
+                state.files.push(FileState::default());
+                let file = state.files.len() - 1;
+                state.names.insert(path.to_owned(), file);
+                file
+            }
+        };
+        Ok(CrashFile { disk: self.clone(), file, path: path.to_owned() })
     }
 
     /// A disk with the same content that shares nothing with this one.
@@ -212,9 +244,12 @@ fn sectors(offset: u64, data: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
 
 impl State {
     /// Counts a change; fails if it is the one that shall.
-    fn change(&mut self) -> io::Result<()> {
+    fn change(&mut self, path: &Path) -> io::Result<()> {
         if self.is_off {
             return Err(io::Error::other("the power is off"));
+        }
+        if self.counts.is_some_and(|of| !of(path)) {
+            return Ok(());
         }
         let at = self.change_count;
         self.change_count += 1;
@@ -236,8 +271,10 @@ impl State {
     fn allocate(&mut self, file: usize, offset: u64, len_bytes: u64) -> io::Result<()> {
         let blocks = offset / BLOCK_BYTES..(offset + len_bytes).div_ceil(BLOCK_BYTES);
         let fresh: Vec<u64> = blocks.filter(|block| !self.files[file].blocks.contains(block)).collect();
-        let needed = self.used_bytes() + fresh.len() as u64 * BLOCK_BYTES;
-        if !fresh.is_empty() && self.space_bytes.is_some_and(|space_bytes| needed > space_bytes) {
+        if let Some(space_bytes) = self.space_bytes
+            && !fresh.is_empty()
+            && self.used_bytes() + fresh.len() as u64 * BLOCK_BYTES > space_bytes
+        {
             return Err(io::ErrorKind::StorageFull.into());
         }
         self.files[file].blocks.extend(fresh);
@@ -253,20 +290,7 @@ impl State {
 
 impl Disk for CrashDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
-        let mut state = self.0.lock();
-        let file = match (state.names.get(path).copied(), mode) {
-            (Some(_), OpenMode::CreateNew) => return Err(io::ErrorKind::AlreadyExists.into()),
-            (None, OpenMode::Existing) => return Err(io::ErrorKind::NotFound.into()),
-            (Some(file), _) => file,
-            (None, _) => {
-                state.change()?;
-                state.files.push(FileState::default());
-                let file = state.files.len() - 1;
-                state.names.insert(path.to_owned(), file);
-                file
-            }
-        };
-        Ok(Arc::new(CrashFile { disk: self.clone(), file }))
+        Ok(Arc::new(self.open_file(path, mode)?))
     }
 
     fn create_dir_all(&self, _path: &Path) -> io::Result<()> {
@@ -280,7 +304,7 @@ impl Disk for CrashDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.0.lock();
-        state.change()?;
+        state.change(from)?;
         let file = state.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
         if let Some(old) = state.names.insert(to.to_owned(), file) {
             state.free_if_unnamed(old);
@@ -290,7 +314,7 @@ impl Disk for CrashDisk {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut state = self.0.lock();
-        state.change()?;
+        state.change(path)?;
         let file = state.names.remove(path).ok_or(io::ErrorKind::NotFound)?;
         state.free_if_unnamed(file);
         Ok(())
@@ -298,7 +322,7 @@ impl Disk for CrashDisk {
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let mut state = self.0.lock();
-        state.change()?;
+        state.change(path)?;
         let State { names, names_durable, .. } = &mut *state;
         let inside = |name: &PathBuf| name.parent() == Some(path);
         names_durable.retain(|name, _| !inside(name) || names.contains_key(name));
@@ -310,18 +334,23 @@ impl Disk for CrashDisk {
         let state = self.0.lock();
         Ok(state.space_bytes.unwrap_or(1 << 40).saturating_sub(state.used_bytes()))
     }
+
+    fn database(&self, path: &Path) -> DatabasePath {
+        self.for_sqlite(path)
+    }
 }
 
 #[derive(Debug)]
 struct CrashFile {
     disk: CrashDisk,
     file: usize,
+    path: PathBuf,
 }
 
 impl CrashFile {
     fn edit(&self, edit: Edit) -> io::Result<()> {
         let mut state = self.disk.0.lock();
-        state.change()?;
+        state.change(&self.path)?;
         if let Edit::Write(offset, data) = &edit {
             state.allocate(self.file, *offset, data.len() as u64)?;
         }
@@ -354,8 +383,8 @@ impl DiskFile for CrashFile {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.disk.0.lock();
-        let outcome = state.change();
-        if state.is_off {
+        let outcome = state.change(&self.path);
+        if state.is_off || state.lied_about.is_some_and(|of| of(&self.path)) {
             return outcome;
         }
         // Failed or not, to the kernel these are written now. Sizes are in the file system's own journal.
@@ -386,7 +415,7 @@ impl DiskFile for CrashFile {
 
     fn punch_hole(&self, offset: u64, len_bytes: u64) -> io::Result<()> {
         let mut state = self.disk.0.lock();
-        state.change()?;
+        state.change(&self.path)?;
         let file = &mut state.files[self.file];
         let end = (offset + len_bytes).min(file.bytes.len() as u64);
         if offset < end {
@@ -399,7 +428,7 @@ impl DiskFile for CrashFile {
 
     fn allocate(&self, offset: u64, len_bytes: u64, keep_size: bool) -> io::Result<()> {
         let mut state = self.disk.0.lock();
-        state.change()?;
+        state.change(&self.path)?;
         state.allocate(self.file, offset, len_bytes)?;
         let file = &mut state.files[self.file];
         if !keep_size && (file.bytes.len() as u64) < offset + len_bytes {
