@@ -51,7 +51,7 @@ impl Arriving {
         }
     }
 
-    fn holds_any(&self, user: UserId, ids: &[ChunkId]) -> bool {
+    pub(super) fn holds_any(&self, user: UserId, ids: &[ChunkId]) -> bool {
         let counts = self.counts.lock();
         !counts.is_empty() && ids.iter().any(|id| counts.contains_key(&(user, *id)))
     }

@@ -76,6 +76,44 @@ fn whole(id: ChunkId) -> ChunkRange {
     ChunkRange { id, first_frame: 0, frame_count: u32::MAX }
 }
 
+/// The connection breaks with an error, or the call is dropped with it.
+#[tokio::test]
+async fn of_a_body_that_is_cut_off_the_whole_chunks_are_kept() {
+    for is_dropped in [false, true] {
+        let world = world().await;
+        let mut body = BytesMut::new();
+        let (first, second) = (plain(1, 300_000), plain(2, 300_000));
+        let ids = [item(&mut body, ChunkKind::Data, &first), item(&mut body, ChunkKind::Data, &second)];
+        let arrived = body.freeze().slice(..400_000);
+        let pieces: Vec<Result<Bytes, String>> =
+            arrived.chunks(10_000).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+        let pieces = stream::iter(pieces);
+        if is_dropped {
+            let mut call = Box::pin(world.chunks.upload(ANNA, pieces.chain(stream::pending())));
+            let has_come = async {
+                while !world.chunks.0.arriving.holds_any(ANNA.user, &ids[..1]) {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::select! {
+                _ = &mut call => panic!("it has no end"),
+                () = has_come => {}
+            }
+            drop(call);
+        } else {
+            let broken = pieces.chain(stream::iter([Err("connection reset".to_owned())]));
+            assert_eq!(
+                world.chunks.upload(ANNA, broken).await.map_err(|failure| failure.code()),
+                Err(ErrorCode::BadRequest)
+            );
+        }
+        // Who asks waits for what is arriving.
+        assert_eq!(world.chunks.missing(ANNA, ids.to_vec()).await.unwrap().missing, ids[1..], "dropped: {is_dropped}");
+        assert_eq!(world.chunks.missing(BERT, ids.to_vec()).await.unwrap().missing, ids);
+        assert!(world.findings().await.is_empty());
+    }
+}
+
 #[tokio::test]
 async fn what_was_sent_comes_back_whole_and_by_frames() {
     let world = world().await;

@@ -1,7 +1,7 @@
 //! Owns uploads: a framed body becomes one pack and its index rows, durable together before the answer.
 //!
-//! Nothing of a body is kept unless all of it is well: every chunk is decoded and hashed first. The
-//! pack is durable before the rows that name it; a crash between leaves a pack that nobody names.
+//! Nothing of a body is kept unless all of it is well: every chunk is decoded and hashed first. Of one that was cut
+//! off, the chunks of contents that had arrived whole are kept, so that they need not be sent again. The pack is durable before the rows that name it; a crash between leaves a pack that nobody names.
 //! A pack is itself a well-formed upload body of the chunks that were new.
 
 use super::arriving::Arrival;
@@ -22,10 +22,21 @@ use tarn_proto::chunk::{self, ContentKey, Header};
 use tarn_proto::error::ErrorCode;
 use tarn_proto::ids::ChunkId;
 use tarn_proto::manifest::{ManifestNode, decode_node};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 /// Stored bytes that are worth a blocking thread of their own.
 const BATCH_BYTES: usize = 1 << 20;
+
+/// Pieces of a body that wait to be taken in.
+const PIECES_AHEAD: usize = 4;
+
+/// What arrives. If nothing follows, and no end, the body was cut off.
+#[derive(Debug)]
+enum Piece {
+    Bytes(Bytes),
+    End,
+}
 
 /// A chunk whose bytes match its id.
 #[derive(Debug)]
@@ -56,12 +67,13 @@ impl Verified {
 }
 
 impl Chunks {
-    /// Takes an upload's body, piece by piece as it arrives. One that arrived whole is stored even if its sender is gone
-    /// meanwhile: it need not be sent again.
+    /// Takes an upload's body, piece by piece as it arrives. What arrived is stored even if its sender is gone meanwhile, and
+    /// the call is dropped with the connection: it need not be sent again.
     ///
     /// # Errors
     /// A malformed or too long body, a chunk that does not match its id, a manifest node whose
     /// children the user does not reach or that stand for something else. Then nothing is kept.
+    /// A body that is cut off: then its whole chunks of contents are kept.
     pub async fn upload<S, E>(&self, who: Identity, body: S) -> Result<UploadResponse, Failure>
     where
         S: Stream<Item = Result<Bytes, E>> + Unpin,
@@ -70,15 +82,34 @@ impl Chunks {
         let began_ms = self.0.env.now_ms();
         let uploads = Arc::clone(&self.0.uploads);
         let permit = uploads.acquire_owned().await.map_err(|error| Failure::Internal(error.to_string()))?;
-        let mut arrival = self.0.arriving.begin(who.user);
-        let verified = verify_body(body, &mut arrival).await?;
-        let chunks = self.clone();
+        let (pieces, arriving) = mpsc::channel(PIECES_AHEAD);
+        let (chunks, arrival) = (self.clone(), self.0.arriving.begin(who.user));
         let stored = tokio::spawn(async move {
-            let stored = chunks.store(who, began_ms, verified).await;
-            drop((arrival, permit));
+            let stored = chunks.take_in(who, began_ms, arriving, arrival).await;
+            drop(permit);
             stored
         });
-        stored.await.map_err(|error| Failure::Internal(error.to_string()))?
+        let passed_on = pass_on(body, pieces).await;
+        let stored = stored.await.map_err(|error| Failure::Internal(error.to_string()))?;
+        passed_on.and(stored)
+    }
+
+    async fn take_in(
+        &self,
+        who: Identity,
+        began_ms: i64,
+        pieces: mpsc::Receiver<Piece>,
+        mut arrival: Arrival,
+    ) -> Result<UploadResponse, Failure> {
+        let (mut verified, is_whole) = verify_body(pieces, &mut arrival).await?;
+        if !is_whole {
+            // What a manifest node names may not have come.
+            verified.retain(|chunk| chunk.node.is_none());
+            if verified.is_empty() {
+                return Ok(UploadResponse { accepted: 0, stored: 0 });
+            }
+        }
+        self.store(who, began_ms, verified).await
     }
 
     async fn store(&self, who: Identity, began_ms: i64, verified: Vec<Verified>) -> Result<UploadResponse, Failure> {
@@ -204,17 +235,37 @@ fn missing(ids: &[ChunkId]) -> Failure {
     Failure::refused(ErrorCode::MissingChunks, format!("{} chunks must be sent first: {}", ids.len(), first.join(", ")))
 }
 
-/// Reads a whole body and verifies its chunks on blocking threads while the rest arrives. A chunk
-/// that comes twice counts once.
-async fn verify_body<S, E>(mut body: S, arrival: &mut Arrival) -> Result<Vec<Verified>, Failure>
+/// Hands a body on as it arrives. Whoever takes it may give up before its end: it says why.
+async fn pass_on<S, E>(mut body: S, pieces: mpsc::Sender<Piece>) -> Result<(), Failure>
 where
     S: Stream<Item = Result<Bytes, E>> + Unpin,
     E: std::fmt::Display,
 {
-    let (mut decoder, mut batch, mut batch_bytes) = (UploadDecoder::new(), Vec::new(), 0);
-    let mut work = JoinSet::new();
     while let Some(piece) = body.next().await {
         let piece = piece.map_err(|error| Failure::refused(ErrorCode::BadRequest, format!("the body: {error}")))?;
+        if pieces.send(Piece::Bytes(piece)).await.is_err() {
+            return Ok(());
+        }
+    }
+    // One that is gone knows why.
+    let _ = pieces.send(Piece::End).await;
+    Ok(())
+}
+
+/// Reads a body and verifies its chunks on blocking threads while the rest arrives. A chunk
+/// that comes twice counts once. Also says whether all of the body has come.
+async fn verify_body(
+    mut pieces: mpsc::Receiver<Piece>,
+    arrival: &mut Arrival,
+) -> Result<(Vec<Verified>, bool), Failure> {
+    let (mut decoder, mut batch, mut batch_bytes) = (UploadDecoder::new(), Vec::new(), 0);
+    let (mut work, mut is_whole) = (JoinSet::new(), false);
+    while let Some(piece) = pieces.recv().await {
+        let Piece::Bytes(piece) = piece else {
+            decoder.finish().map_err(malformed)?;
+            is_whole = true;
+            break;
+        };
         decoder.push(&piece).map_err(malformed)?;
         while let Some(item) = decoder.next_item().map_err(malformed)? {
             batch_bytes += item.stored.len();
@@ -227,9 +278,8 @@ where
             work.spawn_blocking(move || verify_all(full));
         }
     }
-    decoder.finish().map_err(malformed)?;
     work.spawn_blocking(move || verify_all(batch));
-    collect(work).await
+    Ok((collect(work).await?, is_whole))
 }
 
 async fn collect(mut work: JoinSet<Result<Vec<Verified>, Failure>>) -> Result<Vec<Verified>, Failure> {
