@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn temporary_names_are_known_by_their_form() {
         let are = ["sed55f5h8", "tmpMVwon0", "tmpab12cd34", "x.tmp", "lu29104qpja.tmp", "A.TMP"];
-        let are_not = ["sedative", "tmp", "tmp-file", "template", "x.tmpl", "report.txt"];
+        let are_not = ["sedative", "sedimentary", "sed-files", "tmp", "tmp-file", "template", "x.tmpl", "report.txt"];
         assert!(are.iter().all(|name| is_temporary_name(name.as_bytes())));
         assert!(!are_not.iter().any(|name| is_temporary_name(name.as_bytes())), "{are_not:?}");
     }

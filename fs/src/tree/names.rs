@@ -76,6 +76,11 @@ mod tests {
         assert_eq!(date(at(0)), "1970-01-01");
         assert_eq!(date(at(951_782_400)), "2000-02-29");
         assert_eq!(date(at(-1)), "1969-12-31");
+        // No leap day in a century but in every fourth one.
+        let days = [(-2203891200, "1900-03-01"), (4107456000, "2100-02-28"), (4107542400, "2100-03-01")];
+        for (secs, expected) in days.into_iter().chain([(13574563200, "2400-02-29"), (1735603200, "2024-12-31")]) {
+            assert_eq!(date(at(secs)), expected);
+        }
     }
 
     #[test]
