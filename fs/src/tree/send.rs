@@ -17,7 +17,7 @@ use std::sync::Arc;
 use tarn_proto::ids::{NodeId, VersionId};
 use tarn_proto::name::Name;
 use tarn_proto::node::{AttrChange, Content, NodeKind};
-use tarn_proto::op::{OpKind, Operation, Place, RenameMode, Seen};
+use tarn_proto::op::{OpKind, Operation, Place, Seen};
 use tarn_proto::version::VersionVector;
 
 type Result<T> = std::result::Result<T, TreeError>;
@@ -71,7 +71,7 @@ impl Session<'_> {
     pub(super) fn drop_unchanged(&mut self, ticket: Ticket, ino: Ino, content: &LocalContent) -> Result<bool> {
         let Some(queued) = self.state.queue.ops.get(&ticket) else { return Ok(true) };
         let LocalOp::Write { over: None, attrs, .. } = &queued.op.op else { return Ok(false) };
-        if content.is_dirty() || self.is_behind_removal(ticket, ino) {
+        if content.is_dirty() {
             return Ok(false);
         }
         let mut queued: QueuedOp = queued.op.clone();
@@ -81,17 +81,6 @@ impl Session<'_> {
         work.rows.push(RowChange::Queue(ticket, Some(queued)));
         self.commit(work)?;
         Ok(true)
-    }
-
-    /// Whether an operation that takes one of the file's names goes before: the file may go with that, and what stands behind it
-    /// brings the bytes again.
-    fn is_behind_removal(&self, ticket: Ticket, ino: Ino) -> bool {
-        let takes = |op: &LocalOp| match op {
-            LocalOp::Unlink { ino: gone, .. } => *gone == ino,
-            LocalOp::Rename { displaced: Some((gone, _)), mode, .. } => *gone == ino && *mode != RenameMode::Exchange,
-            _ => false,
-        };
-        self.state.queue.of_ino(ino).any(|(other, queued)| other < ticket && takes(&queued.op.op))
     }
 
     fn written_attrs(&mut self, ino: Ino, attrs: AttrChange) -> Result<AttrChange> {

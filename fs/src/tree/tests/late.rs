@@ -286,25 +286,6 @@ fn what_is_written_to_a_file_is_sent_after_one_of_its_names_was_removed_and_to_o
     }
 }
 
-/// Seed 704933 of the simulation: others may have taken the other names, and then the file goes with this one.
-#[test]
-fn what_is_sent_once_more_behind_a_name_that_goes_brings_bytes_that_the_server_has() {
-    let mut device = Device::new();
-    device.pull(vec![node_row(N, theirs(1)), entry_row(root(), "a", Some(N)), entry_row(root(), "b", Some(N))]);
-    let ino = device.at("/a");
-    device.tree.truncate(ino, 0).unwrap();
-    device.write(ino, 0, b"mine");
-    let first = device.tree.queue(10).unwrap().remove(0).ticket;
-    device.tree.prepare(first).unwrap();
-    device.tree.unlink(TOP, &name("a")).unwrap();
-    let frozen = device.tree.freeze(vec![(first, Some(content(b"mine")))]).unwrap();
-    let mine = remote_file(b"mine", VersionVector::default().with(OTHER, 1).with(ME, frozen[0].1.counter), ME);
-    answer(&mut device, &frozen, vec![(Outcome::Applied, vec![node_row(N, mine)])]);
-    let [(_, removal), (_, again)] = &device.freeze()[..] else { panic!("two") };
-    assert!(matches!(removal.kind, OpKind::Unlink { .. }));
-    assert!(matches!(&again.kind, OpKind::Write { place, .. } if place.name == name("b")), "{again:?}");
-}
-
 #[test]
 fn a_write_that_is_sent_later_lets_go_of_its_name_when_it_is_answered() {
     let mut device = Device::new();
