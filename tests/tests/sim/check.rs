@@ -266,8 +266,8 @@ fn needless_conflicts(server: &SimServer, oracle: &Oracle) -> Vec<String> {
     let is_needless = |conflict: &&ConflictState| {
         let stayed = server.versions.get(&conflict.stayed).and_then(|(_, file)| server.bytes_of(&file.content));
         let theirs = server.bytes_of(&conflict.theirs.content);
-        // Of empty files nobody knows which one was seen.
-        let both = stayed.zip(theirs).filter(|(stayed, _)| !stayed.is_empty());
+        // Of empty files nobody knows which one was seen, nor when one was made empty.
+        let both = stayed.zip(theirs).filter(|(stayed, theirs)| !stayed.is_empty() && !theirs.is_empty());
         both.is_some_and(|(stayed, theirs)| oracle.had_seen(&theirs, &stayed))
     };
     // Who became an older copy of itself meets what it had done since as others' work.

@@ -231,6 +231,10 @@ impl Oracle {
     /// A person made a file where there was none: soon after a removal it is the next version of what was removed.
     pub fn took(&mut self, who: usize, place: String, token: u64) {
         let left = self.followed(who, place.clone(), Some(token));
+        if !left.is_empty() {
+            // Two files with one history.
+            self.linked.extend(left.iter().chain([&token]));
+        }
         self.next_of.push((token, left));
         let before = self.freed.remove(&(who, place)).unwrap_or_default();
         self.join(&before, &BTreeSet::from([token]));
