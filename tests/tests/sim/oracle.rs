@@ -291,7 +291,7 @@ impl Oracle {
     }
 
     /// What a program was told of a deed which the power cut through says nothing: it may have happened to what could be seen. One
-    /// for which there was no room may stand in the log, and happens if the power goes.
+    /// for which there was no room may stand in the log, and happens if the daemon ends.
     pub fn attempted<T>(
         &mut self,
         who: usize,
@@ -337,10 +337,15 @@ impl Oracle {
         self.gone.values_mut().filter(|gone| gone.who == who).for_each(|gone| gone.is_synced = true);
     }
 
-    /// The power went: of this machine only what was synced counts.
-    pub fn power_cut(&mut self, who: usize) {
+    /// The daemon was killed: what there was no room for may have happened.
+    pub fn killed(&mut self, who: usize) {
         let doubtful = self.doubtful.remove(&who).unwrap_or_default();
         self.replaced(&doubtful);
+    }
+
+    /// The power went: of this machine only what was synced counts.
+    pub fn power_cut(&mut self, who: usize) {
+        self.killed(who);
         self.cut_off.insert(who);
         self.wanted.retain(|_, wanted| wanted.who != who || wanted.is_synced);
         self.gone.retain(|_, gone| gone.who != who || gone.is_synced);

@@ -333,6 +333,7 @@ impl World {
         self.machines[who].disk.fail_after(0, Fault::Off);
         life.end().await;
         self.machines[who].disk = after;
+        self.oracle.killed(who);
         self.trace.note(self.time.now(), who, "killed");
         if is_rolled_back {
             self.roll_back(who);
