@@ -57,15 +57,9 @@ impl LocalOp {
         inodes.chain(self.places().map(|(parent, name)| QueueKey::Entry(parent, name.clone()))).collect()
     }
 
-    /// Makes it be about another node than this one; whether it was about this one.
-    pub(super) fn be_about(&mut self, from: Ino, to: Ino) -> bool {
-        let mut changed = false;
-        let mut set = |ino: &mut Ino| {
-            if *ino == from {
-                *ino = to;
-                changed = true;
-            }
-        };
+    /// Makes it be about another node, where it is about this one.
+    pub(super) fn be_about(&mut self, from: Ino, to: Ino) {
+        let set = |ino: &mut Ino| *ino = if *ino == from { to } else { *ino };
         match self {
             Self::Create { ino, .. }
             | Self::Write { ino, .. }
@@ -77,7 +71,6 @@ impl LocalOp {
                 displaced.iter_mut().for_each(|(ino, _)| set(ino));
             }
         }
-        changed
     }
 
     /// Makes every mention of a directory one of another; whether there was any.

@@ -31,7 +31,8 @@ pub async fn missing(
     Ok(accept.reply(&services.chunks.missing(who, request.ids).await?))
 }
 
-/// Takes many chunks in one framed body; they are durable together when it answers, or refused together.
+/// Takes many chunks in one framed body; they are durable together when it answers, or refused together. Of a body that is
+/// cut off, those of contents that had come whole are kept.
 #[utoipa::path(post, path = "/spaces/{space}/chunks", tag = "chunks", security(("token" = [])),
     params(("space" = SpaceId, Path, description = "which space")),
     request_body(content = Vec<u8>, content_type = "application/vnd.tarn.v1.chunks", description = "upload items"),
