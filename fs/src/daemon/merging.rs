@@ -8,13 +8,14 @@ use super::text_merge::{TEXT_BYTES_MAX, is_mergeable, merged};
 use crate::env::Env;
 use crate::meta::ConflictRecord;
 use crate::remote::{Remote as _, RemoteError, UploadItem};
+use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tarn_proto::api::{Keep, ResolveRequest, VersionInfo};
-use tarn_proto::change::Cursor;
+use tarn_proto::change::{ConflictState, Cursor};
 use tarn_proto::chunk::{ContentKey, chunk_id, content_id, encode};
 use tarn_proto::error::ErrorCode;
-use tarn_proto::ids::VersionId;
+use tarn_proto::ids::{ConflictId, VersionId};
 use tarn_proto::manifest::{Manifest, ManifestEntry};
 use tarn_proto::node::Content;
 use tarn_proto::version::VersionVector;
@@ -34,13 +35,14 @@ pub(super) fn start(env: &Env, parts: &Arc<Parts>, identity: &Arc<OwnIdentity>) 
 
 async fn keep(env: Env, parts: Weak<Parts>, identity: Arc<OwnIdentity>) {
     let mut known = None;
+    let mut tried = Tried::new();
     let mut looks_left = 0;
     loop {
         let Some(parts) = parts.upgrade() else { return };
         let news = Some(parts.tree.conflict_news());
         if news != known || looks_left == 1 {
             known = news;
-            let is_done = Merging { env: &env, parts: &parts, identity: &identity }.all().await;
+            let is_done = Merging { env: &env, parts: &parts, identity: &identity }.all(&mut tried).await;
             looks_left = if is_done { 0 } else { RETRY_LOOKS };
         } else {
             looks_left = looks_left.saturating_sub(1);
@@ -50,6 +52,12 @@ async fn keep(env: Env, parts: Weak<Parts>, identity: Arc<OwnIdentity>) {
     }
 }
 
+/// What a try was made of: the conflict, and where its file was and in which version. While these are the same, so is what comes of it.
+type Made = (ConflictState, Option<(Vec<u8>, Option<VersionId>)>);
+
+/// The conflicts that nothing came of so far. One that is heard of later is no reason to ask for all of these again.
+type Tried = HashMap<ConflictId, Made>;
+
 struct Merging<'a> {
     env: &'a Env,
     parts: &'a Arc<Parts>,
@@ -57,8 +65,8 @@ struct Merging<'a> {
 }
 
 impl Merging<'_> {
-    /// Merges what can be; false if the server could not be asked.
-    async fn all(&self) -> bool {
+    /// Merges what can be and was not tried before; false if the server could not be asked.
+    async fn all(&self, tried: &mut Tried) -> bool {
         let own = self.identity.credentials().device;
         let parts = Arc::clone(self.parts);
         // Of which history what is found is: the server may be put back meanwhile.
@@ -68,17 +76,44 @@ impl Merging<'_> {
             parts.journal.readers().get().ok()?.conflicts().ok()
         });
         let Ok(Some(records)) = records.await else { return false };
-        let mut is_done = true;
+        let (mut is_done, mut left) = (true, Tried::new());
         for record in records.iter().filter(|record| record.state.device == own) {
-            match self.one(record, cursor).await {
-                Ok(()) => {}
-                Err(error) if error.is_retryable() => is_done = false,
-                // What the server lost is brought back first.
-                Err(RemoteError::Refused { code: ErrorCode::EpochChanged, .. }) => is_done = false,
-                Err(error) => tracing::info!(%error, conflict = %record.conflict, "a conflict is left to a person"),
+            match self.unless_tried(record, cursor, tried.remove(&record.conflict)).await {
+                Ok(made) => drop(left.insert(record.conflict, made)),
+                Err(error) => {
+                    tracing::debug!(%error, conflict = %record.conflict, "a conflict is looked at again");
+                    is_done = false;
+                }
             }
         }
+        *tried = left;
         is_done
+    }
+
+    /// Tries it if nothing came of it before, or of something else. An error: later.
+    async fn unless_tried(
+        &self,
+        record: &ConflictRecord,
+        cursor: Option<Cursor>,
+        before: Option<Made>,
+    ) -> Result<Made, RemoteError> {
+        let state = &record.state;
+        let file =
+            self.parts.tree.file_of_conflict(state).map_err(|error| RemoteError::Malformed(error.to_string()))?;
+        let made = (state.clone(), file);
+        if before.as_ref() == Some(&made) {
+            return Ok(made);
+        }
+        match self.one(record, cursor).await {
+            Ok(()) => Ok(made),
+            Err(error) if error.is_retryable() => Err(error),
+            // What the server lost is brought back first.
+            Err(error @ RemoteError::Refused { code: ErrorCode::EpochChanged, .. }) => Err(error),
+            Err(error) => {
+                tracing::info!(%error, conflict = %record.conflict, "a conflict is left to a person");
+                Ok(made)
+            }
+        }
     }
 
     async fn one(&self, record: &ConflictRecord, cursor: Option<Cursor>) -> Result<(), RemoteError> {

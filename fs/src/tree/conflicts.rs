@@ -8,7 +8,7 @@ use super::names::conflict_name;
 use crate::meta::rows::Ino;
 use std::sync::atomic::Ordering;
 use tarn_proto::change::{Change, ConflictState, Row};
-use tarn_proto::ids::NodeId;
+use tarn_proto::ids::{NodeId, VersionId};
 use tarn_proto::name::Name;
 use tarn_proto::version::VersionVector;
 
@@ -52,6 +52,17 @@ impl Tree {
                 Err(error) => Err(error),
             }
         })
+    }
+
+    /// Where a conflict's file is, and its version on the server as far as is known here; `None` if it has no name here.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn file_of_conflict(&self, state: &ConflictState) -> Result<Option<(Vec<u8>, Option<VersionId>)>> {
+        let Some((_, path)) = self.place_of(state.node)? else { return Ok(None) };
+        let known = self.look(|session| session.remote_node(state.node))?;
+        let version = known.and_then(|known| Some(known.file.as_ref()?.content.version));
+        Ok(Some((path, version)))
     }
 
     /// What programs here can have seen of a conflict's file and its sibling.

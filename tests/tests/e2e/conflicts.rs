@@ -181,6 +181,37 @@ fn what_is_no_plain_text_or_not_wanted_is_not_merged() {
     assert_eq!((text(&a, "notes.md").as_str(), text(&a, "table.csv").as_str()), (TOP, TOP));
 }
 
+/// The same while both are mounted: the daemon of `b` sleeps until what `a` wrote is there.
+fn write_before_it_wakes(server: &Server, a: &Device, b: &Device, name: &str, [base, one, other]: [&str; 3]) {
+    fs::write(a.join(name), base).unwrap();
+    converge(a, b);
+    server.kill();
+    fs::write(a.join(name), one).unwrap();
+    fs::write(b.join(name), other).unwrap();
+    let daemon = b.daemon().unwrap();
+    daemon.freeze();
+    server.restart().unwrap();
+    a.wait().unwrap();
+    daemon.thaw();
+    converge(a, b);
+}
+
+#[test]
+fn a_conflict_that_nothing_came_of_is_not_asked_for_with_each_one_that_follows() {
+    let server = crate::server();
+    let [a, b] = ["a", "b"].map(|name| Device::mounted(&server, name).unwrap());
+    let histories = || server.log().lines().filter(|line| line.contains("/versions\" status=200")).count();
+    write_before_it_wakes(&server, &a, &b, NAME, ["one\ntwo\n", "one\ntwo by a\n", "one\ntwo by b\n"]);
+    within(crate::CONVERGENCE, || histories() == 1);
+    // The third is merged when the look that found the second one is over.
+    for (name, asked) in [("second.md", 2), ("third.md", 3)] {
+        write_before_it_wakes(&server, &a, &b, name, [BASE, TOP, BOTTOM]);
+        within(crate::CONVERGENCE, || text(&b, name) == "ONE\ntwo\nthree\nfour\nFIVE\nsix");
+        assert_eq!(histories(), asked, "{name}");
+    }
+    assert_eq!(listed(&b).len(), 1);
+}
+
 #[test]
 fn of_two_devices_that_resolve_at_once_one_is_told_what_the_other_chose() {
     let server = crate::server();
