@@ -101,8 +101,8 @@ impl Session<'_> {
     }
 
     /// Files that somebody has open, and that are removed or written elsewhere, keep the version that they show. First of all,
-    /// for what this unit of work says of them later is said of what they are then.
-    fn keep_what_goes(&mut self, changes: &[Change]) -> Result<()> {
+    /// before a unit of work says anything of them: a row that was staged for it would take the content from them again.
+    pub(super) fn keep_what_goes<'a>(&mut self, changes: impl IntoIterator<Item = &'a Change>) -> Result<()> {
         for change in changes {
             if let Row::Node { node, .. } = &change.row
                 && let Some(&ino) = self.state.by_node.get(node)
@@ -339,6 +339,7 @@ impl Session<'_> {
         let (old, told) = (self.looks(ino), self.invalidations.len());
         if let Some(file) = remote.as_ref().and_then(|state| state.file.as_ref()) {
             let (mut work, mut names) = (RemoteWork::default(), Vec::new());
+            self.keep_opened(ino)?;
             self.show_version(ino, file, &BTreeSet::new(), &mut work, &mut names)?;
             if !work.rows.is_empty() {
                 let bound: Vec<Ino> = work.rows.iter().filter_map(told_of).collect();

@@ -286,6 +286,8 @@ impl Tree {
         self.edit(|session| {
             let mut all = Settling::default();
             let settled = answers.iter().filter(|(_, answer)| answer.outcome.is_settled());
+            let news: Vec<&Change> = settled.clone().flat_map(|(_, answer)| session.news_of(answer)).collect();
+            session.keep_what_goes(news)?;
             let mut answered = session.state.counters.answered;
             for (ticket, answer) in settled {
                 session.settle_one(*ticket, answer, &mut all)?;

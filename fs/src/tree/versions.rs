@@ -87,7 +87,6 @@ impl Session<'_> {
         names: &mut Vec<(Ino, Name)>,
     ) -> Result<()> {
         self.state.pins.note(ino);
-        self.keep_opened(ino)?;
         let row = self.inode(ino)?.row();
         if staged_row(work, ino).is_some_and(|staged| staged.node != row.node) {
             return Ok(()); // refused bytes are another file's by now

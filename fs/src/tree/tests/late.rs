@@ -365,8 +365,8 @@ fn with_one_name_left() -> (Device, Ino) {
     (device, ino)
 }
 
-/// What the server says to all of it: others have written to the file meanwhile.
-fn in_conflict(frozen: &[(Ticket, Operation)]) -> Vec<(Outcome, Vec<Row>)> {
+/// What the server says to all of it: others have written to the file meanwhile, and `sibling` shows what was sent.
+fn in_conflict(frozen: &[(Ticket, Operation)], sibling: Option<NodeId>) -> Vec<(Outcome, Vec<Row>)> {
     let conflict = ConflictId([9; 16]);
     let record = |op: &Operation| {
         let OpKind::Write { base, content, .. } = &op.kind else { panic!("{op:?}") };
@@ -376,17 +376,19 @@ fn in_conflict(frozen: &[(Ticket, Operation)]) -> Vec<(Outcome, Vec<Row>)> {
             device: ME,
             device_name: "laptop".to_owned(),
             time: Timestamp::default(),
-            theirs: mine,
+            theirs: mine.clone(),
             stayed: theirs(2).file.unwrap().content.version,
-            sibling: None,
+            sibling,
         };
-        Row::Conflict { conflict, state: Some(Box::new(state)) }
+        let shown = sibling.map(|sibling| node_row(sibling, NodeState { file: Some(mine), ..theirs(2) }));
+        let row = Row::Conflict { conflict, state: Some(Box::new(state)) };
+        [row].into_iter().chain(shown).collect()
     };
     let said = frozen.iter().map(|(_, op)| match &op.kind {
         OpKind::Link { .. } => (Outcome::Applied, vec![entry_row(root(), "g", Some(N))]),
         OpKind::SetAttr { .. } => (Outcome::Applied, vec![node_row(N, theirs(2))]),
         OpKind::Unlink { .. } => (Outcome::Applied, vec![entry_row(root(), "f", None)]),
-        _ => (Outcome::Conflicted { conflict }, vec![record(op)]),
+        _ => (Outcome::Conflicted { conflict }, record(op)),
     });
     said.collect()
 }
@@ -399,13 +401,29 @@ fn what_lost_a_conflict_keeps_no_attributes_that_an_earlier_answer_settled() {
             let items = device.tree.queue(10).unwrap();
             let first = items.iter().filter(|item| item.content_of.is_none()).map(|item| (item.ticket, None)).collect();
             let frozen = device.tree.freeze(first).unwrap();
-            answer(&mut device, &frozen, in_conflict(&frozen));
+            answer(&mut device, &frozen, in_conflict(&frozen, None));
             device.write(ino, 0, b"more");
         }
         let frozen = device.freeze();
-        answer(&mut device, &frozen, in_conflict(&frozen));
+        answer(&mut device, &frozen, in_conflict(&frozen, None));
         assert_eq!(device.tree.queue_totals().operations, 0);
         let (shown, stayed) = (device.lookup(TOP, "g").unwrap().attrs, theirs(2).attrs);
         assert_eq!((shown.mode, shown.mtime), (stayed.mode, stayed.mtime), "written between: {is_written_between}");
     }
+}
+
+#[test]
+fn an_open_sibling_keeps_what_it_shows_when_its_device_loses_again() {
+    let mut device = Device::new();
+    let file = vec![node_row(N, theirs(1)), entry_row(root(), "f", Some(N))];
+    device.pull([file, vec![node_row(P, theirs(3)), entry_row(root(), "beside", Some(P))]].concat());
+    let sibling = device.at("/beside");
+    device.tree.opened(sibling, false).unwrap();
+    device.write(device.at("/f"), 0, b"mine, and longer");
+    let frozen = device.freeze();
+    answer(&mut device, &frozen, in_conflict(&frozen, Some(P)));
+    assert_eq!(device.tree.stat(sibling).unwrap().size_bytes, 8, "who has it open");
+    assert_eq!(device.lookup(TOP, "beside").unwrap().size_bytes, 16);
+    device.journal.drain().unwrap();
+    assert_eq!(device.tree.row_faults(10).unwrap().1, []);
 }

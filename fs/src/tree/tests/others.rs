@@ -181,8 +181,18 @@ fn an_open_file_that_is_removed_keeps_its_attributes() {
 fn an_open_file_that_nobody_has_read_keeps_its_version_whatever_becomes_of_it() {
     const P: NodeId = NodeId([24; 16]);
     type Fate = fn(&mut Device);
-    let fates: [(&str, Fate, bool); 5] = [
+    let fates: [(&str, Fate, bool); 6] = [
         ("written elsewhere", |device| device.pull(vec![node_row(N, longer_file())]), true),
+        (
+            "written elsewhere, as an answer about its attributes tells",
+            |device| {
+                let change = AttrChange { mode: Some(0o600), ..AttrChange::default() };
+                device.tree.set_attrs(device.at("/f"), &change).unwrap();
+                let frozen = device.freeze();
+                answer(device, &frozen[0], Outcome::Applied, vec![node_row(N, longer_file())]);
+            },
+            true,
+        ),
         ("removed elsewhere", |device| device.pull(vec![entry_row(root(), "f", None), gone(N)]), true),
         ("removed here", |device| device.tree.unlink(TOP, &name("f")).unwrap(), false),
         (
@@ -214,6 +224,8 @@ fn an_open_file_that_nobody_has_read_keeps_its_version_whatever_becomes_of_it() 
         assert_eq!(device.tree.stat(ino).unwrap().size_bytes, 6, "{fate}");
         let content = device.tree.content(ino).unwrap();
         assert!(content.base().is_some_and(|base| base.content.size == 6), "{fate}: {:?}", content.base());
+        device.journal.drain().unwrap();
+        assert_eq!(device.tree.row_faults(10).unwrap().1, [], "{fate}");
     }
 }
 
