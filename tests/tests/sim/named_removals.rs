@@ -317,3 +317,19 @@ fn what_is_written_to_an_open_file_that_was_removed_and_brought_back_in_a_confli
     ];
     script_holds(&Script { line_bytes: 145_832, refusals: 80, ..script(510_434, 5, 120, did) });
 }
+
+/// Seed 721283: a new machine that had listed one folder, and had not pulled everything yet, removed the one name that it knew of a
+/// file with two.
+#[test]
+fn who_has_not_pulled_everything_removes_a_name_and_not_the_file() {
+    let did = vec![
+        person(162_334, 0, Deed::MakeDir, 17_276_438_567_254_879_120),
+        person(162_799, 0, Deed::Create, 2_511_334_075_861_890_869),
+        person(187_886, 0, Deed::Link, 1_787_221_737_511_659_423),
+        person(520_475, 0, Deed::MakeDir, 5_629_099_133_871_410_356),
+        (690_877, 1, Act::Join),
+        person(690_878, 1, Deed::Open, 6_582_066_364_924_174_448),
+        person(690_895, 1, Deed::Unlink, 15_718_857_797_315_624_320),
+    ];
+    script_holds(&Script { keeps_here: true, line_bytes: 95_277, ..script(721_283, 2, 0, did) });
+}

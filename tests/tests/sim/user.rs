@@ -256,10 +256,10 @@ impl User<'_> {
     }
 
     /// Whether the file goes with the name that can be seen. This machine may know of another where something else stands here, and
-    /// that nobody has removed: that stays.
+    /// that nobody has removed: that stays. So does one in a folder that a machine which has not pulled everything never looked into.
     fn is_last_name(&self, file: &Stat, seen: &BTreeSet<u64>) -> Result<bool, TreeError> {
         let node = self.life.tree.published_file(file.ino)?;
-        let known = self.life.tree.cursor().map_or(0, |cursor| cursor.seq);
+        let known = self.life.tree.cursor().map_or(u64::MAX, |cursor| cursor.seq);
         let names = node.map_or(0, |node| self.centre.server.lock().names_of(node, known));
         Ok(file.link_count == 1 && (names <= 1 || self.oracle.is_unnamed(seen)))
     }
