@@ -20,6 +20,8 @@ pub(super) enum Job {
     Cut { changes: Vec<Change>, upto: Cursor },
     /// The end of a full pull.
     FinishLoad { loaded: Loaded },
+    /// What an earlier full pull could not show when it ended.
+    ShowLoaded,
     /// Nothing: when it is done all before it is.
     Nothing,
 }
@@ -31,6 +33,7 @@ impl Job {
             Self::Cut { upto, .. } if is_overtaken(tree.cursor(), upto) => Ok(()),
             Self::Cut { changes, upto } => tree.apply_cut(changes, upto),
             Self::FinishLoad { loaded } => tree.finish_load(loaded),
+            Self::ShowLoaded => tree.show_loaded(),
             Self::Nothing => Ok(()),
         }
     }

@@ -124,6 +124,14 @@ impl SyncTree for TreeBridge {
         self.tree.finish_load(loaded)
     }
 
+    fn is_load_unseen(&self) -> bool {
+        self.tree.is_load_unseen()
+    }
+
+    fn show_loaded(&self) -> Result<(), TreeError> {
+        self.tree.show_loaded()
+    }
+
     fn epochs(&self) -> Result<Vec<EpochStart>, TreeError> {
         self.tree.epochs()
     }

@@ -65,6 +65,10 @@ pub trait SyncTree: Send + Sync + Debug {
     fn load_page(&self, changes: Vec<Change>) -> Result<(), TreeError>;
     /// Ends a full pull: what it brought is the remote state now. Dirty work stays.
     fn finish_load(&self, loaded: Loaded) -> Result<(), TreeError>;
+    /// Whether something is left of that: the database was not able to take it then.
+    fn is_load_unseen(&self) -> bool;
+    /// Does what is left.
+    fn show_loaded(&self) -> Result<(), TreeError>;
     /// The histories that this device followed, oldest first; empty if it does not know.
     fn epochs(&self) -> Result<Vec<EpochStart>, TreeError>;
     /// Notes the histories that answers are of which come before the first full pull is complete.

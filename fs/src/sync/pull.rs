@@ -27,6 +27,10 @@ pub(super) struct Puller {
 impl Puller {
     /// Pulls once; returns the seq at which the device stands then.
     pub async fn pull(&self, full: bool) -> Result<u64, Failure> {
+        if self.tree.is_load_unseen() {
+            // First of all: else this device would take for lost what the server has told it of by then.
+            self.applier.run(Job::ShowLoaded).await.map_err(Failure::Local)?;
+        }
         // From the very start the server says nothing of what is gone: such a cut would leave rows of this device's own
         // answers behind. A load replaces them.
         match self.tree.cursor().filter(|cursor| !full && cursor.seq > 0) {

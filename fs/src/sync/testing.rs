@@ -60,6 +60,7 @@ struct State {
     renames: u32,
     epochs: Vec<EpochStart>,
     lost: Vec<(u64, Lost)>,
+    unseen: Option<Cursor>,
 }
 
 /// The tree.
@@ -103,6 +104,11 @@ impl FakeTree {
 
     pub fn fail_settles(&self, count: u32) {
         self.state.lock().settles_to_fail = count;
+    }
+
+    /// A full pull has brought this, and it is not shown yet.
+    pub fn leave_unseen(&self, upto: Cursor) {
+        self.state.lock().unseen = Some(upto);
     }
 
     pub fn renames(&self) -> u32 {
@@ -315,6 +321,16 @@ impl SyncTree for FakeTree {
         newer.into_iter().for_each(|change| put(&mut state.rows, change));
         state.cursor = Some(upto);
         state.epochs = loaded.epochs;
+        Ok(())
+    }
+
+    fn is_load_unseen(&self) -> bool {
+        self.state.lock().unseen.is_some()
+    }
+
+    fn show_loaded(&self) -> Result<(), TreeError> {
+        let mut state = self.state.lock();
+        state.cursor = state.unseen.take().or(state.cursor);
         Ok(())
     }
 

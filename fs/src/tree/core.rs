@@ -1,6 +1,6 @@
 //! Owns what every part of the tree needs beside its state: journal, database readers, contents, the
-//! outside world. The lock order of the client is: tree state, then a content's own lock, then the
-//! journal's. Nothing is called back from below while one of them is held.
+//! outside world. The lock order of the client is: a full pull that is to be shown, tree state, then a
+//! content's own lock, then the journal's. Nothing is called back from below while one of them is held.
 
 use super::error::TreeError;
 use crate::content::Contents;

@@ -5,6 +5,7 @@ use super::error::TreeError;
 use super::history::{self, Loaded};
 use super::load::Session;
 use super::notify::Invalidation;
+use crate::log::Lsn;
 use crate::meta::rows::Ino;
 use crate::meta::{RemoteWork, Staged, StagedChanges};
 use std::collections::HashSet;
@@ -13,6 +14,16 @@ use tarn_proto::ids::NodeId;
 use tarn_proto::name::Name;
 
 type Result<T> = std::result::Result<T, TreeError>;
+
+/// A full pull that the database has, or takes as soon as it can, and of which memory and the kernel know nothing yet.
+#[derive(Debug)]
+pub(super) struct Loading {
+    /// What it changes: the kernel knows more than memory, what was swept, and names that were looked up alone.
+    changed: StagedChanges,
+    position: Lsn,
+    upto: Cursor,
+    fork: Option<u64>,
+}
 
 impl Session<'_> {
     /// Compares every loaded listing with the rows, after they were replaced as a whole.
@@ -124,6 +135,7 @@ impl Tree {
     /// # Errors
     /// The database cannot be written now; begin again later.
     pub fn begin_load(&self) -> Result<()> {
+        self.show_loaded()?;
         let _told = self.core.journal.discard_staged();
         Ok(self.core.journal.drain()?)
     }
@@ -140,10 +152,11 @@ impl Tree {
     /// Puts the staged rows in the place of all that was known of the server; what is queued stays.
     ///
     /// # Errors
-    /// What the disk and the database say.
+    /// What the disk and the database say. It is done all the same when there is room, and [`Tree::show_loaded`] is to be
+    /// called again.
     pub fn finish_load(&self, loaded: Loaded) -> Result<()> {
         let Loaded { upto, epochs, fork } = loaded;
-        // The kernel knows more than memory: what was swept, and names that were looked up alone.
+        let mut loading = self.loading.lock();
         let changed = self.core.reader()?.staged_changes()?;
         let work = RemoteWork {
             staged: if fork.is_some() { Staged::ReplaceAll } else { Staged::Replace },
@@ -152,23 +165,43 @@ impl Tree {
             ..RemoteWork::default()
         };
         let position = self.core.journal.submit_remote(work)?;
+        *loading = Some(Loading { changed, position, upto, fork });
+        drop(loading);
+        self.show_loaded()
+    }
+
+    /// Whether a full pull ended of which memory and the kernel know nothing yet.
+    pub fn is_load_unseen(&self) -> bool {
+        self.loading.lock().is_some()
+    }
+
+    /// Shows what a full pull brought. While the disk is full the database cannot take it, and then takes it when nobody
+    /// waits for that any more: before anything else is asked of the server, memory and the kernel must hear of it.
+    ///
+    /// # Errors
+    /// What the disk and the database say; nothing is shown then.
+    pub fn show_loaded(&self) -> Result<()> {
+        let mut loading = self.loading.lock();
+        let Some(Loading { changed, position, upto, fork }) = &*loading else { return Ok(()) };
         self.core.journal.drain()?;
         let outdated = self.outdated_files()?;
         self.edit(|session| {
             session.tidy();
             // Listings that are being read are of before.
-            session.state.let_go = session.state.let_go.max(position);
+            session.state.let_go = session.state.let_go.max(*position);
             session.state.listings.note_all();
-            session.state.cursor = Some(upto);
+            session.state.cursor = Some(*upto);
             // What it brought under unsent work nobody has seen.
             session.state.is_hidden_known = false;
-            session.tell_swept(&changed);
+            session.tell_swept(changed);
             if let Some(fork) = fork {
-                session.forget_lost_seqs(fork)?;
+                session.forget_lost_seqs(*fork)?;
             }
             session.reload_listings()?;
             session.reload_files(outdated)?;
             session.note_new_places()
-        })
+        })?;
+        *loading = None;
+        Ok(())
     }
 }

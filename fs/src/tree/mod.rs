@@ -99,6 +99,7 @@ pub struct Tree {
     notifier: OnceLock<Arc<dyn Notifier>>,
     changed: Arc<Notify>,
     append_turns: [Mutex<()>; content::APPEND_TURNS],
+    loading: Mutex<Option<cut::Loading>>,
 }
 
 impl Tree {

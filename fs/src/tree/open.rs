@@ -65,6 +65,7 @@ impl Tree {
             notifier: OnceLock::new(),
             changed: Arc::new(Notify::new()),
             append_turns: Default::default(),
+            loading: Mutex::default(),
         });
         let root = NodeId::root_of(tree.identity().space);
         tree.edit(|session| {

@@ -17,6 +17,7 @@ mod hidden;
 mod late;
 mod listed;
 mod listings;
+mod loading;
 mod local_only;
 mod mass_delete;
 mod others;

@@ -1,4 +1,4 @@
-//! Owns scripts that once failed, made short: files that stay on their machine, contents that the server refuses, files that a power cut took.
+//! Owns scripts that once failed, made short: files that stay on their machine, contents that the server refuses, files that a power cut took, disks that are full.
 
 use super::named::{person, script, script_holds};
 use super::script::{Act, Deed, Script};
@@ -215,4 +215,42 @@ fn the_next_daemon_syncs_the_name_of_a_backing_file_that_was_just_made() {
         (1_059_592, 2, Act::PowerCut(1, 9_596_569_491_134_018_000)),
     ];
     script_holds(&script(503_130, 3, 0, did));
+}
+
+/// Seed 816287: the local disk was full when a full pull was to end, and the database took what that brought when nobody waited for
+/// it any more.
+#[test]
+fn what_a_full_pull_brings_is_told_to_the_kernel_though_the_disk_was_full() {
+    let did = vec![
+        person(4_576, 1, Deed::Create, 11_769_552_230_347_093_711),
+        person(6_804, 0, Deed::Link, 4_778_438_891_886_874_223),
+        person(9_812, 0, Deed::Unlink, 5_626_423_111_604_598_608),
+        person(9_929, 0, Deed::Unlink, 16_086_262_290_525_395_380),
+        person(10_738, 0, Deed::Create, 7_551_448_936_614_489_355),
+        person(11_048, 0, Deed::SafeSave, 6_510_074_469_258_085_381),
+        person(15_812, 2, Deed::Create, 304_555_793_691_977_471),
+        person(15_919, 2, Deed::Create, 12_497_813_991_163_333_860),
+        person(15_949, 1, Deed::Symlink, 3_986_727_579_195_527_514),
+        person(16_584, 1, Deed::Rename, 16_724_357_248_967_224_960),
+        person(18_954, 3, Deed::Replace, 2_562_616_129_473_699_355),
+        person(23_881, 3, Deed::MakeDir, 17_326_313_762_398_870_205),
+        (74_206, 0, Act::BackUpServer),
+        person(265_832, 1, Deed::Append, 7_057_378_406_371_867_550),
+        (322_352, 1, Act::Fill(Some(0))),
+        person(322_564, 1, Deed::Unlink, 3_050_503_133_582_943_507),
+        person(322_795, 1, Deed::Create, 17_597_363_132_664_032_152),
+        person(322_919, 1, Deed::MakeDir, 7_845_737_435_793_345_120),
+        person(323_769, 1, Deed::Rename, 11_104_026_353_216_112_875),
+        person(349_137, 3, Deed::Create, 822_180_598_929_794_844),
+        person(349_138, 3, Deed::Replace, 3_936_646_371_863_641_541),
+        person(362_777, 2, Deed::Unlink, 2_993_447_924_556_511_132),
+        person(363_246, 2, Deed::Rename, 5_766_161_104_827_383_505),
+        (374_163, 0, Act::PutServerBack(true)),
+        person(410_502, 0, Deed::SafeSave, 9_473_263_927_404_323_293),
+        person(410_594, 0, Deed::Rename, 7_168_466_769_508_832_870),
+        person(499_561, 3, Deed::Overwrite, 4_157_666_605_837_922_066),
+        (601_742, 1, Act::Fill(None)),
+        person(1_193_554, 1, Deed::Append, 17_974_451_142_892_568_364),
+    ];
+    script_holds(&Script { keeps_here: true, refusals: 160, ..script(816_287, 4, 30, did) });
 }

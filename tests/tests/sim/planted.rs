@@ -214,6 +214,14 @@ impl SyncTree for PlantedTree {
         self.inner.finish_load(loaded)
     }
 
+    fn is_load_unseen(&self) -> bool {
+        self.inner.is_load_unseen()
+    }
+
+    fn show_loaded(&self) -> Result<()> {
+        self.inner.show_loaded()
+    }
+
     fn epochs(&self) -> Result<Vec<EpochStart>> {
         self.inner.epochs()
     }

@@ -17,6 +17,13 @@ async fn push(server: &Arc<MemoryServer>, device: DeviceId, op: Operation) -> Pu
     server.device(device).push(SPACE, &request).await.unwrap()
 }
 
+async fn make_folder(server: &Arc<MemoryServer>, counter: u64) {
+    let place = Place { parent: NodeId::root_of(SPACE), name: name(&format!("folder {counter}")) };
+    let node = NodeId([0x40 + counter as u8; 16]);
+    let kind = OpKind::Create { node, place, kind: NodeKind::Dir, attrs: Attrs::default(), content: None };
+    push(server, BEN, Operation { counter, time: Default::default(), alt_name: None, kind }).await;
+}
+
 fn names(tree: &FakeTree) -> Vec<Change> {
     let is_name = |change: &Change| is_present(change) && matches!(change.row, Row::Entry { .. });
     tree.rows().into_iter().filter(is_name).collect()
@@ -54,10 +61,7 @@ async fn what_is_gone_by_now_goes_also_for_a_device_that_still_stands_at_the_sta
 async fn while_a_page_of_a_load_is_kept_the_next_one_is_asked_for() {
     let server = MemoryServer::new(SPACE);
     for counter in 1..=9 {
-        let place = Place { parent: NodeId::root_of(SPACE), name: name(&format!("folder {counter}")) };
-        let node = NodeId([0x40 + counter as u8; 16]);
-        let kind = OpKind::Create { node, place, kind: NodeKind::Dir, attrs: Attrs::default(), content: None };
-        push(&server, BEN, Operation { counter, time: Default::default(), alt_name: None, kind }).await;
+        make_folder(&server, counter).await;
     }
     let (closed, gate) = std::sync::mpsc::channel();
     let tree = Arc::new(FakeTree::default());
@@ -73,4 +77,16 @@ async fn while_a_page_of_a_load_is_kept_the_next_one_is_asked_for() {
     };
     let (pulled, ()) = within(async { tokio::join!(puller.pull(false), asked) }).await;
     assert_eq!((pulled.unwrap(), names(&tree).len()), (server.cursor().seq, 9));
+}
+
+#[tokio::test]
+async fn what_a_full_pull_could_not_show_is_shown_before_the_server_is_asked() {
+    let server = MemoryServer::new(SPACE);
+    make_folder(&server, 1).await;
+    let tree = Arc::new(FakeTree::default());
+    tree.leave_unseen(server.cursor());
+    let (applier, _applying) = Applier::start(&Env::real(), tree.clone());
+    let puller = puller(&tree, Arc::new(server.device(ANN)), applier);
+    assert_eq!(puller.pull(false).await.unwrap(), server.cursor().seq);
+    assert_eq!(names(&tree), [], "nothing was loaded a second time");
 }

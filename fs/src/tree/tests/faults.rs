@@ -54,9 +54,9 @@ impl Known {
     }
 }
 
-struct Life {
-    tree: Arc<Tree>,
-    journal: Arc<Journal>,
+pub struct Life {
+    pub tree: Arc<Tree>,
+    pub journal: Arc<Journal>,
 }
 
 struct World {
@@ -69,7 +69,7 @@ struct World {
     step: usize,
 }
 
-fn open(disk: &CrashDisk) -> Result<Life, String> {
+pub fn open(disk: &CrashDisk) -> Result<Life, String> {
     let env = Env { disk: Arc::new(disk.clone()), ..Env::real() };
     let journal = JournalOptions { materialise: Materialise::Manual, ..JournalOptions::for_budget(BUDGET_BYTES) };
     let contents = Options { budget_bytes: BUDGET_BYTES, floor_bytes: 0, ..Options::default() };
