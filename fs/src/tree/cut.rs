@@ -170,9 +170,9 @@ impl Tree {
         self.show_loaded()
     }
 
-    /// Whether a full pull ended of which memory and the kernel know nothing yet.
+    /// Whether a full pull ended, or ends just now, of which memory and the kernel know nothing yet. Waits for nothing.
     pub fn is_load_unseen(&self) -> bool {
-        self.loading.lock().is_some()
+        self.loading.try_lock().is_none_or(|loading| loading.is_some())
     }
 
     /// Shows what a full pull brought. While the disk is full the database cannot take it, and then takes it when nobody

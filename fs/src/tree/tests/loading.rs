@@ -2,23 +2,15 @@
 
 use super::faults::open;
 use super::fixture::*;
+use super::sweep::Told;
 use crate::env::{CrashDisk, Fault};
-use crate::tree::{Invalidation, Loaded, Notifier, Tree, TreeError};
+use crate::tree::{Invalidation, Loaded, Tree, TreeError};
 use std::io::ErrorKind;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use tarn_proto::change::Change;
 use tarn_proto::ids::NodeId;
 
 const N: NodeId = NodeId([31; 16]);
-
-#[derive(Debug, Default)]
-struct Told(Mutex<Vec<Invalidation>>);
-
-impl Notifier for Told {
-    fn invalidate(&self, batch: Vec<Invalidation>) {
-        self.0.lock().unwrap().extend(batch);
-    }
-}
 
 /// A full pull of a space that has one file under this name.
 fn load(tree: &Tree, text: &str, seq: u64, meanwhile: impl FnOnce()) -> Result<(), TreeError> {
@@ -48,8 +40,7 @@ fn the_kernel_is_told_of_a_full_pull_that_the_database_took_only_when_there_was_
     while life.journal.materialise_now().unwrap() {}
     load(tree, "new", 2, || ()).unwrap();
     assert_eq!(tree.cursor(), Some(cursor(2)));
-    let told = told.0.lock().unwrap();
     for text in ["old", "new"] {
-        assert!(told.contains(&Invalidation::Entry { parent: TOP, name: name(text) }), "{text}: {told:?}");
+        assert!(told.has(&Invalidation::Entry { parent: TOP, name: name(text) }), "{text}: {told:?}");
     }
 }

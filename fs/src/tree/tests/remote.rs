@@ -1,9 +1,10 @@
 //! What others do, and how it meets what is queued here.
 
 use super::fixture::*;
+use super::sweep::Told;
 use crate::meta::rows::{Ino, Ticket};
-use crate::tree::{Invalidation, Notifier, TreeError};
-use std::sync::{Arc, Mutex};
+use crate::tree::{Invalidation, TreeError};
+use std::sync::Arc;
 use tarn_proto::api::{Answer, ChildEntry, ChildrenResponse, Outcome};
 use tarn_proto::change::{Change, ConflictState, Row};
 use tarn_proto::ids::{ConflictId, NodeId};
@@ -13,15 +14,6 @@ use tarn_proto::version::VersionVector;
 
 const N: NodeId = NodeId([11; 16]);
 const D: NodeId = NodeId([12; 16]);
-
-#[derive(Debug, Default)]
-struct Told(Mutex<Vec<Invalidation>>);
-
-impl Notifier for Told {
-    fn invalidate(&self, batch: Vec<Invalidation>) {
-        self.0.lock().unwrap().extend(batch);
-    }
-}
 
 #[test]
 fn a_remote_file_appears_by_name_and_size_without_its_bytes() {

@@ -24,7 +24,7 @@ fn file_name(number: u32) -> String {
 }
 
 #[derive(Debug, Default)]
-pub struct Told(Mutex<Vec<Invalidation>>);
+pub struct Told(pub Mutex<Vec<Invalidation>>);
 
 impl Notifier for Told {
     fn invalidate(&self, batch: Vec<Invalidation>) {
