@@ -5,6 +5,7 @@ use super::Result;
 use super::codec::{decode, from_sql, id};
 use super::read_remote::entry_of;
 use super::readers::Reader;
+use std::cmp::Reverse;
 use tarn_proto::ids::{ConflictId, NodeId};
 use tarn_proto::lost::{Lost, LostNode};
 use tarn_proto::op::Place;
@@ -35,8 +36,13 @@ impl Reader {
         for (node, seq) in found {
             // A name of what the server never spoke of says nothing.
             let Some(known) = self.remote_node(node)? else { continue };
-            let named = self.entries_of_node(node)?.into_iter();
-            let places = named.map(|entry| Place { parent: entry.parent, name: entry.name }).collect();
+            let mut named = self.entries_of_node(node)?;
+            if known.state.as_ref().is_some_and(|state| state.kind.is_dir()) {
+                // A folder has one name: an answer tells of the new one, and only a pull that it left the old one.
+                named.sort_by_key(|entry| Reverse(entry.seq));
+                named.truncate(1);
+            }
+            let places = named.into_iter().map(|entry| Place { parent: entry.parent, name: entry.name }).collect();
             let state = known.state.map(Box::new);
             lost.push((seq, Lost::Node(LostNode { node, seq, state, places, alt_name: None })));
         }

@@ -10,8 +10,10 @@ use crate::env::RealDisk;
 use std::path::{Path, PathBuf};
 use tarn_proto::change::{Change, Cursor, Row};
 use tarn_proto::ids::{EpochId, JournalHash, NodeId, SpaceId, VersionId};
+use tarn_proto::lost::Lost;
 use tarn_proto::name::Name;
 use tarn_proto::node::{Attrs, ByteString, NodeKind, NodeState, Timestamp};
+use tarn_proto::op::Place;
 
 struct Db {
     dir: tempfile::TempDir,
@@ -255,6 +257,17 @@ fn names_of_a_node_are_found_and_children_come_with_their_nodes() {
     assert!(children[0].1.is_some() && children[1].1.is_none());
     assert_eq!(reader.alias(node(7)).unwrap(), Some(node(9)));
     assert_eq!(reader.aliases().unwrap(), [(node(7), node(9))]);
+}
+
+/// Seed 819905 of the simulation.
+#[test]
+fn of_a_folder_that_is_known_by_two_names_the_newer_one_was_lost() {
+    let mut db = Db::new();
+    db.remote(changes(vec![node_row(2, 9, Some(1)), entry_row(2, 1, "a", Some(9)), entry_row(7, 1, "b", Some(9))]));
+    db.remote(changes(vec![entry_row(6, 2, "c", Some(9))]));
+    let lost = db.readers.get().unwrap().lost_since(4).unwrap();
+    let [(7, Lost::Node(lost))] = &lost[..] else { panic!("{lost:?}") };
+    assert_eq!(lost.places, [Place { parent: node(1), name: name("b") }]);
 }
 
 #[test]

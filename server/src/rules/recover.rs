@@ -229,7 +229,9 @@ fn give_names(draft: &mut Draft<'_>, asked: &Recover<'_>, lost: &LostNode) -> Ru
     let node = lost.node;
     let is_dir = draft.present(node)?.is_some_and(|row| row.state.kind.is_dir());
     let mut wanted = BTreeSet::new();
-    for place in &lost.places {
+    // A folder has one name, whatever it is said to have had.
+    let places_max = if is_dir { 1 } else { usize::MAX };
+    for place in lost.places.iter().take(places_max) {
         match place_for(draft, asked, (node, is_dir), place) {
             Err(Halt::Refused(..)) if asked.is_last => {}
             place => drop(wanted.insert(place?)),

@@ -19,6 +19,20 @@ fn an_id_that_stood_for_a_folder_does_so_again() {
 }
 
 #[test]
+fn a_folder_that_is_said_to_have_two_names_gets_one() {
+    let mut w = World::new();
+    let copy = w.copy();
+    let folder = w.s.node();
+    w.applied(A, dir(folder, &top("old")));
+    w.applied(A, rename(folder, &top("old"), &top("new")));
+    let mut rows = w.rows.clone();
+    rows.take(vec![Change { seq: 1, row: Row::Entry { parent: ROOT, name: name("old"), node: Some(folder) } }]);
+    w.put_back(&copy);
+    w.bring(&rows);
+    assert_eq!(w.s.paths().into_values().collect::<Vec<_>>(), [folder]);
+}
+
+#[test]
 fn what_lost_its_folder_for_good_stands_in_the_root() {
     let mut w = World::new();
     let copy = w.copy();
