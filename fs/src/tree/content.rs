@@ -98,7 +98,8 @@ impl Session<'_> {
         let Some((parent, name)) = self.links(ino)?.into_iter().next() else { return Ok(()) };
         let base = self.local_content(ino)?.and_then(|content| content.base());
         let has_base = base.is_some_and(|base| !base.is_borrowed());
-        let over = self.inode(ino)?.made_over.take().or_else(|| self.seen_when_removed(ino)).filter(|_| !has_base);
+        let made_over = self.inode(ino)?.made_over.take();
+        let over = made_over.or_else(|| Some(self.seen_when_removed(ino)?.vector)).filter(|_| !has_base);
         let ticket = self.state.next_ticket();
         let mut work = Work::default();
         let op = LocalOp::Write { ino, parent, name, attrs: AttrChange::default(), over };

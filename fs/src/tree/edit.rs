@@ -15,7 +15,7 @@ use crate::meta::rows::{EntryRow, Ino, InodeRow, LocalNode, LocalOp, ROOT, Ticke
 use tarn_proto::ids::{DeviceId, NodeId};
 use tarn_proto::name::Name;
 use tarn_proto::node::{AttrChange, Attrs, NodeKind};
-use tarn_proto::op::Seen;
+use tarn_proto::op::{RenameMode, Seen};
 use tarn_proto::version::VersionVector;
 
 type Result<T> = std::result::Result<T, TreeError>;
@@ -57,12 +57,16 @@ impl Session<'_> {
         })
     }
 
-    /// What had been seen of a file when a person removed it, as long as the server has not answered that: memory may have
+    /// What had been seen of a node when a person removed it, as long as the server has not answered that: memory may have
     /// begun anew since.
-    pub(super) fn seen_when_removed(&self, ino: Ino) -> Option<VersionVector> {
+    pub(super) fn seen_when_removed(&self, ino: Ino) -> Option<Seen> {
         self.state.queue.of_ino(ino).rev().find_map(|(_, queued)| match &queued.op.op {
-            LocalOp::Unlink { ino: gone, seen, .. } if *gone == ino => Some(seen.vector.clone()),
-            LocalOp::Rename { displaced: Some((gone, seen)), .. } if *gone == ino => Some(seen.vector.clone()),
+            LocalOp::Unlink { ino: gone, seen, .. } if *gone == ino => Some(seen.clone()),
+            LocalOp::Rename { displaced: Some((gone, seen)), mode, .. }
+                if *gone == ino && *mode != RenameMode::Exchange =>
+            {
+                Some(seen.clone())
+            }
             _ => None,
         })
     }

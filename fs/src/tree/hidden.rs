@@ -1,11 +1,13 @@
 //! Owns what unsent work hides of others' changes: versions of a file that has bytes or a removal of its own here, and names that
-//! stand for something else here. Whoever removes a folder has not seen them, and its removal says so.
+//! stand for something else here, or in a folder that was removed here. Whoever removes a folder has not seen them, and its removal
+//! says so.
 
 use super::error::TreeError;
 use super::load::Session;
 use crate::meta::rows::Ino;
 use std::collections::BTreeSet;
 use tarn_proto::change::{Change, Row};
+use tarn_proto::ids::NodeId;
 use tarn_proto::name::Name;
 
 type Result<T> = std::result::Result<T, TreeError>;
@@ -37,20 +39,38 @@ impl Session<'_> {
         }
         let seq = self.state.cursor.map_or(0, |cursor| cursor.seq);
         for change in changes {
-            let Row::Entry { parent, name, node: Some(node) } = &change.row else { continue };
-            let Some(parent) = self.known_ino(*parent)? else { continue };
+            let Row::Entry { parent: folder, name, node: Some(node) } = &change.row else { continue };
+            let Some(parent) = self.known_ino(*folder)? else { continue };
             let shown = self.known_ino(*node)?;
             self.note_hidden_name((parent, name), shown, seq);
+            if self.seen_when_removed(parent).is_some() {
+                self.note_hidden_inside((parent, *folder), name, seq)?;
+            }
         }
         Ok(())
+    }
+
+    /// What others put in a folder after a person removed it here shows nowhere, if it is there still and not what was removed.
+    fn note_hidden_inside(&mut self, (dir, node): (Ino, NodeId), name: &Name, before: u64) -> Result<()> {
+        if let Some((_, Some(child))) = self.known_entry(node, name)? {
+            let there = self.known_ino(child)?;
+            if !self.is_own((dir, name), there) {
+                self.hide_since(dir, before);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether something queued for a place is about what others have there.
+    fn is_own(&self, (parent, name): (Ino, &Name), there: Option<Ino>) -> bool {
+        let mut ops = self.state.queue.of_place(parent, name);
+        ops.any(|(_, queued)| queued.op.op.inodes().any(|other| Some(other) == there))
     }
 
     /// `there`: what others have at a place, if it has an inode.
     fn note_hidden_name(&mut self, (parent, name): (Ino, &Name), there: Option<Ino>, before: u64) {
         let Some(row) = self.state.overlay.get(parent, name) else { return };
-        let mut ops = self.state.queue.of_place(parent, name);
-        let is_own = ops.any(|(_, queued)| queued.op.op.inodes().any(|other| Some(other) == there));
-        if !is_own && (there.is_none() || row.ino != there) {
+        if !self.is_own((parent, name), there) && (there.is_none() || row.ino != there) {
             self.state.overlay.note_hiding(parent, name, before);
         }
     }
@@ -86,6 +106,7 @@ impl Session<'_> {
         let queued: BTreeSet<Ino> = self.state.queue.ops.values().flat_map(|queued| queued.op.op.inodes()).collect();
         for ino in queued {
             self.find_hidden_version(ino)?;
+            self.find_hidden_inside(ino)?;
         }
         for (parent, name) in self.state.overlay.places() {
             let folder = match self.inode(parent) {
@@ -101,6 +122,21 @@ impl Session<'_> {
         Ok(())
     }
 
+    fn find_hidden_inside(&mut self, dir: Ino) -> Result<()> {
+        let Some(seen) = self.seen_when_removed(dir).and_then(|seen| seen.seq) else { return Ok(()) };
+        let node = match self.inode(dir) {
+            Err(TreeError::NotFound) => return Ok(()),
+            inode => inode?.node,
+        };
+        let Some(node) = node else { return Ok(()) };
+        for name in self.remote_children(node)?.into_keys() {
+            if let Some((seq, _)) = self.known_entry(node, &name)?.filter(|(seq, _)| *seq > seen) {
+                self.note_hidden_inside((dir, node), &name, seq.saturating_sub(1))?;
+            }
+        }
+        Ok(())
+    }
+
     fn find_hidden_version(&mut self, ino: Ino) -> Result<()> {
         let node = match self.inode(ino) {
             Err(TreeError::NotFound) => return Ok(()),
@@ -111,7 +147,7 @@ impl Session<'_> {
         let file = state.as_ref().and_then(|state| state.file.as_ref());
         let Some((file, seq)) = file.zip(seq) else { return Ok(()) };
         let seen = match self.seen_when_removed(ino) {
-            Some(seen) => seen,
+            Some(seen) => seen.vector,
             None => self.seen_vector(ino)?,
         };
         if !seen.has_seen(&file.vector) {

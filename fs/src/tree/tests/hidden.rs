@@ -8,6 +8,7 @@ use tarn_proto::op::OpKind;
 const N: NodeId = NodeId([41; 16]);
 const D: NodeId = NodeId([42; 16]);
 const OTHERS: NodeId = NodeId([43; 16]);
+const INNER: NodeId = NodeId([44; 16]);
 
 /// A device with the file `/d/f` of others, and what it knows of the journal.
 fn with_file() -> (Device, u64) {
@@ -64,6 +65,33 @@ fn it_has_not_seen_what_others_put_under_a_name_that_waits_to_be_freed() {
         device.pull(vec![node_row(OTHERS, theirs(b"another", 2)), entry_row(D, "g", Some(OTHERS))]);
         assert_eq!(remove_folder(&restarted(device, is_restarted)), Some(known), "restarted: {is_restarted}");
     }
+}
+
+/// Seed 815536 of the simulation.
+#[test]
+fn it_has_not_seen_what_others_put_in_a_folder_that_waits_to_be_removed() {
+    for is_restarted in [false, true] {
+        let (mut device, _) = with_file();
+        device.pull_known(vec![node_row(INNER, folder()), entry_row(D, "inner", Some(INNER))]);
+        let known = device.seq;
+        device.tree.rmdir(device.at("/d"), &name("inner")).unwrap();
+        device.pull(vec![node_row(OTHERS, theirs(b"another", 2)), entry_row(INNER, "g", Some(OTHERS))]);
+        assert_eq!(remove_folder(&restarted(device, is_restarted)), Some(known), "restarted: {is_restarted}");
+    }
+}
+
+#[test]
+fn it_has_seen_what_was_removed_with_a_folder_before_the_server_said_that_it_was_made() {
+    let (mut device, _) = with_file();
+    let inner = device.folder(device.at("/d"), "inner").ino;
+    device.push();
+    device.written(inner, "g", b"mine");
+    let made = device.freeze();
+    device.tree.unlink(inner, &name("g")).unwrap();
+    device.tree.rmdir(device.at("/d"), &name("inner")).unwrap();
+    let answers: Vec<_> = made.iter().map(|(ticket, op)| (*ticket, device.apply(op))).collect();
+    device.tree.settle(&answers, cursor(device.seq - 1), cursor(device.seq)).unwrap();
+    assert_eq!(remove_folder(&device), Some(device.seq));
 }
 
 #[test]
