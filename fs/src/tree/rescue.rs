@@ -12,6 +12,7 @@ use tarn_proto::change::{Change, Row};
 use tarn_proto::ids::NodeId;
 use tarn_proto::name::Name;
 use tarn_proto::node::{Attrs, NodeKind};
+use tarn_proto::op::Seen;
 
 /// Where refused contents go, in a folder for each day.
 const RESCUED: &str = "Tarn rescued";
@@ -86,8 +87,12 @@ impl Session<'_> {
             }
             _ => return Ok(None),
         };
-        let stays = from.map_or(Ok(false), |from| self.stands(ino, from, &work.changes))?;
-        if stays || self.inode(ino)?.is_dir() {
+        if let Some(from) = from
+            && self.stands(ino, from, &work.changes)?
+        {
+            return self.remove_where_it_stays(ino, from, work);
+        }
+        if self.inode(ino)?.is_dir() {
             return Ok(None);
         }
         refused.push((parent, name.clone()));
@@ -112,6 +117,31 @@ impl Session<'_> {
         self.enqueue(&mut queued, ticket, LocalOp::Link { ino, parent: dir, name: name.clone() });
         work.rows.append(&mut queued.rows);
         Ok(Some((dir, name)))
+    }
+
+    /// What a person removed where it was to be goes from where it stays. Returns the name that it had there.
+    fn remove_where_it_stays(
+        &mut self,
+        ino: Ino,
+        (parent, name): (Ino, &Name),
+        work: &mut RemoteWork,
+    ) -> Result<Option<(Ino, Name)>> {
+        let Some(seen) = self.seen_when_removed(ino) else { return Ok(None) };
+        if !self.links(ino)?.is_empty() || self.is_taken_since(ino, (parent, name)) {
+            return Ok(None);
+        }
+        let (ticket, mut queued) = (self.state.next_ticket(), Work::default());
+        let seen = Seen { alt_name: None, ..seen };
+        self.enqueue(&mut queued, ticket, LocalOp::Unlink { parent, name: name.clone(), ino, seen });
+        queued.entry(parent, name, None, ticket);
+        work.rows.append(&mut queued.rows);
+        Ok(Some((parent, name.clone())))
+    }
+
+    /// Whether something else is queued for a place that a node left.
+    fn is_taken_since(&self, ino: Ino, (parent, name): (Ino, &Name)) -> bool {
+        let mut ops = self.state.queue.of_place(parent, name);
+        ops.any(|(_, queued)| !queued.op.op.inodes().any(|about| about == ino))
     }
 
     /// Whether the server has a node at a place after these changes.

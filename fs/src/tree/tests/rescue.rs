@@ -140,9 +140,9 @@ fn what_the_server_has_by_now_is_refused_without_a_rescue() {
     assert!(matches!(device.push().as_slice(), [Operation { kind: OpKind::Write { .. }, .. }]));
 }
 
-/// Seed 741895 of the simulation.
+/// Seeds 741895 and 816426 of the simulation.
 #[test]
-fn a_name_that_is_refused_is_not_rescued_if_its_person_removed_the_file_since() {
+fn a_file_whose_name_is_refused_goes_from_where_it_stays_if_its_person_removed_it_since() {
     let mut device = Device::new();
     let dir = device.folder(TOP, "d").ino;
     device.written(dir, "f", b"goes");
@@ -158,7 +158,9 @@ fn a_name_that_is_refused_is_not_rescued_if_its_person_removed_the_file_since() 
     assert_eq!(answers.len(), 2);
     device.tree.settle(&answers, cursor(device.seq), cursor(device.seq)).unwrap();
     assert_eq!(device.list(TOP), ["d"]);
-    assert!(device.push().is_empty());
+    let [Operation { kind: OpKind::Unlink { place, .. }, .. }] = &device.push()[..] else { panic!("not removed") };
+    assert_eq!(place.name, name("f"));
+    assert!(device.list(dir).is_empty());
 }
 
 /// Seed 571129 of the simulation.
