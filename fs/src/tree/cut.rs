@@ -158,13 +158,17 @@ impl Tree {
         let Loaded { upto, epochs, fork } = loaded;
         let mut loading = self.loading.lock();
         let changed = self.core.reader()?.staged_changes()?;
-        let work = RemoteWork {
+        let mut work = RemoteWork {
             staged: if fork.is_some() { Staged::ReplaceAll } else { Staged::Replace },
             cursor: Some((self.identity().space, upto)),
             kv: vec![history::kept(&epochs)?],
             ..RemoteWork::default()
         };
-        let position = self.core.journal.submit_remote(work)?;
+        let position = self.look(|session| {
+            // With the rows, lest the daemon end before they are shown.
+            work.rows = fork.map(|fork| session.queue_without_lost_seqs(fork)).unwrap_or_default();
+            Ok(session.core.journal.submit_remote(work)?)
+        })?;
         *loading = Some(Loading { changed, position, upto, fork });
         drop(loading);
         self.show_loaded()

@@ -51,7 +51,13 @@ impl Session<'_> {
     pub(super) fn forget_lost_seqs(&mut self, fork: u64) -> Result<()> {
         self.state.hidden.values_mut().for_each(|seq| *seq = fork.min(*seq));
         self.state.overlay.hide_from(fork);
-        let mut work = Work::default();
+        let work = Work { rows: self.queue_without_lost_seqs(fork), ..Work::default() };
+        if work.rows.is_empty() { Ok(()) } else { self.commit(work).map(drop) }
+    }
+
+    /// The queue's rows that this changes.
+    pub(super) fn queue_without_lost_seqs(&self, fork: u64) -> Vec<RowChange> {
+        let mut rows = Vec::new();
         for (ticket, known) in &self.state.queue.ops {
             let mut queued = known.op.clone();
             let frozen = queued.frozen.iter_mut().flat_map(|operation| operation.kind.seen_mut());
@@ -59,10 +65,10 @@ impl Session<'_> {
                 seen.seq = seen.seq.map(|seq| seq.min(fork));
             }
             if queued != known.op {
-                work.rows.push(RowChange::Queue(*ticket, Some(queued)));
+                rows.push(RowChange::Queue(*ticket, Some(queued)));
             }
         }
-        if work.rows.is_empty() { Ok(()) } else { self.commit(work).map(drop) }
+        rows
     }
 }
 

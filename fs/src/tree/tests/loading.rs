@@ -9,16 +9,27 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use tarn_proto::change::Change;
 use tarn_proto::ids::NodeId;
+use tarn_proto::op::{OpKind, Operation};
 
 const N: NodeId = NodeId([31; 16]);
 
-/// A full pull of a space that has one file under this name.
-fn load(tree: &Tree, text: &str, seq: u64, meanwhile: impl FnOnce()) -> Result<(), TreeError> {
+/// A full pull of a space that has one folder under this name.
+fn load(tree: &Tree, text: &str, loaded: Loaded, meanwhile: impl FnOnce()) -> Result<(), TreeError> {
     tree.begin_load()?;
-    let rows = [node_row(root(), folder_state()), node_row(N, theirs(b"1", 1)), entry_row(root(), text, Some(N))];
-    tree.load_page(rows.into_iter().map(|row| Change { seq, row }).collect())?;
+    let rows = [node_row(root(), folder_state()), node_row(N, folder_state()), entry_row(root(), text, Some(N))];
+    tree.load_page(rows.into_iter().map(|row| Change { seq: loaded.upto.seq, row }).collect())?;
     meanwhile();
-    tree.finish_load(Loaded::first(cursor(seq)))
+    tree.finish_load(loaded)
+}
+
+fn at(seq: u64) -> Loaded {
+    Loaded::first(cursor(seq))
+}
+
+/// The database can write nothing any more; the log can.
+fn fill(disk: &CrashDisk) {
+    disk.count_only(|path| path.to_string_lossy().contains("state.db"));
+    disk.fail_after(0, Fault::Stuck(ErrorKind::StorageFull));
 }
 
 #[test]
@@ -26,21 +37,37 @@ fn the_kernel_is_told_of_a_full_pull_that_the_database_took_only_when_there_was_
     let disk = CrashDisk::new();
     let life = open(&disk).unwrap();
     let tree = &life.tree;
-    load(tree, "old", 1, || ()).unwrap();
+    load(tree, "old", at(1), || ()).unwrap();
     // Of names that were looked up alone the kernel knows more than memory.
     tree.lookup(TOP, &name("old")).unwrap();
     assert!(matches!(tree.lookup(TOP, &name("new")), Err(TreeError::NotFound)));
     let told = Arc::new(Told::default());
     tree.set_notifier(told.clone());
-    disk.count_only(|path| path.to_string_lossy().contains("state.db"));
-    let full = || disk.fail_after(0, Fault::Stuck(ErrorKind::StorageFull));
-    assert!(load(tree, "new", 2, full).is_err());
+    assert!(load(tree, "new", at(2), || fill(&disk)).is_err());
     assert_eq!(tree.cursor(), Some(cursor(1)));
     disk.mend();
     while life.journal.materialise_now().unwrap() {}
-    load(tree, "new", 2, || ()).unwrap();
+    load(tree, "new", at(2), || ()).unwrap();
     assert_eq!(tree.cursor(), Some(cursor(2)));
     for text in ["old", "new"] {
         assert!(told.has(&Invalidation::Entry { parent: TOP, name: name(text) }), "{text}: {told:?}");
     }
+}
+
+#[test]
+fn a_daemon_that_ends_before_a_full_pull_is_shown_leaves_no_seqs_of_a_lost_history() {
+    let disk = CrashDisk::new();
+    let life = open(&disk).unwrap();
+    load(&life.tree, "d", at(5), || ()).unwrap();
+    life.tree.rmdir(TOP, &name("d")).unwrap();
+    let put_back = Loaded { fork: Some(3), ..at(9) };
+    assert!(load(&life.tree, "d", put_back, || fill(&disk)).is_err());
+    drop(life);
+    disk.mend();
+    let life = open(&disk).unwrap();
+    assert_eq!(life.tree.cursor(), Some(cursor(9)));
+    let queued = life.tree.queue(10).unwrap().iter().map(|item| (item.ticket, None)).collect();
+    let frozen = life.tree.freeze(queued).unwrap();
+    let [(_, Operation { kind: OpKind::Unlink { seen, .. }, .. })] = &frozen[..] else { panic!("{frozen:?}") };
+    assert_eq!(seen.seq, Some(3));
 }
