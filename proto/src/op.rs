@@ -54,6 +54,18 @@ impl OpKind {
         };
         first.into_iter().chain(second)
     }
+
+    /// Where it brings a node, or bytes, as its author knew it.
+    pub fn brings_to(&self) -> Option<&Place> {
+        match self {
+            Self::Create { place, .. }
+            | Self::Write { place, .. }
+            | Self::Link { place, .. }
+            | Self::Attach { place, .. }
+            | Self::Rename { to: place, .. } => Some(place),
+            Self::SetAttr { .. } | Self::Unlink { .. } => None,
+        }
+    }
 }
 
 /// One change, as its author made it.

@@ -79,10 +79,10 @@ impl Session<'_> {
         let (_, parent, name) = standing;
         let brought = |(ticket, queued): &(Ticket, &Queued)| *ticket < before && queued.op.op.brings(standing);
         let found = self.state.queue.of_place(parent, name).rev().find(brought).map(|(_, queued)| queued.op.clone());
-        let Some(queued) = found else { return Ok(None) };
+        let Some(mut queued) = found else { return Ok(None) };
         match queued.frozen {
             Some(operation) => Ok(operation.alt_name),
-            None => self.alt_name(&queued, tree),
+            None => self.alt_name(&mut queued, tree),
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod absorb;
 mod acknowledge;
+mod alt_name;
 mod assemble;
 mod attrs;
 mod beside;

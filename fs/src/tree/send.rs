@@ -7,7 +7,6 @@
 use super::Tree;
 use super::error::TreeError;
 use super::load::Session;
-use super::names::{conflict_name, is_tool_owned};
 use super::state::{Queued, sent_content};
 use super::work::Work;
 use crate::content::{LocalContent, Snapshot};
@@ -112,7 +111,7 @@ impl Session<'_> {
             other => other?,
         };
         self.tell_names_beside(ticket, &queued.op, &mut kind, tree)?;
-        let alt_name = self.alt_name(&queued, tree)?;
+        let alt_name = self.alt_name(&mut queued, tree)?;
         let operation = Operation { counter, time: queued.time, alt_name, kind };
         self.expect((ticket, &queued.op), &operation, expected, tree);
         queued.frozen = Some(operation.clone());
@@ -163,13 +162,13 @@ impl Session<'_> {
         self.inode(ino)?.node.ok_or(TreeError::NotFound)
     }
 
-    fn place(&mut self, parent: Ino, name: &Name) -> Result<Place> {
+    pub(super) fn place(&mut self, parent: Ino, name: &Name) -> Result<Place> {
         Ok(Place { parent: self.node_of(parent)?, name: name.clone() })
     }
 
     /// The name by which a write is sent: should others have removed the file, it comes back under that. One that an operation
     /// behind it takes away would take the bytes along.
-    fn name_that_stays(&mut self, ino: Ino, (parent, name): (Ino, &Name)) -> Result<(Ino, Name)> {
+    pub(super) fn name_that_stays(&mut self, ino: Ino, (parent, name): (Ino, &Name)) -> Result<(Ino, Name)> {
         let queued = (parent, name.clone());
         let links = self.links(ino)?;
         if links.contains(&queued) { Ok(queued) } else { Ok(links.into_iter().next().unwrap_or(queued)) }
@@ -244,33 +243,6 @@ impl Session<'_> {
         let content_id = tarn_proto::chunk::content_id(&tarn_proto::chunk::ContentKey::Ordinary, &[]);
         Ok(Content { version: VersionId(self.core.env.rng.id()), size: 0, content_id, manifest })
     }
-
-    /// The name to take if the wanted one is taken; none for a write in a tree that belongs to a tool.
-    pub(super) fn alt_name(&mut self, queued: &QueuedOp, tree: &Tree) -> Result<Option<Name>> {
-        let name = match &queued.op {
-            LocalOp::Create { name, .. } | LocalOp::Link { name, .. } => name.clone(),
-            LocalOp::Write { ino, parent, name, .. } => {
-                if self.lies_in_tool_tree(*parent)? {
-                    return Ok(None);
-                }
-                // Beside the name by which it is sent: the one that it was written by may be another file's by then.
-                match queued.frozen.as_ref().map(|operation| &operation.kind) {
-                    Some(OpKind::Write { place, .. }) => place.name.clone(),
-                    _ => self.name_that_stays(*ino, (*parent, name))?.1,
-                }
-            }
-            LocalOp::Rename { to_name, .. } => to_name.clone(),
-            LocalOp::SetAttr { .. } | LocalOp::Unlink { .. } => return Ok(None),
-        };
-        let device = tree.identity().device_name;
-        Ok(Some(conflict_name(&name, &device, queued.time, queued.name_tries)))
-    }
-
-    fn lies_in_tool_tree(&mut self, dir: Ino) -> Result<bool> {
-        let path = self.path(dir)?.unwrap_or_default();
-        let names: Vec<Name> = path.split(|&c| c == b'/').filter_map(|part| Name::new(part).ok()).collect();
-        Ok(is_tool_owned(&names))
-    }
 }
 
 fn set_content(operation: &mut Operation, content: Content) -> Result<()> {
@@ -329,20 +301,6 @@ impl Tree {
         Ok(frozen)
     }
 
-    /// Gives an operation another alternative name, after the server said `NeedsName`.
-    ///
-    /// # Errors
-    /// `NotFound` if it is gone; what the disk says.
-    pub fn refreeze_with_other_name(&self, ticket: Ticket) -> Result<()> {
-        self.refreeze(ticket, |session, queued| {
-            queued.name_tries += 1;
-            let alt_name = session.alt_name(queued, self)?;
-            let later = alt_name.as_ref().map(|name| session.renamed_beside(ticket, name));
-            queued.frozen.as_mut().ok_or(TreeError::NotFound)?.alt_name = alt_name;
-            Ok(later.unwrap_or_default())
-        })
-    }
-
     /// Gives a frozen operation the content as it is now, after the server said that chunks are missing.
     ///
     /// # Errors
@@ -355,7 +313,7 @@ impl Tree {
         })
     }
 
-    fn refreeze(
+    pub(super) fn refreeze(
         &self,
         ticket: Ticket,
         change: impl FnOnce(&mut Session<'_>, &mut QueuedOp) -> Result<Vec<RowChange>>,

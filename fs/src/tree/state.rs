@@ -22,7 +22,7 @@ use tarn_proto::change::Cursor;
 use tarn_proto::ids::NodeId;
 use tarn_proto::name::Name;
 use tarn_proto::node::{Attrs, Content, FileVersion, NodeKind, NodeState, Timestamp};
-use tarn_proto::op::OpKind;
+use tarn_proto::op::{OpKind, Place};
 use tarn_proto::version::VersionVector;
 
 /// An inode in memory.
@@ -422,6 +422,8 @@ pub(super) struct State {
     pub room: Room,
     /// Names of files that stay on this device.
     pub local_names: LocalNames,
+    /// Places for which the server asked for another name: see [`super::alt_name`].
+    pub contended: HashSet<Place>,
 }
 
 impl State {

@@ -4,6 +4,7 @@ use super::fixture::*;
 use crate::meta::rows::Ticket;
 use tarn_proto::api::{Answer, Outcome};
 use tarn_proto::change::Change;
+use tarn_proto::ids::NodeId;
 use tarn_proto::name::Name;
 use tarn_proto::op::{OpKind, Operation, RenameMode};
 use tarn_proto::version::VersionVector;
@@ -83,6 +84,47 @@ fn another_name_that_the_server_asks_for_is_told_to_what_was_sent_with_it() {
     let again = device.freeze();
     assert_ne!(first[0].1.alt_name, again[0].1.alt_name);
     assert_eq!(known(&again), std::slice::from_ref(&again[0].1.alt_name));
+}
+
+/// A round trip for each of a hundred names that were taken is what made a long queue drain at four operations a second.
+#[test]
+fn names_that_are_known_to_be_taken_are_not_tried() {
+    let mut device = Device::new();
+    device.written(TOP, "f.txt", b"mine");
+    let (ticket, sent) = device.freeze().remove(0);
+    let beside = sent.alt_name.unwrap().to_string();
+    let (stem, end) = beside.split_once(").txt").unwrap();
+    assert_eq!(end, "");
+    let numbered = |number: usize| format!("{stem} {number}).txt");
+    let taken = std::iter::once(beside.clone()).chain((2..=40).map(numbered));
+    let rows = taken.zip(100_u8..).flat_map(|(taken, number)| {
+        let node = NodeId([number; 16]);
+        [node_row(node, theirs(b"lost", u64::from(number))), entry_row(root(), &taken, Some(node))]
+    });
+    device.pull(rows.collect());
+    device.tree.refreeze_with_other_name(ticket).unwrap();
+    let again = device.freeze().remove(0).1.alt_name.unwrap().to_string();
+    assert_eq!(again, numbered(41));
+}
+
+#[test]
+fn all_that_were_sent_for_one_place_get_another_name_each_at_once() {
+    let mut device = Device::new();
+    device.folder(TOP, "d");
+    device.folder(TOP, "e");
+    device.push();
+    device.renamed((TOP, "d"), (TOP, "f"));
+    device.renamed((TOP, "f"), (TOP, "d"));
+    device.renamed((TOP, "e"), (TOP, "f"));
+    let sent = device.freeze();
+    let offered = |sent: &[(Ticket, Operation)]| -> Vec<String> {
+        sent.iter().filter_map(|(_, op)| op.alt_name.as_ref().map(ToString::to_string)).collect()
+    };
+    let first = offered(&sent);
+    assert_eq!((first.len(), &first[0]), (3, &first[2]));
+    device.tree.refreeze_with_other_name(sent[0].0).unwrap();
+    let stem = first[0].strip_suffix(')').unwrap();
+    assert_eq!(offered(&device.freeze()), [format!("{stem} 2)"), first[1].clone(), format!("{stem} 3)")]);
 }
 
 #[test]
