@@ -16,6 +16,9 @@ use tarn_proto::limits::PUSH_OPS_MAX;
 /// Answers that may be waiting to be applied while the next push is under way.
 const SETTLING_MAX: usize = 1;
 
+/// What is pushed at least behind a batch of which not all was settled.
+const BATCH_AFTER_CUT_MIN: usize = 16;
+
 impl Engine {
     /// Pushes what may go; says when it would, if it is only too early.
     pub(super) fn pump_push(&mut self, plan: &Plan, now: Duration, actions: &mut Vec<Action>) -> Option<Duration> {
@@ -47,7 +50,7 @@ impl Engine {
     ) {
         self.is_pushing = false;
         self.push_pace.end(now);
-        self.batch_max = (self.batch_max * 2).min(PUSH_OPS_MAX);
+        self.batch_max = self.next_batch_max(&answers);
         self.succeeded();
         gone.iter().for_each(|ticket| self.forget(*ticket));
         self.reading.is_stale |= !gone.is_empty();
@@ -67,6 +70,15 @@ impl Engine {
             self.settling_count += 1;
             actions.push(Action::Settle { answers: settled, before, after });
         }
+    }
+
+    /// The server looks at a batch up to what it does not settle, but reads all of it. Where many versions of files lose
+    /// conflicts, what goes next is as much as came through, twice over.
+    fn next_batch_max(&self, answers: &[(Ticket, Answer)]) -> usize {
+        let settled = answers.iter().filter(|(_, answer)| answer.outcome.is_settled()).count();
+        let is_cut = settled < answers.len();
+        let doubled = if is_cut { (settled * 2).max(BATCH_AFTER_CUT_MIN) } else { self.batch_max * 2 };
+        doubled.min(PUSH_OPS_MAX)
     }
 
     fn not_settled(&mut self, ticket: Ticket, outcome: Outcome, now: Duration, actions: &mut Vec<Action>) {

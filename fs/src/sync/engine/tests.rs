@@ -254,6 +254,20 @@ fn a_taken_name_is_replaced_before_the_rest_goes_on() {
 }
 
 #[test]
+fn a_batch_that_is_not_settled_to_its_end_is_followed_by_a_smaller_one() {
+    let (mut engine, actions) = online((1..=200).map(folder).collect());
+    assert_eq!(pushes(&actions)[0].len(), 200);
+    let outcome = |number: u64| if number == 1 { Outcome::NeedsName } else { Outcome::Skipped };
+    engine.handle(answered((1..=200).map(|number| answer(number, outcome(number))).collect()), MS);
+    let renamed = Event::Renamed { ticket: Ticket(1), result: Ok(()) };
+    assert_eq!(pushes(&engine.handle(renamed, 2 * MS))[0].len(), 16);
+    let all_but_one = |number: u64| answer(number, if number < 16 { Outcome::Applied } else { Outcome::Skipped });
+    let mut next = engine.handle(answered((1..=16).map(all_but_one).collect()), 3 * MS);
+    next.extend(engine.handle(settled(&(1..=15).collect::<Vec<_>>()), 4 * MS));
+    assert_eq!(pushes(&next)[0].len(), 30);
+}
+
+#[test]
 fn a_void_token_stops_everything_and_keeps_the_queue() {
     let (mut engine, _) = online(vec![folder(1)]);
     let actions = engine.handle(Event::PushFailed { error: refused(ErrorCode::Unauthenticated) }, MS);
