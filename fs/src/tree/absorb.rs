@@ -165,7 +165,7 @@ impl Session<'_> {
     /// again: they are sent after all.
     pub(super) fn note_new_place(&mut self, ino: Ino) -> Result<()> {
         let has_content = self.state.inodes.get(&ino).is_some_and(|inode| inode.content_no.is_some());
-        if has_content { self.requeue_if_dirty(ino) } else { Ok(()) }
+        if has_content { self.requeue_if_kept(ino) } else { Ok(()) }
     }
 
     /// The same for all of them, after the rows were replaced as a whole.

@@ -43,6 +43,18 @@ impl LocalOp {
         first.into_iter().chain(second)
     }
 
+    /// How many names it takes from a file, and how many it gives it.
+    fn takes_and_gives(&self, file: Ino) -> (usize, usize) {
+        let taken = self.lifted().filter(|(ino, ..)| *ino == file).count();
+        let given = match self {
+            Self::Create { ino, .. } | Self::Link { ino, .. } => usize::from(*ino == file),
+            Self::Rename { mode: RenameMode::Exchange, .. } => taken,
+            Self::Rename { ino, .. } => usize::from(*ino == file),
+            Self::Write { .. } | Self::SetAttr { .. } | Self::Unlink { .. } => 0,
+        };
+        (taken, given)
+    }
+
     /// Whether it brings a node to a place.
     fn brings(&self, standing: Standing<'_>) -> bool {
         match self {
@@ -58,6 +70,19 @@ impl LocalOp {
 }
 
 impl Session<'_> {
+    /// Whether a person has removed a file, and what is queued takes all names that it has by what the server has said: a name
+    /// that it has for a moment, between two answers say, is none that somebody wants.
+    pub(super) fn is_to_go(&mut self, ino: Ino) -> Result<bool> {
+        let ops = self.state.queue.of_ino(ino).map(|(_, queued)| queued.op.op.takes_and_gives(ino));
+        let ops: Vec<(usize, usize)> = ops.filter(|(taken, given)| taken + given > 0).collect();
+        if ops.last().is_none_or(|(taken, given)| taken <= given) {
+            return Ok(false);
+        }
+        let Some(node) = self.inode(ino)?.node else { return Ok(false) };
+        let (taken, given) = ops.iter().fold((0, 0), |(taken, given), op| (taken + op.0, given + op.1));
+        Ok(self.remote_places(node)?.len() + given <= taken)
+    }
+
     /// Tells an operation that is about to be sent which names its nodes have if the earlier operations that brought them
     /// to their places find those taken.
     pub(super) fn tell_names_beside(

@@ -83,6 +83,12 @@ impl Session<'_> {
         if is_dirty { self.requeue_dirty(ino) } else { Ok(()) }
     }
 
+    /// The same after news from the server. The bytes of a file that is to go wait for the answer to its removal, for others
+    /// may keep it.
+    pub(super) fn requeue_if_kept(&mut self, ino: Ino) -> Result<()> {
+        if self.is_to_go(ino)? { Ok(()) } else { self.requeue_if_dirty(ino) }
+    }
+
     fn has_open_content_op(&self, ino: Ino) -> bool {
         let mut ops = self.state.queue.of_ino(ino).rev();
         ops.any(|(_, queued)| {

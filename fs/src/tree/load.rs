@@ -345,7 +345,7 @@ impl Session<'_> {
         Ok(links)
     }
 
-    fn remote_places(&self, node: NodeId) -> Result<Vec<(NodeId, Name)>> {
+    pub(super) fn remote_places(&self, node: NodeId) -> Result<Vec<(NodeId, Name)>> {
         let rows = self.core.reader()?.entries_of_node(node)?;
         let known = rows.into_iter().map(|row| (row.parent, row.name));
         let mut places: Vec<(NodeId, Name)> =

@@ -301,7 +301,7 @@ impl Tree {
             session.state.counters.answered = answered;
             session.state.cursor = moved.or(session.state.cursor);
             for ino in all.dirty {
-                match session.requeue_if_dirty(ino) {
+                match session.requeue_if_kept(ino) {
                     Ok(()) | Err(TreeError::NotFound) => {}
                     Err(error) => return Err(error),
                 }

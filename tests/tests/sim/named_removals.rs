@@ -333,3 +333,25 @@ fn who_has_not_pulled_everything_removes_a_name_and_not_the_file() {
     ];
     script_holds(&Script { keeps_here: true, line_bytes: 95_277, ..script(721_283, 2, 0, did) });
 }
+
+/// Seed 740766: a file was made, moved, written to and removed without a network, in a folder that others had removed and made anew
+/// meanwhile: it was there for a moment between two answers, and its last bytes were sent then.
+#[test]
+fn what_has_a_name_between_two_answers_is_not_sent_behind_its_removal() {
+    let did = vec![
+        person(211_741, 2, Deed::MakeDir, 9_547_566_791_915_707_033),
+        (230_059, 0, Act::Cut(true)),
+        person(269_980, 0, Deed::MakeDir, 14_396_457_211_126_420_815),
+        person(276_933, 0, Deed::Create, 10_072_415_965_207_269_315),
+        person(377_758, 0, Deed::Replace, 13_801_863_627_977_884_362),
+        person(378_001, 0, Deed::MakeDir, 13_135_888_430_753_769_883),
+        person(382_447, 0, Deed::Rename, 1_800_928_961_821_311_074),
+        person(388_258, 0, Deed::Truncate, 7_525_236_110_191_004_442),
+        person(430_244, 1, Deed::RemoveTree, 11_948_475_747_073_165_349),
+        person(884_200, 1, Deed::MakeDir, 4_801_906_732_929_326_721),
+        person(907_846, 0, Deed::Rename, 634_677_990_230_990_869),
+        person(908_802, 0, Deed::Append, 402_581_776_777_890_944),
+        person(917_392, 0, Deed::RemoveTree, 10_429_918_530_283_368_195),
+    ];
+    script_holds(&Script { line_bytes: 99_761, ..script(740_766, 4, 0, did) });
+}
