@@ -386,7 +386,12 @@ impl User<'_> {
         let seen = self.seen(spot.ino)?;
         let (saved, backup) = (spot.name.clone(), name(&format!("{}~", spot.name)));
         self.rename_spot(&spot, (spot.dir, &backup), RenameMode::Replace)?;
-        let (ino, token) = self.create_at(spot.dir, &spot.name)?;
+        let made = self.create_at(spot.dir, &spot.name);
+        if made.is_err() {
+            // There may have been no room for its bytes: it is there, empty, beside the backup.
+            self.oracle.linked(&seen);
+        }
+        let (ino, token) = made?;
         self.oracle.join(&seen, &BTreeSet::from([token]));
         if self.dice.chance(700) {
             let old = Spot { name: backup, ..spot };
