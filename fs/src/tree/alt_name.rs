@@ -101,7 +101,7 @@ impl Tree {
 /// The first number from `first` on that is free, if those that are taken follow each other; else one of the free ones.
 fn first_free(first: u32, mut is_taken: impl FnMut(u32) -> Result<bool>) -> Result<u32> {
     let (mut taken, mut free, mut step) = (first, first, 1);
-    while is_taken(free)? {
+    while free < u32::MAX && is_taken(free)? {
         taken = free;
         free = free.saturating_add(step);
         step = step.saturating_mul(2);

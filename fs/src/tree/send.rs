@@ -313,7 +313,7 @@ impl Tree {
         })
     }
 
-    pub(super) fn refreeze(
+    fn refreeze(
         &self,
         ticket: Ticket,
         change: impl FnOnce(&mut Session<'_>, &mut QueuedOp) -> Result<Vec<RowChange>>,
