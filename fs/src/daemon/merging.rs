@@ -73,45 +73,36 @@ impl Merging<'_> {
         let cursor = parts.tree.cursor();
         let records = spawn_blocking(move || {
             parts.journal.drain().ok()?;
-            parts.journal.readers().get().ok()?.conflicts().ok()
+            let records = parts.journal.readers().get().ok()?.conflicts().ok()?;
+            let owned = records.into_iter().filter(|record| record.state.device == own);
+            let known = owned.map(|record| Some((parts.tree.file_of_conflict(&record.state).ok()?, record)));
+            known.collect::<Option<Vec<_>>>()
         });
         let Ok(Some(records)) = records.await else { return false };
         let (mut is_done, mut left) = (true, Tried::new());
-        for record in records.iter().filter(|record| record.state.device == own) {
-            match self.unless_tried(record, cursor, tried.remove(&record.conflict)).await {
-                Ok(made) => drop(left.insert(record.conflict, made)),
-                Err(error) => {
-                    tracing::debug!(%error, conflict = %record.conflict, "a conflict is looked at again");
-                    is_done = false;
-                }
+        for (file, record) in records {
+            let made = (record.state.clone(), file);
+            let is_tried = tried.remove(&record.conflict).is_some_and(|before| before == made);
+            if is_tried || self.is_tried_now(&record, cursor).await {
+                left.insert(record.conflict, made);
+            } else {
+                is_done = false;
             }
         }
         *tried = left;
         is_done
     }
 
-    /// Tries it if nothing came of it before, or of something else. An error: later.
-    async fn unless_tried(
-        &self,
-        record: &ConflictRecord,
-        cursor: Option<Cursor>,
-        before: Option<Made>,
-    ) -> Result<Made, RemoteError> {
-        let state = &record.state;
-        let file =
-            self.parts.tree.file_of_conflict(state).map_err(|error| RemoteError::Malformed(error.to_string()))?;
-        let made = (state.clone(), file);
-        if before.as_ref() == Some(&made) {
-            return Ok(made);
-        }
+    /// Tries it; false if that is to be done again.
+    async fn is_tried_now(&self, record: &ConflictRecord, cursor: Option<Cursor>) -> bool {
         match self.one(record, cursor).await {
-            Ok(()) => Ok(made),
-            Err(error) if error.is_retryable() => Err(error),
+            Ok(()) => true,
+            Err(error) if error.is_retryable() => false,
             // What the server lost is brought back first.
-            Err(error @ RemoteError::Refused { code: ErrorCode::EpochChanged, .. }) => Err(error),
+            Err(RemoteError::Refused { code: ErrorCode::EpochChanged, .. }) => false,
             Err(error) => {
                 tracing::info!(%error, conflict = %record.conflict, "a conflict is left to a person");
-                Ok(made)
+                true
             }
         }
     }
