@@ -114,6 +114,7 @@ pub(super) struct Draft<'a> {
     pub(super) seq: u64,
     nodes: BTreeMap<NodeId, NodeSlot>,
     entries: BTreeMap<Place, Option<EntryRow>>,
+    stand_ins: BTreeMap<NodeId, NodeId>,
     aliases: Vec<(NodeId, AliasRow)>,
     conflicts: BTreeMap<ConflictId, ConflictRow>,
     resolved: BTreeSet<ConflictId>,
@@ -140,6 +141,7 @@ impl<'a> Draft<'a> {
             seq,
             nodes: BTreeMap::new(),
             entries: BTreeMap::new(),
+            stand_ins: BTreeMap::new(),
             aliases: Vec::new(),
             conflicts: BTreeMap::new(),
             resolved: BTreeSet::new(),
@@ -240,7 +242,13 @@ impl<'a> Draft<'a> {
             self.entries.remove(&place);
             return;
         }
-        self.entries.insert(place, Some(EntryRow { node, seq: self.seq, device: self.author.device }));
+        let meant_for = self.stand_ins.get(&place.parent).copied();
+        self.entries.insert(place, Some(EntryRow { node, seq: self.seq, device: self.author.device, meant_for }));
+    }
+
+    /// A present folder stands for a removed one: what is put in it is meant for that.
+    pub(super) fn stands_for(&mut self, present: NodeId, removed: NodeId) {
+        self.stand_ins.insert(present, removed);
     }
 
     /// Frees a place.

@@ -6,6 +6,7 @@ use super::{Halt, Rule, refuse, revive};
 use tarn_proto::error::ErrorCode;
 use tarn_proto::ids::NodeId;
 use tarn_proto::limits;
+use tarn_proto::name::Name;
 use tarn_proto::op::{Place, Seen};
 
 /// The place with a parent that is a present folder: an alias is followed, a folder that was removed
@@ -23,17 +24,30 @@ pub(super) fn standing_place(draft: &Draft<'_>, place: &Place) -> Rule<Place> {
 }
 
 /// The place of a node that its author saw at `place`: beside that, if its author had brought it there under the name that it
-/// gives and others had the place.
+/// gives and others had the place; or in the folder that took the name of the one that its author names, which was removed
+/// when the node was put in it, wherever that one is by now.
 pub(super) fn place_of(draft: &Draft<'_>, place: &Place, seen: &Seen) -> Rule<Place> {
+    let named = draft.resolve(place.parent)?;
     let place = standing_place(draft, place)?;
     let node = draft.resolve(seen.node)?;
     let stands = |place: &Place| Ok(draft.entry(place)?.is_some_and(|entry| entry.node == node));
-    let Some(name) = &seen.alt_name else { return Ok(place) };
     if stands(&place)? {
         return Ok(place);
     }
-    let beside = Place { parent: place.parent, name: name.clone() };
-    Ok(if stands(&beside)? { beside } else { place })
+    let names: Vec<&Name> = std::iter::once(&place.name).chain(&seen.alt_name).collect();
+    for name in &names[1..] {
+        let beside = Place { parent: place.parent, name: (*name).clone() };
+        if stands(&beside)? {
+            return Ok(beside);
+        }
+    }
+    for link in draft.links(node)? {
+        let is_meant = draft.entry(&link)?.is_some_and(|entry| entry.meant_for == Some(named));
+        if is_meant && names.contains(&&link.name) {
+            return Ok(link);
+        }
+    }
+    Ok(place)
 }
 
 /// The present folder that stands for `id`.

@@ -2,9 +2,10 @@
 //! write or a rename of it wins over its removal.
 
 use super::draft::Draft;
-use super::row::{GoneNode, NodeSlot};
+use super::place::ancestors;
+use super::row::{EntryRow, GoneNode, NodeSlot};
 use super::{Halt, Rule, refuse};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tarn_proto::error::ErrorCode;
 use tarn_proto::ids::NodeId;
 use tarn_proto::limits;
@@ -24,7 +25,10 @@ pub(super) fn folder(draft: &mut Draft<'_>, id: NodeId) -> Rule<NodeId> {
                 draft.put_entry(place, id);
                 id
             }
-            Some(taken) if is_folder(draft, taken.node)? => taken.node,
+            Some(taken) if is_folder(draft, taken.node)? => {
+                draft.stands_for(taken.node, id);
+                taken.node
+            }
             Some(_) => return forgotten(),
         };
     }
@@ -74,17 +78,40 @@ fn forgotten<T>() -> Rule<T> {
     refuse(ErrorCode::ParentGone, "the parent is gone and cannot be brought back")
 }
 
-/// Brings a removed node back at a free place, a folder with all that went with it.
+/// Brings a removed node back at a free place, a folder with all that went with it, and with what its author has put in it
+/// since: that has the names for which the author had made room there.
 pub(super) fn node_at(draft: &mut Draft<'_>, id: NodeId, gone: &GoneNode, place: Place) -> Rule<()> {
+    let is_dir = gone.row.state.kind.is_dir();
+    let brought = if is_dir { brought_since(draft, id, &place)? } else { Vec::new() };
     draft.put_node(id, gone.row.state.clone(), false)?;
     draft.put_entry(place, id);
-    if gone.row.state.kind.is_dir() {
-        contents(draft, id, gone.seq)?;
+    let mut taken = BTreeSet::new();
+    for (from, node) in brought {
+        taken.insert(from.name.clone());
+        draft.put_entry(Place { parent: id, name: from.name.clone() }, node);
+        draft.drop_entry(&from);
+    }
+    if is_dir {
+        contents(draft, id, gone.seq, &taken)?;
     }
     Ok(())
 }
 
-fn contents(draft: &mut Draft<'_>, dir: NodeId, gone_seq: u64) -> Rule<()> {
+/// What the author has put in a removed folder: it stands in the one that took its name. A folder in which the removed one
+/// comes back stays where it is.
+fn brought_since(draft: &Draft<'_>, id: NodeId, back: &Place) -> Rule<Vec<(Place, NodeId)>> {
+    let standing = stand_in(draft, id)?;
+    if standing == id {
+        return Ok(Vec::new());
+    }
+    let above = ancestors(draft, back.parent)?;
+    let is_brought = |entry: &EntryRow| entry.meant_for == Some(id) && entry.device == draft.author.device;
+    let children = draft.children(standing)?.into_iter();
+    let brought = children.filter(|(_, entry)| is_brought(entry) && !above.contains(&entry.node));
+    Ok(brought.map(|(name, entry)| (Place { parent: standing, name }, entry.node)).collect())
+}
+
+fn contents(draft: &mut Draft<'_>, dir: NodeId, gone_seq: u64, taken: &BTreeSet<Name>) -> Rule<()> {
     let went = draft.snapshot.gone_tree(dir).map_err(Halt::Missing)?;
     let mut by_parent: BTreeMap<NodeId, Vec<(Place, NodeId)>> = BTreeMap::new();
     for (place, node) in went {
@@ -93,6 +120,9 @@ fn contents(draft: &mut Draft<'_>, dir: NodeId, gone_seq: u64) -> Rule<()> {
     let mut todo = vec![dir];
     while let Some(parent) = todo.pop() {
         for (place, node) in by_parent.remove(&parent).unwrap_or_default() {
+            if parent == dir && taken.contains(&place.name) {
+                continue;
+            }
             let state = match draft.node(node)? {
                 NodeSlot::Gone(gone) if gone.seq == gone_seq => Some(gone.row.state.clone()),
                 // A file with another name stays what it is and gets this name back.

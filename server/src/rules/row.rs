@@ -92,6 +92,8 @@ pub struct EntryRow {
     pub seq: u64,
     /// Which device made it so.
     pub device: DeviceId,
+    /// The removed folder that its author put it in, if the one in which it stands took that one's name.
+    pub meant_for: Option<NodeId>,
 }
 
 /// An open conflict.

@@ -21,7 +21,7 @@ pub struct EntryInterval {
 }
 
 /// The columns that [`EntryInterval::from_row`] reads, of a table named `e`.
-pub const LOADED: &str = "e.parent, e.name, e.seq_from, e.seq_to, e.node, e.device";
+pub const LOADED: &str = "e.parent, e.name, e.seq_from, e.seq_to, e.node, e.device, e.meant_for";
 
 /// Places asked for in one statement.
 const PLACES_MAX: usize = 64;
@@ -33,6 +33,7 @@ impl EntryInterval {
     /// They hold something else.
     pub fn from_row(row: &AnyRow) -> Result<Self, StoreError> {
         let seq_to: Option<i64> = row.try_get("seq_to")?;
+        let meant_for: Option<&[u8]> = row.try_get("meant_for")?;
         Ok(Self {
             place: Place { parent: sql::id(row, "parent", NodeId::from_slice)?, name: name(row)? },
             seq_to: seq_to.map(|seq| u64::try_from(seq).map_err(|_| StoreError::corrupt("seq_to"))).transpose()?,
@@ -40,6 +41,7 @@ impl EntryInterval {
                 node: sql::id(row, "node", NodeId::from_slice)?,
                 seq: sql::count(row, "seq_from")?,
                 device: sql::id(row, "device", DeviceId::from_slice)?,
+                meant_for: meant_for.map(|_| sql::id(row, "meant_for", NodeId::from_slice)).transpose()?,
             },
         })
     }
@@ -53,6 +55,7 @@ impl EntryInterval {
             self.seq_to.map(|seq| seq as i64).into(),
             self.row.node.as_bytes().into(),
             self.row.device.as_bytes().into(),
+            self.row.meant_for.map(|folder| folder.as_bytes().to_vec()).into(),
         ]
     }
 }
@@ -189,7 +192,7 @@ pub async fn end(conn: &mut Conn, space: SpaceId, ended: &[(Place, u64)]) -> Res
 /// # Errors
 /// The database fails.
 pub async fn insert(conn: &mut Conn, space: SpaceId, rows: &[EntryInterval]) -> Result<(), StoreError> {
-    let head = "INSERT INTO entries (space, parent, name, seq_from, seq_to, node, device)";
-    sql::insert_rows(conn, head, 7, "", rows.iter().map(|row| row.params(space))).await?;
+    let head = "INSERT INTO entries (space, parent, name, seq_from, seq_to, node, device, meant_for)";
+    sql::insert_rows(conn, head, 8, "", rows.iter().map(|row| row.params(space))).await?;
     Ok(())
 }

@@ -276,6 +276,7 @@ fn read_listed(row: &AnyRow, dir: NodeId) -> Result<Listed, StoreError> {
         node: node.node,
         seq: sql::count(row, "entry_seq")?,
         device: sql::id(row, "entry_device", tarn_proto::ids::DeviceId::from_slice)?,
+        meant_for: None,
     };
     let place = tarn_proto::op::Place { parent: dir, name };
     Ok(Listed { entry: EntryInterval { place, seq_to: None, row: entry }, node })

@@ -14,6 +14,7 @@ const STEPS: &[&str] = &[
     include_str!("schema/0003_chunks.sql"),
     include_str!("schema/0004_resolutions.sql"),
     include_str!("schema/0005_epochs.sql"),
+    include_str!("schema/0006_meant.sql"),
 ];
 
 /// The schema version that this program writes.

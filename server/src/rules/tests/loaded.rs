@@ -13,7 +13,7 @@ fn loaded() -> Snapshot {
     let mut snapshot = Snapshot::empty(SPACE);
     snapshot.load_node(ROOT, NodeSlot::Present(row.clone()), []);
     for (node, place) in [(DIR, top("d")), (LOST, at(NodeId([9; 16]), "lost"))] {
-        let entry = EntryRow { node, seq: 0, device: row.device };
+        let entry = EntryRow { node, seq: 0, device: row.device, meant_for: None };
         snapshot.load_node(node, NodeSlot::Present(row.clone()), [(place, entry)]);
     }
     snapshot

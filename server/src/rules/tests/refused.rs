@@ -184,7 +184,7 @@ fn chain(s: &mut State, count: usize) -> NodeId {
     let row = s.row(ROOT).unwrap().clone();
     (1..count).fold(ROOT, |parent, _| {
         let node = s.node();
-        let entry = EntryRow { node, seq: 0, device: row.device };
+        let entry = EntryRow { node, seq: 0, device: row.device, meant_for: None };
         s.snapshot.load_node(node, NodeSlot::Present(row.clone()), [(at(parent, "d"), entry)]);
         node
     })

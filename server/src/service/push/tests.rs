@@ -5,7 +5,7 @@
 use super::push;
 use crate::env::{Clock, Env, Rng};
 use crate::rules::tests::random::{Heard, Step, hear, kind_of, step};
-use crate::rules::tests::state::{ROOT, SPACE, State, device};
+use crate::rules::tests::state::{A, B, ROOT, SPACE, State, at, device, dir, rename, top, unlink};
 use crate::service::{Identity, check, pull};
 use crate::store::devices::Device;
 use crate::store::{Database, accounts, devices, nodes, spaces};
@@ -20,8 +20,9 @@ use tarn_proto::api::{Answer, PushRequest};
 use tarn_proto::change::{Change, Cursor, Row};
 use tarn_proto::ids::{ConflictId, EpochId, NodeId, UserId};
 use tarn_proto::name::Name;
-use tarn_proto::node::{NodeState, Timestamp};
-use tarn_proto::op::Operation;
+use tarn_proto::node::{Attrs, NodeKind, NodeState, Timestamp};
+use tarn_proto::op::{OpKind, Operation};
+use tarn_proto::version::VersionVector;
 
 const USER: UserId = UserId([7; 16]);
 
@@ -205,6 +206,44 @@ async fn on_postgres(steps: &[Step]) {
 
 fn block_on(test: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
+}
+
+/// What one push stored, a later one finds: a file in a folder that it was not meant for, which its author removes by the
+/// one that was removed.
+#[tokio::test]
+async fn what_was_put_in_a_removed_folder_is_found_by_a_later_push() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = Database::open(&crate::config::default_database(folder.path())).await.unwrap();
+    prepare(&db).await;
+    let env = Env::new(Arc::new(Still(Env::real().instant())), Arc::new(Still(Env::real().instant())));
+    let cursor = spaces::get(&mut db.reader().await.unwrap(), SPACE).await.unwrap().unwrap().cursor;
+    let mut state = State::with_root(nodes::root_row(0));
+    let (old, anew, queue) = (state.node(), state.node(), state.node());
+    let pipe = OpKind::Create {
+        node: queue,
+        place: at(old, "queue"),
+        kind: NodeKind::Fifo,
+        attrs: Attrs::default(),
+        content: None,
+    };
+    let kinds = [
+        (A, dir(old, &top("d"))),
+        (A, unlink(&top("d"), old, &VersionVector::default())),
+        (A, dir(anew, &top("d"))),
+        (B, pipe),
+        (B, rename(old, &top("d"), &top("renamed"))),
+        (B, unlink(&at(old, "queue"), queue, &VersionVector::default())),
+    ];
+    for (by, kind) in kinds {
+        state.cursors.insert(by, cursor.seq);
+        let op = state.op(by, kind, None);
+        let expected = state.run_op(by, &op);
+        let request = PushRequest { cursor, answered: 0, ops: vec![op] };
+        let pushed = push(&db, &env, Identity { user: USER, device: device(by) }, SPACE, request).await.unwrap();
+        assert_eq!((&pushed.answers[0].outcome, &pushed.answers[0].changes), (&expected.outcome, &expected.changes));
+    }
+    assert_eq!(state.names(), ["/d", "/renamed"]);
+    db.close().await;
 }
 
 proptest! {

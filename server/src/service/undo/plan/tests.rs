@@ -27,7 +27,7 @@ fn state(seq: u64, seq_to: Option<u64>, content_seq: u64, mode: u32) -> NodeInte
 }
 
 fn name(text: &str, seq: u64, seq_to: Option<u64>) -> EntryInterval {
-    EntryInterval { place: place(text), seq_to, row: EntryRow { node: NODE, seq, device: SOMEBODY } }
+    EntryInterval { place: place(text), seq_to, row: EntryRow { node: NODE, seq, device: SOMEBODY, meant_for: None } }
 }
 
 fn place(text: &str) -> Place {
