@@ -359,3 +359,35 @@ impl Shared {
 pub(super) fn ended() -> Failure {
     Failure::Remote(RemoteError::Unreachable("the notice socket ended".into()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{FakeTree, SPACE, parts};
+    use super::*;
+    use crate::remote::memory::MemoryServer;
+    use tarn_proto::ids::{DeviceId, EpochId, JournalHash};
+
+    #[test]
+    fn a_task_answers_once_and_also_when_it_is_broken_off() {
+        let (events, mut heard) = mpsc::unbounded_channel();
+        let reply = || Reply { events: events.clone(), fallback: Some(Event::PullEnded { result: Err(broken()) }) };
+        drop(reply());
+        assert!(matches!(heard.try_recv(), Ok(Event::PullEnded { result: Err(_) })));
+        reply().send(Event::Tick);
+        assert!(matches!(heard.try_recv(), Ok(Event::Tick)));
+        assert!(heard.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn answers_leave_a_gap_unless_the_device_stands_where_they_led() {
+        let at = |epoch, seq| Cursor { epoch: EpochId([epoch; 16]), seq, hash: JournalHash([0; 32]) };
+        let tree = Arc::new(FakeTree::default());
+        let remote = Arc::new(MemoryServer::new(SPACE).device(DeviceId([1; 16])));
+        let shared = start(parts(tree.clone(), remote)).shared;
+        assert_eq!(shared.standing(&at(1, 4)), Standing { seq: 4, gap: false }, "a full pull is under way");
+        tree.follow(Some(at(1, 5)), &[], Vec::new());
+        for (after, gap) in [(at(1, 4), false), (at(1, 5), false), (at(1, 6), true), (at(2, 5), true)] {
+            assert_eq!(shared.standing(&after), Standing { seq: 5, gap }, "{after:?}");
+        }
+    }
+}

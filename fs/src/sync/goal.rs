@@ -42,3 +42,15 @@ impl Goal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_goal_names_its_operations_unless_it_is_all_up_to_one() {
+        let some = BTreeSet::from([Ticket(2), Ticket(4)]);
+        assert_eq!(Goal::These(some.clone()).tickets(), Some(&some));
+        assert_eq!(Goal::all(Some(Ticket(4))).tickets(), None);
+    }
+}

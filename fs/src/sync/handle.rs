@@ -145,8 +145,42 @@ fn obstacle(view: &EngineView, started: Duration, goal: &Goal) -> Option<WaitOut
 #[cfg(test)]
 mod tests {
     use super::super::engine::{Engine, LastError, Stuck};
+    use super::super::testing::{FakeTree, SPACE, parts};
     use super::*;
     use crate::meta::rows::Ticket;
+    use crate::remote::memory::MemoryServer;
+    use tarn_proto::ids::DeviceId;
+
+    fn running() -> Started {
+        let remote = Arc::new(MemoryServer::new(SPACE).device(DeviceId([1; 16])));
+        start(parts(Arc::new(FakeTree::default()), remote))
+    }
+
+    #[tokio::test]
+    async fn what_the_handle_is_told_the_engine_hears_and_its_end_as_well() {
+        let Started { shared, view, task, .. } = running();
+        let (events, mut heard) = mpsc::unbounded_channel();
+        let handle = SyncHandle { shared, events, view, task };
+        handle.network_changed();
+        handle.pull();
+        handle.resume();
+        drop(handle);
+        let mut next = || heard.try_recv().expect("it was told");
+        assert!(matches!(next(), Event::NetworkChanged));
+        assert!(matches!(next(), Event::PullWanted));
+        assert!(matches!(next(), Event::Start));
+        assert!(matches!(next(), Event::Shutdown));
+    }
+
+    #[tokio::test]
+    async fn after_shutdown_nothing_runs_any_more() {
+        let Started { shared, events, view, task } = running();
+        let handle = SyncHandle { shared, events, view, task };
+        let view = handle.watch();
+        assert!(view.has_changed().is_ok());
+        handle.shutdown().await;
+        assert!(view.has_changed().is_err());
+    }
 
     #[test]
     fn only_what_is_waited_for_can_be_in_the_way() {

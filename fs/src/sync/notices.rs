@@ -84,3 +84,26 @@ impl Link {
         let _ = self.events.send(event);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::SPACE;
+    use super::*;
+    use crate::remote::memory::MemoryServer;
+    use std::time::Duration;
+    use tarn_proto::ids::DeviceId;
+
+    #[tokio::test]
+    async fn a_socket_that_is_closed_says_that_it_is_gone() {
+        let remote = Arc::new(MemoryServer::new(SPACE).device(DeviceId([1; 16])));
+        let (events, mut heard) = mpsc::unbounded_channel();
+        let link = Link::new(SPACE, remote, events);
+        let closed = async {
+            assert!(matches!(heard.recv().await, Some(Event::LinkOpened)));
+            link.close();
+        };
+        let served = tokio::time::timeout(Duration::from_secs(20), async { tokio::join!(link.serve(), closed) });
+        let (ended, ()) = served.await.expect("in time");
+        assert!(matches!(ended, Event::LinkLost { .. }), "{ended:?}");
+    }
+}

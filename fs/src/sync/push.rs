@@ -94,3 +94,29 @@ fn cut_to_body(frozen: Vec<(Ticket, Operation)>) -> (Vec<Ticket>, Vec<Operation>
     };
     frozen.into_iter().take_while(fits).unzip()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tarn_proto::ids::NodeId;
+    use tarn_proto::node::{AttrChange, ByteString};
+    use tarn_proto::op::OpKind;
+
+    fn op(counter: u64, bytes: usize) -> (Ticket, Operation) {
+        let attrs = AttrChange {
+            xattrs: [("user.a".to_owned(), Some(ByteString(vec![7; bytes])))].into(),
+            ..Default::default()
+        };
+        let kind = OpKind::SetAttr { node: NodeId([1; 16]), attrs };
+        (Ticket(counter), Operation { counter, time: Default::default(), alt_name: None, kind })
+    }
+
+    #[test]
+    fn a_body_has_one_operation_however_large_and_others_as_far_as_they_fit() {
+        let count = |sizes: &[usize]| cut_to_body(sizes.iter().map(|bytes| op(1, *bytes)).collect()).0.len();
+        let more_than_half = PUSH_BODY_BYTES_MAX / 2 + 1;
+        assert_eq!(count(&[more_than_half, more_than_half, 10]), 1);
+        assert_eq!(count(&[PUSH_BODY_BYTES_MAX * 2, 10]), 1);
+        assert_eq!(count(&[more_than_half, 10, 10, more_than_half]), 3);
+    }
+}

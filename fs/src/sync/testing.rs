@@ -1,10 +1,12 @@
 //! A tree that is only a queue and rows, for tests of the driver; stricter than the real one.
 #![allow(clippy::unwrap_used)]
 
+use super::Parts;
 use super::event::Failure;
 use super::ports::{ChunkSource, Identity, PlanStep, PlannedChunk, SourceError, SyncTree, UploadPlan, UploadSource};
+use crate::env::Env;
 use crate::meta::rows::{Ino, Ticket};
-use crate::remote::RemoteError;
+use crate::remote::{Remote, RemoteError};
 use crate::tree::{Listing, Loaded, QueueItem, QueueKey, QueueTotals, Readiness, TreeError};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -70,6 +72,8 @@ pub(super) struct FakeTree {
     changed: Arc<Notify>,
     /// Until its other end is gone no page of a load is kept.
     pub page_gate: Mutex<Option<Receiver<()>>>,
+    /// Contents that are whole here, by their versions.
+    pub contents: Mutex<BTreeMap<VersionId, Bytes>>,
 }
 
 pub(super) fn name(text: &str) -> Name {
@@ -109,6 +113,12 @@ impl FakeTree {
     /// A full pull has brought this, and it is not shown yet.
     pub fn leave_unseen(&self, upto: Cursor) {
         self.state.lock().unseen = Some(upto);
+    }
+
+    /// It followed these histories up to a cursor, and has this of the last one.
+    pub fn follow(&self, cursor: Option<Cursor>, epochs: &[EpochStart], lost: Vec<(u64, Lost)>) {
+        let mut state = self.state.lock();
+        (state.cursor, state.epochs, state.lost) = (cursor, epochs.to_vec(), lost);
     }
 
     pub fn renames(&self) -> u32 {
@@ -307,8 +317,9 @@ impl SyncTree for FakeTree {
         Ok(self.state.lock().lost.iter().filter(|(seq, _)| *seq > fork).cloned().collect())
     }
 
-    fn whole_content(&self, _node: NodeId, _version: VersionId) -> Result<Option<Arc<dyn UploadSource>>, TreeError> {
-        Ok(None)
+    fn whole_content(&self, _node: NodeId, version: VersionId) -> Result<Option<Arc<dyn UploadSource>>, TreeError> {
+        let content = self.contents.lock().get(&version).cloned();
+        Ok(content.map(|bytes| Arc::new(FakeSource(bytes)) as Arc<dyn UploadSource>))
     }
 
     fn finish_load(&self, loaded: Loaded) -> Result<(), TreeError> {
@@ -364,7 +375,7 @@ impl SyncTree for FakeTree {
 }
 
 #[derive(Debug)]
-struct FakeSource(Bytes);
+pub(super) struct FakeSource(pub Bytes);
 
 #[async_trait]
 impl UploadSource for FakeSource {
@@ -411,6 +422,12 @@ impl Identity for FakeIdentity {
     async fn renew(&self) -> Result<DeviceId, RemoteError> {
         Ok(self.0)
     }
+}
+
+/// An engine between a tree and a server.
+pub(super) fn parts(tree: Arc<dyn SyncTree>, remote: Arc<dyn Remote>) -> Parts {
+    let identity = Arc::new(FakeIdentity(DeviceId([2; 16])));
+    Parts { env: Env::real(), space: SPACE, tree, remote, identity, counters: Arc::default() }
 }
 
 /// Whether a row shows something.

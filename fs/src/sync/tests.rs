@@ -1,17 +1,20 @@
 //! Tests of the driver against a server in memory, with faults.
 #![allow(clippy::unwrap_used)]
 
+mod bridge;
 mod lister;
 mod pull;
+mod push;
 mod real;
+mod recover;
 
 use super::engine::Held;
-use super::testing::{FakeIdentity, FakeTree, SPACE, is_present, name, node_of};
-use super::{Lister, Parts, SyncHandle, WaitOutcome};
+use super::testing::{FakeTree, SPACE, is_present, name, node_of, parts};
+use super::{Lister, SyncHandle, WaitOutcome};
 use crate::env::Env;
 use crate::remote::faulty::{Call, Fault, FaultyRemote};
 use crate::remote::memory::{MemoryRemote, MemoryServer};
-use crate::remote::{Remote as _, RemoteError, TransferCounters};
+use crate::remote::{Remote as _, RemoteError};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,14 +39,7 @@ fn device(server: &Arc<MemoryServer>, id: DeviceId) -> Device {
 }
 
 fn start(tree: Arc<FakeTree>, remote: Arc<FaultyRemote<MemoryRemote>>) -> Device {
-    let sync = SyncHandle::start(Parts {
-        env: Env::real(),
-        space: SPACE,
-        tree: tree.clone(),
-        remote: remote.clone(),
-        identity: Arc::new(FakeIdentity(BEN)),
-        counters: Arc::new(TransferCounters::default()),
-    });
+    let sync = SyncHandle::start(parts(tree.clone(), remote.clone()));
     Device { tree, remote, sync }
 }
 

@@ -31,6 +31,7 @@ const PAGE_ROWS: usize = 3;
 pub struct MemoryServer {
     state: Mutex<State>,
     receipts: Mutex<Vec<(DeviceId, Receipt)>>,
+    recovered: Mutex<Vec<RecoverRequest>>,
     notices: broadcast::Sender<Notice>,
 }
 
@@ -38,7 +39,8 @@ impl MemoryServer {
     /// A server with one empty space.
     pub fn new(space: SpaceId) -> Arc<Self> {
         let (notices, _) = broadcast::channel(1_024);
-        Arc::new(Self { state: Mutex::new(State::new(space)), receipts: Mutex::default(), notices })
+        let state = Mutex::new(State::new(space));
+        Arc::new(Self { state, receipts: Mutex::default(), recovered: Mutex::default(), notices })
     }
 
     /// The server as a device sees it.
@@ -70,6 +72,11 @@ impl MemoryServer {
     /// Receipts so far.
     pub fn receipts(&self) -> Vec<(DeviceId, Receipt)> {
         self.receipts.lock().clone()
+    }
+
+    /// What devices brought back so far.
+    pub fn recovered(&self) -> Vec<RecoverRequest> {
+        self.recovered.lock().clone()
     }
 
     /// Opens a new epoch, as a restore does.
@@ -212,6 +219,7 @@ impl Remote for MemoryRemote {
         if request.epoch != state.epoch {
             return Err(refused(ErrorCode::EpochChanged, "another epoch"));
         }
+        self.server.recovered.lock().push(request.clone());
         Ok(RecoverResponse { answers: vec![Recovered::Done; request.rows.len()], seq: state.seq() })
     }
 

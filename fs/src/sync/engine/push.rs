@@ -2,7 +2,7 @@
 
 use super::super::event::{Action, Failure, Standing};
 use super::super::plan::{Plan, Stage};
-use super::{Engine, Held, code_of};
+use super::{Engine, code_of};
 use crate::limits;
 use crate::meta::rows::Ticket;
 use crate::tree::Readiness;
@@ -182,10 +182,5 @@ impl Engine {
             self.is_renewal_asked = true;
             actions.push(Action::RenewIdentity);
         }
-    }
-
-    /// What holds everything, for people.
-    pub fn held(&self) -> Option<Held> {
-        self.held
     }
 }

@@ -3,6 +3,7 @@
 
 mod simulated;
 mod standing;
+mod waits;
 
 use super::super::event::{Standing, UploadResult};
 use super::*;

@@ -1,7 +1,7 @@
 //! One pull by itself.
 
 use super::*;
-use crate::remote::memory::MemoryRemote;
+use crate::remote::Remote;
 use crate::sync::apply::Applier;
 use crate::sync::ports::SyncTree as _;
 use crate::sync::pull::Puller;
@@ -29,7 +29,7 @@ fn names(tree: &FakeTree) -> Vec<Change> {
     tree.rows().into_iter().filter(is_name).collect()
 }
 
-fn puller(tree: &Arc<FakeTree>, remote: Arc<MemoryRemote>, applier: Applier) -> Puller {
+pub(super) fn puller(tree: &Arc<FakeTree>, remote: Arc<dyn Remote>, applier: Applier) -> Puller {
     let uploader = Arc::new(Uploader::new(Env::real(), SPACE, tree.clone(), remote.clone()));
     let recoverer = Recoverer { env: Env::real(), space: SPACE, tree: tree.clone(), remote: remote.clone(), uploader };
     Puller { env: Env::real(), space: SPACE, tree: tree.clone(), remote, applier, recoverer }
@@ -89,4 +89,22 @@ async fn what_a_full_pull_could_not_show_is_shown_before_the_server_is_asked() {
     let puller = puller(&tree, Arc::new(server.device(ANN)), applier);
     assert_eq!(puller.pull(false).await.unwrap(), server.cursor().seq);
     assert_eq!(names(&tree), [], "nothing was loaded a second time");
+}
+
+#[tokio::test]
+async fn only_a_history_that_is_no_more_is_replaced_by_another_one() {
+    let server = MemoryServer::new(SPACE);
+    make_folder(&server, 1).await;
+    let tree = Arc::new(FakeTree::default());
+    let remote = Arc::new(FaultyRemote::new(server.device(ANN)));
+    let (applier, _applying) = Applier::start(&Env::real(), tree.clone());
+    let puller = puller(&tree, remote.clone(), applier);
+    puller.pull(false).await.unwrap();
+    let before = remote.calls().len();
+    remote.plan(Call::Pull, Fault::Before(RemoteError::Unreachable("away".into())));
+    puller.pull(false).await.unwrap_err();
+    assert_eq!(remote.calls()[before..], [Call::Pull], "a server that is away is not asked for everything");
+    server.open_epoch(EpochId([9; 16]));
+    puller.pull(false).await.unwrap();
+    assert_eq!(tree.cursor(), Some(server.cursor()));
 }

@@ -12,12 +12,13 @@ use tarn_proto::node::NodeKind;
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 
-struct Real {
-    tree: Arc<Tree>,
+pub(super) struct Real {
+    pub tree: Arc<Tree>,
+    pub bridge: Arc<TreeBridge>,
     hydrator: Hydrator,
-    sync: SyncHandle,
+    pub sync: SyncHandle,
     lister: Lister,
-    remote: Arc<FaultyRemote<MemoryRemote>>,
+    pub remote: Arc<FaultyRemote<MemoryRemote>>,
     _lock: StateLock,
     _dir: tempfile::TempDir,
 }
@@ -45,21 +46,14 @@ pub(super) fn ground(server: &Arc<MemoryServer>, id: DeviceId) -> Ground {
     Ground { tree: opened.tree, bridge, remote, hydrator, lock, dir }
 }
 
-fn real(server: &Arc<MemoryServer>, id: DeviceId) -> Real {
+pub(super) fn real(server: &Arc<MemoryServer>, id: DeviceId) -> Real {
     let Ground { tree, bridge, remote, hydrator, lock, dir } = ground(server, id);
-    let sync = SyncHandle::start(Parts {
-        env: Env::real(),
-        space: SPACE,
-        tree: bridge,
-        remote: remote.clone(),
-        identity: Arc::new(FakeIdentity(BEN)),
-        counters: Arc::default(),
-    });
-    Real { tree, hydrator, lister: sync.lister(), sync, remote, _lock: lock, _dir: dir }
+    let sync = SyncHandle::start(parts(bridge.clone(), remote.clone()));
+    Real { tree, bridge, hydrator, lister: sync.lister(), sync, remote, _lock: lock, _dir: dir }
 }
 
 impl Real {
-    async fn write_file(&self, parent: Ino, text: &str, bytes: Bytes) -> Ino {
+    pub async fn write_file(&self, parent: Ino, text: &str, bytes: Bytes) -> Ino {
         let (tree, text) = (self.tree.clone(), text.to_owned());
         spawn_blocking(move || {
             let new = NewNode::plain(NodeKind::File, 0o644);
@@ -73,18 +67,18 @@ impl Real {
         .unwrap()
     }
 
-    async fn mkdir(&self, parent: Ino, text: &str) -> Ino {
+    pub async fn mkdir(&self, parent: Ino, text: &str) -> Ino {
         let (tree, text) = (self.tree.clone(), text.to_owned());
         let new = NewNode::plain(NodeKind::Dir, 0o755);
         spawn_blocking(move || tree.create(parent, &name(&text), new).unwrap().ino).await.unwrap()
     }
 
-    async fn clean(&self) {
+    pub async fn clean(&self) {
         assert_eq!(within(self.sync.wait_until_clean()).await, WaitOutcome::Clean);
     }
 
     /// Finds a name, listing folders as a mount would.
-    async fn find(&self, parent: Ino, text: &str) -> Option<Ino> {
+    pub async fn find(&self, parent: Ino, text: &str) -> Option<Ino> {
         loop {
             match self.tree.lookup(parent, &name(text)) {
                 Ok(stat) => return Some(stat.ino),
@@ -95,7 +89,7 @@ impl Real {
         }
     }
 
-    async fn read(&self, ino: Ino) -> Bytes {
+    pub async fn read(&self, ino: Ino) -> Bytes {
         let size = self.tree.stat(ino).unwrap().size_bytes;
         let content = self.tree.content(ino).unwrap();
         within(self.hydrator.need(&content, std::slice::from_ref(&(0..size)), Priority::Demand)).await.unwrap();
@@ -105,7 +99,7 @@ impl Real {
         }
     }
 
-    async fn caught_up(&self, server: &MemoryServer) {
+    pub async fn caught_up(&self, server: &MemoryServer) {
         let mut view = self.sync.watch();
         within(async {
             while self.tree.cursor() != Some(server.cursor()) {
