@@ -88,6 +88,9 @@ mod tests {
         assert_eq!(made("report.txt", 0), "report (conflict from laptop 2026-11-18).txt");
         assert_eq!(made("report.txt", 1), "report (conflict from laptop 2026-11-18 2).txt");
         assert_eq!(made(".profile", 0), ".profile (conflict from laptop 2026-11-18)");
+        // What is long after a dot is no extension.
+        let spoken = "notes of Nov. and of the month after";
+        assert_eq!(made(spoken, 0), format!("{spoken} (conflict from laptop 2026-11-18)"));
     }
 
     #[test]

@@ -79,3 +79,11 @@ fn a_resolved_conflict_is_forgotten() {
     device.pull(vec![Row::Conflict { conflict: ConflictId([9; 16]), state: None }]);
     assert_eq!(open(&device), 0);
 }
+
+#[test]
+fn each_word_of_a_conflict_is_news() {
+    let mut device = device(None);
+    let before = device.tree.conflict_news();
+    device.pull(vec![Row::Conflict { conflict: ConflictId([9; 16]), state: None }]);
+    assert_eq!((before, device.tree.conflict_news()), (0, 1));
+}

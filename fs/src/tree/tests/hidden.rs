@@ -5,13 +5,13 @@ use crate::meta::rows::Ino;
 use tarn_proto::ids::NodeId;
 use tarn_proto::op::OpKind;
 
-const N: NodeId = NodeId([41; 16]);
+pub(super) const N: NodeId = NodeId([41; 16]);
 const D: NodeId = NodeId([42; 16]);
 const OTHERS: NodeId = NodeId([43; 16]);
 const INNER: NodeId = NodeId([44; 16]);
 
 /// A device with the file `/d/f` of others, and what it knows of the journal.
-fn with_file() -> (Device, u64) {
+pub(super) fn with_file() -> (Device, u64) {
     let mut device = Device::new();
     let file = vec![node_row(N, theirs(b"first", 1)), entry_row(D, "f", Some(N))];
     device.pull_known([vec![node_row(D, folder()), entry_row(root(), "d", Some(D))], file].concat());
@@ -20,7 +20,7 @@ fn with_file() -> (Device, u64) {
 }
 
 /// Removes `/d` with what is in it; up to which seq that says it had been seen.
-fn remove_folder(device: &Device) -> Option<u64> {
+pub(super) fn remove_folder(device: &Device) -> Option<u64> {
     let dir = device.at("/d");
     device.list(dir).iter().for_each(|file| device.tree.unlink(dir, &name(file)).unwrap());
     device.tree.rmdir(TOP, &name("d")).unwrap();
