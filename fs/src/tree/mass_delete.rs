@@ -366,3 +366,38 @@ impl Tree {
         self.edit(|session| session.undo_held())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noted(deletes: &mut MassDelete, count: u64, at: Duration) {
+        let first = deletes.unjudged.len() as u64;
+        (first..first + count).for_each(|ticket| deletes.note(Ticket(ticket), false, at));
+    }
+
+    fn of_twenty() -> MassDelete {
+        MassDelete { limits: Some(DeleteLimits { count: 20, percent: 50 }), ..MassDelete::default() }
+    }
+
+    #[test]
+    fn a_tenth_goes_at_once_and_what_is_no_more_than_the_count_when_no_other_follows() {
+        let mut deletes = of_twenty();
+        noted(&mut deletes, 2, Duration::ZERO);
+        assert!(!deletes.is_heavy(Duration::ZERO) && deletes.unjudged.is_empty());
+        noted(&mut deletes, 3, Duration::ZERO);
+        assert!(!deletes.is_heavy(Duration::ZERO) && deletes.unjudged.len() == 3);
+        assert!(!deletes.is_heavy(QUIET) && deletes.unjudged.is_empty());
+    }
+
+    #[test]
+    fn what_was_let_go_counts_for_some_time() {
+        for (later, is_heavy) in [(WINDOW, true), (WINDOW + 2 * QUIET, false)] {
+            let mut deletes = of_twenty();
+            noted(&mut deletes, 15, Duration::ZERO);
+            assert!(!deletes.is_heavy(QUIET));
+            noted(&mut deletes, 10, later - QUIET);
+            assert_eq!(deletes.is_heavy(later), is_heavy, "{later:?}");
+        }
+    }
+}

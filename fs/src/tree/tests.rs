@@ -23,6 +23,7 @@ mod loading;
 mod local_only;
 mod looks;
 mod mass_delete;
+mod open_folder;
 mod others;
 mod own;
 mod rebuild;

@@ -4,6 +4,7 @@ use super::fixture::*;
 use tarn_proto::api::Usage;
 use tarn_proto::ids::EpochId;
 use tarn_proto::lost::EpochStart;
+use tarn_proto::op::OpKind;
 
 #[test]
 fn what_the_server_said_of_its_room_and_of_its_histories_is_known_after_a_restart() {
@@ -16,6 +17,27 @@ fn what_the_server_said_of_its_room_and_of_its_histories_is_known_after_a_restar
     let device = device.restart();
     assert_eq!(device.tree.usage(), Some(usage));
     assert_eq!(device.tree.epochs().unwrap(), epochs);
+    assert_eq!(device.tree.cursor(), Some(cursor(device.seq)));
+}
+
+#[test]
+fn a_full_pull_leaves_the_histories_that_it_came_with() {
+    let device = Device::new();
+    let cursor = cursor(0);
+    assert_eq!(device.tree.epochs().unwrap(), [EpochStart { epoch: cursor.epoch, seq: 0 }]);
+    assert_eq!(device.restart().tree.cursor(), Some(cursor));
+}
+
+#[test]
+fn a_write_brings_the_times_that_programs_see() {
+    let mut device = Device::new();
+    let ino = device.written(TOP, "a", b"one");
+    device.push();
+    device.write(ino, 0, b"two");
+    let seen = device.tree.stat(ino).unwrap().attrs;
+    let sent = device.freeze();
+    let OpKind::Write { attrs, .. } = &sent[0].1.kind else { panic!("{sent:?}") };
+    assert_eq!((attrs.mtime, attrs.ctime), (Some(seen.mtime), Some(seen.ctime)));
 }
 
 #[test]
