@@ -6,10 +6,10 @@ use super::kept_dirs::KEPT;
 use super::load::Session;
 use super::notify::Invalidation;
 use super::state::Inode;
-use super::work::NameChange;
+use super::work::{NameChange, Work};
 use crate::log::Lsn;
 use crate::meta::RemoteWork;
-use crate::meta::rows::{Ino, InodeRow, LocalNode, ROOT, RowChange};
+use crate::meta::rows::{Ino, InodeRow, ROOT, RowChange};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use tarn_proto::change::{Change, Row};
@@ -135,13 +135,6 @@ impl Session<'_> {
     fn drop_stale_local(&self, work: &mut RemoteWork) {
         // What this unit of work says of an inode itself stands.
         let told: BTreeSet<Ino> = work.rows.iter().filter_map(told_of).collect();
-        // A folder that was kept may have been moved by its person since: then no row keeps it any more. And one that is back is as
-        // the server says, though it is kept in its place.
-        let is_kept = |ino| self.state.overlay.kept_dirs().iter().any(|(_, _, child)| *child == Some(ino));
-        let is_stale = |ino, is_back, local: &LocalNode| match local.ticket {
-            KEPT => is_back || !is_kept(ino),
-            ticket => !self.state.queue.ops.contains_key(&ticket),
-        };
         // Nodes that are there at some time, and whether they are in the end.
         let mut present: BTreeMap<Ino, bool> = BTreeMap::new();
         for change in &work.changes {
@@ -153,12 +146,21 @@ impl Session<'_> {
             }
         }
         for (ino, is_back) in present.into_iter().filter(|(ino, _)| !told.contains(ino)) {
-            if let Some(inode) = self.state.inodes.get(&ino)
-                && inode.local.as_ref().is_some_and(|local| is_stale(ino, is_back, local))
-            {
-                work.rows.push(RowChange::Inode(ino, Some(InodeRow { local: None, ..inode.row() })));
-            }
+            work.rows.extend(self.without_stale_local(ino, is_back));
         }
+    }
+
+    /// The row of a node without its local attributes, if nothing is queued or kept any more that they are of.
+    fn without_stale_local(&self, ino: Ino, is_back: bool) -> Option<RowChange> {
+        let inode = self.state.inodes.get(&ino)?;
+        // A folder that was kept may have been moved by its person since: then no row keeps it any more. And one that is back is as
+        // the server says, though it is kept in its place.
+        let is_kept = || self.state.overlay.kept_dirs().iter().any(|(_, _, child)| *child == Some(ino));
+        let is_stale = match inode.local.as_ref()?.ticket {
+            KEPT => is_back || !is_kept(),
+            ticket => !self.state.queue.ops.contains_key(&ticket),
+        };
+        is_stale.then(|| RowChange::Inode(ino, Some(InodeRow { local: None, ..inode.row() })))
     }
 
     /// A file that had lost its last name here, and with it the operation that would have sent its bytes, has a name
@@ -351,6 +353,11 @@ impl Session<'_> {
             }
         }
         let remote = remote.or_else(|| self.shown_root(ino));
+        if remote.is_some()
+            && let Some(row) = self.without_stale_local(ino, true)
+        {
+            self.commit(Work { rows: vec![row], ..Work::default() })?;
+        }
         if let Ok(inode) = self.inode(ino) {
             if remote.is_none() {
                 inode.was = inode.remote.take().or(inode.was.take());

@@ -254,3 +254,22 @@ fn what_a_full_pull_brings_is_told_to_the_kernel_though_the_disk_was_full() {
     ];
     script_holds(&Script { keeps_here: true, refusals: 160, ..script(816_287, 4, 30, did) });
 }
+
+/// Seed 823987: a folder was kept for a removal in it, was gone, and came back with a full pull after the server was put back: it
+/// showed the attributes that it had when it was kept.
+#[test]
+fn a_folder_that_was_kept_and_is_back_with_a_full_pull_is_as_others_made_it() {
+    let did = vec![
+        person(17_859, 2, Deed::MakeDir, 5_305_931_112_321_264_893),
+        person(31_224, 2, Deed::MakeDir, 12_477_745_288_369_506_038),
+        person(386_123, 0, Deed::RemoveTree, 16_945_745_747_454_481_875),
+        person(505_169, 0, Deed::Create, 4_716_542_396_341_924_630),
+        (585_572, 1, Act::Cut(true)),
+        person(605_931, 1, Deed::Chmod, 11_061_982_421_677_428_915),
+        (1_008_306, 0, Act::BackUpServer),
+        person(1_034_524, 0, Deed::RemoveTree, 2_196_696_141_588_862_549),
+        person(1_035_267, 3, Deed::Unlink, 14_875_231_143_878_499_992),
+        (1_105_211, 0, Act::PutServerBack(true)),
+    ];
+    script_holds(&Script { keeps_here: true, line_bytes: 23_885, ..script(823_987, 4, 0, did) });
+}

@@ -5,7 +5,7 @@ use crate::meta::rows::{Ino, Ticket};
 use tarn_proto::api::{Answer, Outcome};
 use tarn_proto::change::{Change, Row};
 use tarn_proto::ids::NodeId;
-use tarn_proto::node::{AttrChange, NodeState};
+use tarn_proto::node::{AttrChange, Attrs, NodeState};
 use tarn_proto::op::{OpKind, Operation};
 use tarn_proto::version::VersionVector;
 
@@ -34,6 +34,22 @@ fn answer(device: &mut Device, (ticket, op): &(Ticket, Operation), outcome: Outc
     let changes = rows.into_iter().map(|row| Change { seq: device.seq, row }).collect();
     let answer = Answer { counter: op.counter, outcome, changes };
     device.tree.settle(&[(*ticket, answer)], before, cursor(device.seq)).unwrap();
+}
+
+#[test]
+fn a_folder_that_was_kept_and_is_back_with_a_full_pull_is_as_the_server_has_it() {
+    let (mut device, dir) = with_folder();
+    device.pull(vec![node_row(N, file()), entry_row(D, "f", Some(N))]);
+    device.tree.unlink(dir, &name("f")).unwrap();
+    let frozen = device.freeze();
+    device.pull(vec![gone(N), entry_row(D, "f", None), gone(D), entry_row(root(), "d", None)]);
+    assert_eq!(device.at("/d"), dir, "for the removal that waits");
+    answer(&mut device, &frozen[0], Outcome::Merged, vec![gone(N)]);
+    assert!(device.lookup(TOP, "d").is_err());
+    let attrs = Attrs { mode: 0o700, ..folder().attrs };
+    device.changed_elsewhere(&[node_row(D, NodeState { attrs, ..folder() }), entry_row(root(), "d", Some(D))]);
+    device.pull_all();
+    assert_eq!(device.lookup(TOP, "d").unwrap().attrs.mode, 0o700);
 }
 
 #[test]
