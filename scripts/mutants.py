@@ -8,7 +8,8 @@
     scripts/mutants.py left WORK FOLDER        what nothing noticed
 
 FOLDER is of the source (server/src/rules), SUITE is server, fs or sim. A step that is started again goes on where it was.
-TARN_MUTANTS_WORKERS says how many mutants are tried at a time (2). docs/mutants.md says what came of it."""
+TARN_MUTANTS_WORKERS says how many mutants are tried at a time (2), TARN_MUTANTS_TESTS with how many tests each at the most,
+those first that come to the fewest mutants (all). docs/mutants.md says what came of it."""
 import json
 import os
 import re
@@ -30,6 +31,7 @@ SUITES = {  # what cargo builds, and where the tests run
     "sim": (["-p", "tarn-tests", "--test", "sim"], "tests"),
 }
 WORKERS = int(os.environ.get("TARN_MUTANTS_WORKERS", "2"))
+TESTS_MAX = int(os.environ.get("TARN_MUTANTS_TESTS", "1000000"))
 # Tests that run seeds by themselves, that take a minute each, and that mount: what is killed would leave its mount.
 APART = ("devices_agree", "parts::", "planted_bugs", "the_same_seed", "service::push::tests::sqlite_decides", "fuse::")
 SEEDS_TEST = "devices_agree_and_nothing_is_lost"
@@ -250,12 +252,12 @@ def each(work, suite, folder, attempt):
 
 def run(work, suite, folder):
     binary, by_mutant = work.load("binaries.json")[suite], {}
-    for name, (took, numbers) in work.load(f"reach-{suite}.json").items():
+    for name, (took, numbers) in sorted(work.load(f"reach-{suite}.json").items(), key=lambda test: len(test[1][1])):
         for number in numbers:
             by_mutant.setdefault(number, []).append((took, name))
 
     def attempt(mutant):
-        tests = sorted(by_mutant.get(mutant, []))
+        tests = sorted(by_mutant.get(mutant, [])[:TESTS_MAX])
         result = ("survived" if tests else "unreached"), ""
         for batch in batches(tests):
             takes = sum(took for took, name in tests if name in batch)
