@@ -6,7 +6,7 @@ use super::load::Session;
 use super::settle::Settling;
 use super::versions::staged_row;
 use crate::content::{Acknowledged, LocalContent};
-use crate::meta::rows::{BaseVersion, Ino, InodeRow, RowChange};
+use crate::meta::rows::{BaseVersion, Ino, InodeRow, RowChange, Ticket};
 use std::sync::Arc;
 use tarn_proto::api::{Answer, Outcome};
 use tarn_proto::change::Row;
@@ -21,7 +21,7 @@ impl Session<'_> {
     /// The server has a content: what was not written since is clean now.
     pub(super) fn acknowledge(
         &mut self,
-        ino: Ino,
+        (ticket, ino): (Ticket, Ino),
         snapshot: Option<u64>,
         sent: Option<&OpKind>,
         answer: &Answer,
@@ -34,7 +34,7 @@ impl Session<'_> {
         };
         let Some(content) = self.local_content(ino)? else { return Ok(()) };
         if let Outcome::Conflicted { conflict } = answer.outcome {
-            return self.give_to_sibling(ino, conflict, answer, snapshot, all);
+            return self.give_to_sibling((ticket, ino), conflict, answer, snapshot, all);
         }
         let base = match self.version_after(*node, answer)? {
             Some(file) if file.content.content_id == sent.content_id => {
@@ -46,17 +46,18 @@ impl Session<'_> {
             }
             _ => return Ok(()), // newer than what was sent; the dirty content meets it with its next operation
         };
-        self.acknowledge_content(ino, &content, snapshot, base, all)
+        self.acknowledge_content((ticket, ino), &content, snapshot, base, all)
     }
 
     fn acknowledge_content(
         &mut self,
-        ino: Ino,
+        (ticket, ino): (Ticket, Ino),
         content: &Arc<LocalContent>,
         snapshot: Option<u64>,
         base: BaseVersion,
         all: &mut Settling,
     ) -> Result<()> {
+        self.note_seen_later(ino, ticket, &base.vector, &mut all.work.rows);
         let left = content.acknowledged(snapshot, base)?;
         if left == Acknowledged::Dirty {
             all.dirty.push(ino);
@@ -75,7 +76,7 @@ impl Session<'_> {
     /// what stayed. With later writes under way they stay where they are.
     fn give_to_sibling(
         &mut self,
-        ino: Ino,
+        (ticket, ino): (Ticket, Ino),
         conflict: ConflictId,
         answer: &Answer,
         snapshot: Option<u64>,
@@ -88,7 +89,7 @@ impl Session<'_> {
         });
         let Some(record) = record else { return Ok(()) };
         let base = BaseVersion { content: record.theirs.content.clone(), vector: record.theirs.vector.clone() };
-        self.acknowledge_content(ino, &content, snapshot, base, all)?;
+        self.acknowledge_content((ticket, ino), &content, snapshot, base, all)?;
         if content.is_dirty() || self.is_content_queued(ino, all) {
             return Ok(());
         }
@@ -120,7 +121,7 @@ impl Session<'_> {
     /// Whether the server has the bytes that it refused as this file's: an operation before this one had brought them.
     pub(super) fn is_there_already(
         &mut self,
-        ino: Ino,
+        (ticket, ino): (Ticket, Ino),
         snapshot: Option<u64>,
         sent: Option<&Operation>,
         all: &mut Settling,
@@ -132,7 +133,7 @@ impl Session<'_> {
             return Ok(false);
         }
         let base = BaseVersion { content: file.content, vector: file.vector };
-        self.acknowledge_content(ino, &content, snapshot, base, all)?;
+        self.acknowledge_content((ticket, ino), &content, snapshot, base, all)?;
         Ok(true)
     }
 }

@@ -9,7 +9,7 @@ use super::error::TreeError;
 use super::load::Session;
 use super::state::Queued;
 use crate::meta::RemoteWork;
-use crate::meta::rows::{Ino, LocalOp, QueuedOp, RowChange, Ticket};
+use crate::meta::rows::{Ino, LocalOp, RowChange, Ticket};
 use tarn_proto::api::Answer;
 use tarn_proto::change::Row;
 use tarn_proto::name::Name;
@@ -22,22 +22,13 @@ type Standing<'a> = (Ino, Ino, &'a Name);
 
 impl LocalOp {
     /// What it lifts from its place; in the order of [`OpKind::seen_mut`].
-    fn lifted(&self) -> impl Iterator<Item = Standing<'_>> {
+    pub(super) fn lifted(&self) -> impl Iterator<Item = Standing<'_>> {
         let (first, second) = match self {
             Self::Unlink { parent, name, ino, .. } => (Some((*ino, *parent, name)), None),
             Self::Rename { ino, parent, name, to_parent, to_name, displaced, .. } => {
                 let displaced = displaced.as_ref().map(|(other, _)| (*other, *to_parent, to_name));
                 (Some((*ino, *parent, name)), displaced)
             }
-            Self::Create { .. } | Self::Write { .. } | Self::SetAttr { .. } | Self::Link { .. } => (None, None),
-        };
-        first.into_iter().chain(second)
-    }
-
-    fn seen_mut(&mut self) -> impl Iterator<Item = &mut Seen> {
-        let (first, second) = match self {
-            Self::Unlink { seen, .. } => (Some(seen), None),
-            Self::Rename { seen, displaced, .. } => (Some(seen), displaced.as_mut().map(|(_, seen)| seen)),
             Self::Create { .. } | Self::Write { .. } | Self::SetAttr { .. } | Self::Link { .. } => (None, None),
         };
         first.into_iter().chain(second)
@@ -123,7 +114,7 @@ impl Session<'_> {
             if queued.op.frozen.is_some() {
                 continue; // it went out with the name
             }
-            let mut patched = staged_op(work, later).unwrap_or_else(|| queued.op.clone());
+            let mut patched = self.op_after(&work.rows, later).unwrap_or_else(|| queued.op.clone());
             if self.tell_later(ticket, &queued.op.op, patched.op.seen_mut(), &given) {
                 work.rows.push(RowChange::Queue(later, Some(patched)));
             }
@@ -175,12 +166,4 @@ impl Session<'_> {
         }
         is_told
     }
-}
-
-/// A queued operation as a unit of work leaves it so far.
-fn staged_op(work: &RemoteWork, ticket: Ticket) -> Option<QueuedOp> {
-    work.rows.iter().rev().find_map(|change| match change {
-        RowChange::Queue(other, Some(op)) if *other == ticket => Some(op.clone()),
-        _ => None,
-    })
 }

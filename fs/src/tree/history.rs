@@ -7,7 +7,7 @@ use super::load::Session;
 use super::names::conflict_name;
 use super::work::Work;
 use crate::content::LocalContent;
-use crate::meta::rows::{LocalOp, RowChange};
+use crate::meta::rows::RowChange;
 use crate::meta::{MetaError, RemoteWork};
 use std::sync::Arc;
 use tarn_proto::api::{from_binary, to_binary};
@@ -15,7 +15,6 @@ use tarn_proto::change::Cursor;
 use tarn_proto::ids::{NodeId, VersionId};
 use tarn_proto::lost::{EpochStart, Lost};
 use tarn_proto::node::ByteString;
-use tarn_proto::op::Seen;
 
 type Result<T> = std::result::Result<T, TreeError>;
 
@@ -61,7 +60,7 @@ impl Session<'_> {
         for (ticket, known) in &self.state.queue.ops {
             let mut queued = known.op.clone();
             let frozen = queued.frozen.iter_mut().flat_map(|operation| operation.kind.seen_mut());
-            for seen in seen_of(&mut queued.op).chain(frozen) {
+            for seen in queued.op.seen_mut().chain(frozen) {
                 seen.seq = seen.seq.map(|seq| seq.min(fork));
             }
             if queued != known.op {
@@ -70,16 +69,6 @@ impl Session<'_> {
         }
         rows
     }
-}
-
-/// What an operation says had been seen of what it lifts from its place.
-fn seen_of(op: &mut LocalOp) -> impl Iterator<Item = &mut Seen> {
-    let (first, second) = match op {
-        LocalOp::Unlink { seen, .. } => (Some(seen), None),
-        LocalOp::Rename { seen, displaced, .. } => (Some(seen), displaced.as_mut().map(|(_, seen)| seen)),
-        LocalOp::Create { .. } | LocalOp::Write { .. } | LocalOp::SetAttr { .. } | LocalOp::Link { .. } => (None, None),
-    };
-    first.into_iter().chain(second)
 }
 
 impl Tree {

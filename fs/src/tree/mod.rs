@@ -45,6 +45,7 @@ mod rename;
 mod rescue;
 mod room;
 mod rows_port;
+mod seen;
 mod send;
 mod settle;
 mod share;

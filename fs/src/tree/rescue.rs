@@ -47,12 +47,9 @@ impl Session<'_> {
     /// server has it: another inode shows it there.
     pub(super) fn leave_names(&mut self, ino: Ino, rows: &mut Vec<RowChange>) -> Result<()> {
         let names = |op: &LocalOp| matches!(op, LocalOp::Rename { .. } | LocalOp::Link { .. });
-        let waiting = self
-            .state
-            .queue
-            .of_ino(ino)
-            .filter(|(ticket, queued)| names(&queued.op.op) && !rows.contains(&RowChange::Queue(*ticket, None)));
-        let waiting: Vec<(Ticket, QueuedOp)> = waiting.map(|(ticket, queued)| (ticket, queued.op.clone())).collect();
+        let waiting = self.state.queue.of_ino(ino).filter(|(_, queued)| names(&queued.op.op));
+        let waiting: Vec<(Ticket, QueuedOp)> =
+            waiting.filter_map(|(ticket, _)| Some((ticket, self.op_after(rows, ticket)?))).collect();
         if waiting.is_empty() {
             return Ok(());
         }

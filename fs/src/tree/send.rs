@@ -174,16 +174,10 @@ impl Session<'_> {
         if links.contains(&queued) { Ok(queued) } else { Ok(links.into_iter().next().unwrap_or(queued)) }
     }
 
-    /// What was seen, with the vector that the content has by the time the operation is looked at.
-    fn seen_then(&mut self, ino: Ino, seen: &Seen, expected: &Expected) -> Seen {
-        let vector = match expected.vectors.get(&ino) {
-            Some(vector) => vector.clone(),
-            // The content may have been acknowledged since; what others made since was not seen.
-            None => {
-                let base = self.local_content(ino).ok().flatten().and_then(|content| content.base());
-                base.map_or_else(|| seen.vector.clone(), |base| base.vector.clone().joined(&seen.vector))
-            }
-        };
+    /// What was seen, with the vector that the content has by the time the operation is looked at: what others made since
+    /// the operation was queued was not seen, whoever has opened it here meanwhile.
+    fn seen_then(ino: Ino, seen: &Seen, expected: &Expected) -> Seen {
+        let vector = expected.vectors.get(&ino).unwrap_or(&seen.vector).clone();
         Seen { vector, ..seen.clone() }
     }
 
@@ -219,13 +213,13 @@ impl Session<'_> {
                 OpKind::Link { node: self.node_of(*ino)?, place: self.place(*parent, name)? }
             }
             LocalOp::Unlink { parent, name, ino, seen } => {
-                OpKind::Unlink { place: self.place(*parent, name)?, seen: self.seen_then(*ino, seen, expected) }
+                OpKind::Unlink { place: self.place(*parent, name)?, seen: Self::seen_then(*ino, seen, expected) }
             }
             LocalOp::Rename { ino, parent, name, to_parent, to_name, seen, displaced, mode } => OpKind::Rename {
                 from: self.place(*parent, name)?,
                 to: self.place(*to_parent, to_name)?,
-                seen: self.seen_then(*ino, seen, expected),
-                displaced: displaced.as_ref().map(|(ino, seen)| self.seen_then(*ino, seen, expected)),
+                seen: Self::seen_then(*ino, seen, expected),
+                displaced: displaced.as_ref().map(|(ino, seen)| Self::seen_then(*ino, seen, expected)),
                 mode: *mode,
             },
         })

@@ -64,7 +64,7 @@ impl Session<'_> {
             // The answer to what was on its way while it was rescued.
             let is_rescued = self.is_created_by_another(ino, ticket);
             let is_file = self.inode(ino)?.kind().is_some_and(NodeKind::is_file);
-            if is_file && !is_rescued && !self.is_there_already(ino, sent, frozen.as_ref(), all)? {
+            if is_file && !is_rescued && !self.is_there_already((ticket, ino), sent, frozen.as_ref(), all)? {
                 tracing::warn!(?code, detail, ino = ino.0, "the server refused a change; its content is kept");
                 // Under its names is from now on what the server has.
                 all.names.extend(self.links(ino)?);
@@ -80,7 +80,7 @@ impl Session<'_> {
             all.names.extend(self.rescue_name(&op, &mut all.refused, &mut all.work)?);
         }
         if !refused && let Some(ino) = op.content_of() {
-            self.acknowledge(ino, sent, frozen.as_ref().map(|f| &f.kind), answer, all)?;
+            self.acknowledge((ticket, ino), sent, frozen.as_ref().map(|f| &f.kind), answer, all)?;
         }
         for ino in op.inodes() {
             self.drop_local(ino, ticket, answer, all)?;

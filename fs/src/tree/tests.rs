@@ -31,6 +31,7 @@ mod refusals;
 mod remote;
 mod rescue;
 mod room;
+mod seen;
 mod share;
 mod siblings;
 mod subfolders;

@@ -1,6 +1,6 @@
 //! Owns scripts that once failed, made short: what the server refuses, what it has already, and what it forgot.
 
-use super::named::{person, script, script_holds};
+use super::named::{holds, person, script, script_holds};
 use super::script::{Act, Deed, Script};
 
 /// Seed 502570: what was refused was rescued, and somebody cut the rescued file short, to what the first one is.
@@ -323,4 +323,34 @@ fn what_there_was_no_room_for_may_have_happened() {
         (691_404, 0, Act::PowerCut(1, 5_876_748_403_048_996_015)),
     ];
     script_holds(&Script { line_bytes: 83_537, refusals: 74, ..script(582_614, 5, 0, did) });
+}
+
+/// Seed 821657: a file was renamed over one whose last bytes lost a conflict after that, and somebody opened what stayed before the
+/// rename was sent: it passed for one who had seen that.
+#[test]
+fn what_stayed_and_was_opened_is_not_displaced_by_a_rename_from_before() {
+    let did = vec![
+        person(32_482, 0, Deed::Create, 16_022_761_456_197_938_179),
+        person(114_655, 1, Deed::Unlink, 1_024_285_995_282_316_516),
+        person(146_972, 1, Deed::Create, 11_418_646_255_639_579_580),
+        person(153_656, 1, Deed::Overwrite, 11_027_099_561_836_445_347),
+        person(154_044, 1, Deed::Link, 2_054_837_301_502_763_996),
+        person(154_467, 1, Deed::SafeSave, 2_164_087_078_900_934_482),
+        person(161_201, 1, Deed::SafeSave, 15_077_495_749_816_962_841),
+        person(206_552, 0, Deed::Rename, 16_723_304_998_684_015_677),
+        person(206_591, 0, Deed::Truncate, 6_298_684_828_589_161_926),
+        person(206_832, 0, Deed::SafeSave, 8_000_968_475_184_386_427),
+        person(207_063, 0, Deed::Create, 11_653_505_470_221_136_960),
+        person(207_075, 0, Deed::BackupSave, 10_153_602_645_583_999_970),
+        person(208_230, 0, Deed::SafeSave, 7_457_493_202_954_213_022),
+        person(208_739, 0, Deed::Append, 15_395_745_032_201_579_739),
+        person(212_299, 0, Deed::Replace, 6_428_522_591_647_173_589),
+        (449_236, 0, Act::Cut(false)),
+        person(449_237, 0, Deed::Autosave, 12_682_060_921_046_531_975),
+        person(449_238, 1, Deed::Autosave, 11_780_594_193_699_248_756),
+        (468_599, 0, Act::Heal),
+        person(469_832, 0, Deed::Rename, 12_077_607_537_751_020_409),
+        (471_903, 0, Act::Resolve(11_608_817_037_557_101_505)),
+    ];
+    holds(821_657, 2, 30, did);
 }

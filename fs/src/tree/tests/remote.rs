@@ -192,7 +192,7 @@ fn a_sibling_that_was_pulled_before_the_answer_has_its_bytes() {
 const SIBLING: NodeId = NodeId([13; 16]);
 
 /// A device whose write to `/f` lost a conflict that it has not heard of: the file, and what the server did and answers.
-fn losing() -> (Device, Ino, Vec<Change>, (Ticket, Answer)) {
+pub(super) fn losing() -> (Device, Ino, Vec<Change>, (Ticket, Answer)) {
     const CONFLICT: ConflictId = ConflictId([14; 16]);
     let mut device = Device::new();
     let ino = device.written(TOP, "f", b"old");
