@@ -43,7 +43,10 @@ impl Session<'_> {
     fn tell_swept(&mut self, changed: &StagedChanges) {
         let mut parents = HashSet::new();
         for (parent, name, child) in &changed.entries {
-            if let Some((parent, child)) = parent.zip(*child) {
+            // Where a local row stands, others took nothing that was to be seen.
+            if let Some((parent, child)) =
+                parent.zip(*child).filter(|(parent, _)| self.state.overlay.get(*parent, name).is_none())
+            {
                 self.note_taken(child, (parent, name));
             }
             self.invalidations.extend(parent.map(|parent| Invalidation::Entry { parent, name: name.clone() }));

@@ -62,7 +62,9 @@ impl Session<'_> {
         if self.inode(ino)?.is_dir() && !self.remote_children(node)?.is_empty() {
             return Ok(());
         }
-        self.release_if_idle(ino);
+        if !self.is_written_since_taken(ino)? {
+            self.release_if_idle(ino);
+        }
         if self.state.inodes.contains_key(&ino) {
             let mut work = Work::default();
             let row = match self.kept_row(ino) {

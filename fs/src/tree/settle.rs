@@ -308,6 +308,7 @@ impl Tree {
             }
             for ino in all.inodes {
                 session.part_from_removed(ino)?;
+                session.bring_written_again(ino, self)?;
             }
             for (ticket, _) in answers {
                 session.unprepare(*ticket);

@@ -64,6 +64,24 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// The same for what was written while a removal or a replacement of another of its names waited to be answered: until then
+    /// the file was the one that this was about.
+    pub(super) fn bring_written_again(&mut self, ino: Ino, tree: &Tree) -> Result<()> {
+        if self.is_written_since_taken(ino)? && self.inode(ino)?.node.is_none() {
+            self.bring_again(ino, tree)?;
+        }
+        Ok(())
+    }
+
+    /// Whether others took a file's last name, and what is written to it has nowhere to arrive.
+    pub(super) fn is_written_since_taken(&mut self, ino: Ino) -> Result<bool> {
+        let is_taken = match self.inode(ino) {
+            Err(TreeError::NotFound) => false,
+            inode => inode?.taken.is_some(),
+        };
+        Ok(is_taken && self.local_content(ino)?.is_some_and(|content| content.is_dirty()))
+    }
+
     /// Whether what is made in a folder arrives: others have it, or it waits to be sent.
     fn takes_files(&mut self, dir: Ino) -> Result<bool> {
         let is_there = match self.inode(dir) {

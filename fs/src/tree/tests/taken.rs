@@ -1,11 +1,12 @@
 //! What is written to a file that others took away meanwhile, through a handle that was opened before.
 
 use super::fixture::*;
-use crate::meta::rows::Ino;
+use crate::meta::rows::{Ino, Ticket};
 use crate::tree::TreeError;
-use tarn_proto::change::Row;
+use tarn_proto::api::{Answer, Outcome};
+use tarn_proto::change::{Change, Row};
 use tarn_proto::ids::NodeId;
-use tarn_proto::op::OpKind;
+use tarn_proto::op::{OpKind, Operation};
 
 const N: NodeId = NodeId([11; 16]);
 const D: NodeId = NodeId([12; 16]);
@@ -137,4 +138,42 @@ fn a_full_pull_takes_it_away_like_any_other_news() {
     device.write(ino, 0, b"mine, after all");
     device.tree.closed(ino, true).unwrap();
     assert_eq!(created(&device), ("f".to_owned(), b"mine, after all".to_vec()));
+}
+
+/// The answer to a removal, when the file went with that.
+fn removed(device: &mut Device, removal: (Ticket, Operation), place: &str) {
+    device.seq += 1;
+    let rows = [entry_row(root(), place, None), gone(N)];
+    let changes = rows.into_iter().map(|row| Change { seq: device.seq, row }).collect();
+    let answer = Answer { counter: removal.1.counter, outcome: Outcome::Applied, changes };
+    device.tree.settle(&[(removal.0, answer)], cursor(device.seq - 1), cursor(device.seq)).unwrap();
+}
+
+/// Seed 830800 of the simulation: the file had two names, of which a person here took one and others the other.
+#[test]
+fn it_comes_back_by_the_name_that_others_took_once_the_removal_of_its_other_one_is_answered() {
+    let (mut device, ino) = opened();
+    device.pull(vec![entry_row(root(), "g", Some(N))]);
+    device.tree.unlink(TOP, &super::fixture::name("g")).unwrap();
+    let removal = device.freeze().remove(0);
+    device.pull(vec![entry_row(root(), "f", None)]);
+    device.write(ino, 0, b"mine, after all");
+    device.tree.closed(ino, true).unwrap();
+    device.tree.forget(ino, 1);
+    assert!(device.list(TOP).is_empty() && device.freeze().len() == 1);
+    removed(&mut device, removal, "g");
+    assert_eq!(device.list(TOP), ["f"]);
+    assert_eq!(created(&device), ("f".to_owned(), b"mine, after all".to_vec()));
+}
+
+#[test]
+fn what_a_person_removed_here_stays_removed_though_a_full_pull_finds_it_gone() {
+    let (mut device, ino) = opened();
+    device.write(ino, 0, b"nobody's");
+    device.tree.closed(ino, true).unwrap();
+    device.tree.unlink(TOP, &super::fixture::name("f")).unwrap();
+    let removal = device.freeze().remove(0);
+    device.pull_all();
+    removed(&mut device, removal, "f");
+    assert!(device.list(TOP).is_empty() && device.freeze().is_empty());
 }
