@@ -263,7 +263,7 @@ impl Session<'_> {
             (true, true) if self.has_names(ino)? => return Err(TreeError::NotEmpty),
             _ => {}
         }
-        let last = self.links(ino)?.len() == 1;
+        let last = self.is_last_name(ino)?;
         let mut work = Work::default();
         let dropped = if last { self.drop_unsent(&mut work, ino, !want_dir) } else { Vec::new() };
         let mut noted = None;
@@ -314,12 +314,16 @@ impl Session<'_> {
     /// have taken that one meanwhile, and what is written to the file wins over that.
     pub(super) fn write_behind(&mut self, work: &mut Work, ino: Ino, leaving: (Ino, &Name)) -> Result<()> {
         let stays = |(parent, name): &(Ino, Name)| (*parent, name) != leaving;
-        let staying: Vec<(Ino, Name)> = self.links(ino)?.into_iter().filter(stays).collect();
-        let Some(first) = staying.first() else { return Ok(()) };
+        let mut staying: Vec<(Ino, Name)> = self.links(ino)?.into_iter().filter(stays).collect();
+        let is_shown = !staying.is_empty();
         let unsent = self.state.queue.of_ino(ino).filter(|(_, queued)| {
             queued.op.frozen.is_none() && queued.prepared.is_none() && matches!(queued.op.op, LocalOp::Write { .. })
         });
         let unsent: Vec<(Ticket, LocalOp)> = unsent.map(|(ticket, queued)| (ticket, queued.op.op.clone())).collect();
+        if !is_shown && !unsent.is_empty() {
+            staying = self.hidden_links(ino)?;
+        }
+        let Some(first) = staying.first() else { return Ok(()) };
         if unsent.is_empty() && self.is_content_on_its_way(ino) {
             return self.write_once_more(work, ino, first.clone());
         }

@@ -4,7 +4,7 @@
 
 use super::error::TreeError;
 use super::load::Session;
-use crate::meta::rows::Ino;
+use crate::meta::rows::{Ino, LocalOp, QueuedOp};
 use std::collections::BTreeSet;
 use tarn_proto::change::{Change, Row};
 use tarn_proto::ids::NodeId;
@@ -73,6 +73,32 @@ impl Session<'_> {
         if !self.is_own((parent, name), there) && (there.is_none() || row.ino != there) {
             self.state.overlay.note_hiding(parent, name, before);
         }
+    }
+
+    /// Whether a node's only name here means all of it. A file that has another one, which something else hides here, stays by that,
+    /// and its unsent bytes are in no version yet.
+    pub(super) fn is_last_name(&mut self, ino: Ino) -> Result<bool> {
+        if self.links(ino)?.len() != 1 {
+            return Ok(false);
+        }
+        let is_unsent = |op: &QueuedOp| op.frozen.is_none() && matches!(op.op, LocalOp::Write { .. });
+        let is_unsent = self.state.queue.of_ino(ino).any(|(_, queued)| is_unsent(&queued.op));
+        Ok(!is_unsent || self.hidden_links(ino)?.is_empty())
+    }
+
+    /// Names that a file has by what the server has said, where something else shows here, and that nothing queued takes from it.
+    pub(super) fn hidden_links(&mut self, ino: Ino) -> Result<Vec<(Ino, Name)>> {
+        let Some(node) = self.inode(ino)?.node else { return Ok(Vec::new()) };
+        let mut hidden = Vec::new();
+        for (folder, name) in self.remote_places(node)? {
+            let Some(parent) = self.known_ino(folder)? else { continue };
+            let is_hidden = self.state.overlay.get(parent, &name).is_some_and(|row| row.ino != Some(ino));
+            let mut lifted = self.state.queue.of_ino(ino).flat_map(|(_, queued)| queued.op.op.lifted());
+            if is_hidden && !lifted.any(|standing| standing == (ino, parent, &name)) {
+                hidden.push((parent, name));
+            }
+        }
+        Ok(hidden)
     }
 
     /// The seq up to which a person can have seen all that is known: what came after it may have been hidden by what waits

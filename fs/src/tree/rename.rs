@@ -240,7 +240,7 @@ impl Session<'_> {
         let displaced = target.map(|target| Ok::<_, TreeError>((target, self.seen(target)?))).transpose()?;
         if let Some(target) = target
             && mode != RenameMode::Exchange
-            && self.links(target)?.len() == 1
+            && self.is_last_name(target)?
         {
             // Its creation stays queued if it has one: the server is told of the displacement.
             let create = self.own_create(target)?;

@@ -141,3 +141,42 @@ fn it_has_seen_everything_if_nothing_is_hidden() {
         assert_eq!(remove_folder(&restarted(device, is_restarted)), Some(known), "restarted: {is_restarted}");
     }
 }
+
+/// Where the bytes go that were written to `/d/f` before that was removed or replaced here. `is_hidden`: others have given the file
+/// another name, where this device shows something else; `is_prepared`: they are on their way.
+fn sent_to(is_hidden: bool, is_replaced: bool, is_prepared: bool) -> Vec<String> {
+    let (mut device, _) = with_file();
+    let dir = device.at("/d");
+    device.written(TOP, "unsent", b"in the way");
+    if is_hidden {
+        device.pull(vec![entry_row(root(), "unsent", Some(N))]);
+    }
+    device.write(device.at("/d/f"), 0, b"mine!");
+    if is_prepared {
+        let item = device.tree.queue(10).unwrap().pop().unwrap();
+        device.tree.prepare(item.ticket).unwrap().unwrap();
+    }
+    if is_replaced {
+        device.told(vec![node_row(OTHERS, theirs(b"other", 3)), entry_row(D, "g", Some(OTHERS))]);
+        device.renamed((dir, "g"), (dir, "f"));
+    } else {
+        device.tree.unlink(dir, &name("f")).unwrap();
+    }
+    let written = device.freeze().into_iter().filter_map(|(_, op)| match op.kind {
+        OpKind::Write { node: N, place, .. } => Some(place.name.to_string()),
+        _ => None,
+    });
+    written.collect()
+}
+
+/// Seed 837167 of the simulation.
+#[test]
+fn unsent_bytes_go_to_the_name_of_their_file_that_something_else_hides_here() {
+    let sent = [
+        sent_to(false, false, false),
+        sent_to(true, false, false),
+        sent_to(true, true, false),
+        sent_to(true, false, true),
+    ];
+    assert_eq!(sent, [vec![], vec!["unsent".to_owned()], vec!["unsent".to_owned()], vec!["f".to_owned()]]);
+}
