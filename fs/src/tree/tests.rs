@@ -26,6 +26,7 @@ mod mass_delete;
 mod open_folder;
 mod others;
 mod own;
+mod pinned;
 mod rebuild;
 mod refusals;
 mod remote;
