@@ -12,8 +12,12 @@ use std::collections::HashSet;
 use tarn_proto::change::{Change, Cursor};
 use tarn_proto::ids::NodeId;
 use tarn_proto::name::Name;
+use tarn_proto::node::ByteString;
 
 type Result<T> = std::result::Result<T, TreeError>;
+
+/// Under which key the database says that it took a full pull which memory has not been told of.
+const UNSHOWN: &str = "unshown";
 
 /// A full pull that the database has, or takes as soon as it can, and of which memory and the kernel know nothing yet.
 #[derive(Debug)]
@@ -164,7 +168,7 @@ impl Tree {
         let mut work = RemoteWork {
             staged: if fork.is_some() { Staged::ReplaceAll } else { Staged::Replace },
             cursor: Some((self.identity().space, upto)),
-            kv: vec![history::kept(&epochs)?],
+            kv: vec![history::kept(&epochs)?, (UNSHOWN.to_owned(), Some(ByteString::default()))],
             ..RemoteWork::default()
         };
         let position = self.look(|session| {
@@ -175,6 +179,18 @@ impl Tree {
         *loading = Some(Loading { changed, position, upto, fork });
         drop(loading);
         self.show_loaded()
+    }
+
+    /// An earlier daemon ended before it had shown all of a full pull, or the power went before what followed from that was
+    /// durable: files may have the bytes of older versions.
+    pub(super) fn note_unshown(&self) -> Result<()> {
+        if let Some(upto) = self.cursor()
+            && self.core.reader()?.kv(UNSHOWN)?.is_some()
+        {
+            let (changed, position) = (StagedChanges::default(), self.core.journal.materialised());
+            *self.loading.lock() = Some(Loading { changed, position, upto, fork: None });
+        }
+        Ok(())
     }
 
     /// Whether a full pull ended, or ends just now, of which memory and the kernel know nothing yet. Waits for nothing.
@@ -206,7 +222,9 @@ impl Tree {
             }
             session.reload_listings()?;
             session.reload_files(outdated)?;
-            session.note_new_places()
+            session.note_new_places()?;
+            let shown = RemoteWork { kv: vec![(UNSHOWN.to_owned(), None)], ..RemoteWork::default() };
+            Ok(session.core.journal.submit_remote(shown)?)
         })?;
         *loading = None;
         Ok(())

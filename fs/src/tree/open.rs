@@ -72,6 +72,7 @@ impl Tree {
             session.ensure_root(root)?;
             if mount_stands { session.adopt_orphans() } else { session.remove_orphans() }
         })?;
+        tree.note_unshown()?;
         Ok(tree)
     }
 

@@ -9,14 +9,25 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use tarn_proto::change::Change;
 use tarn_proto::ids::NodeId;
+use tarn_proto::node::NodeState;
 use tarn_proto::op::{OpKind, Operation};
 
 const N: NodeId = NodeId([31; 16]);
 
 /// A full pull of a space that has one folder under this name.
 fn load(tree: &Tree, text: &str, loaded: Loaded, meanwhile: impl FnOnce()) -> Result<(), TreeError> {
+    load_node(tree, (text, folder_state()), loaded, meanwhile)
+}
+
+/// The same with anything under this name.
+fn load_node(
+    tree: &Tree,
+    (text, state): (&str, NodeState),
+    loaded: Loaded,
+    meanwhile: impl FnOnce(),
+) -> Result<(), TreeError> {
     tree.begin_load()?;
-    let rows = [node_row(root(), folder_state()), node_row(N, folder_state()), entry_row(root(), text, Some(N))];
+    let rows = [node_row(root(), folder_state()), node_row(N, state), entry_row(root(), text, Some(N))];
     tree.load_page(rows.into_iter().map(|row| Change { seq: loaded.upto.seq, row }).collect())?;
     meanwhile();
     tree.finish_load(loaded)
@@ -52,6 +63,26 @@ fn the_kernel_is_told_of_a_full_pull_that_the_database_took_only_when_there_was_
     for text in ["old", "new"] {
         assert!(told.has(&Invalidation::Entry { parent: TOP, name: name(text) }), "{text}: {told:?}");
     }
+}
+
+/// Seed 902782 of the simulation.
+#[test]
+fn a_file_shows_its_next_version_though_the_daemon_ended_before_the_full_pull_that_brought_it_was_shown() {
+    let disk = CrashDisk::new();
+    let life = open(&disk).unwrap();
+    let size = |tree: &Tree| tree.lookup(TOP, &name("f")).unwrap().size_bytes;
+    load_node(&life.tree, ("f", theirs(b"old", 1)), at(1), || ()).unwrap();
+    life.tree.content(life.tree.resolve(b"/f").unwrap()).unwrap();
+    assert_eq!(size(&life.tree), 3);
+    assert!(load_node(&life.tree, ("f", theirs(b"newer", 2)), at(2), || fill(&disk)).is_err());
+    drop(life);
+    disk.mend();
+    let life = open(&disk).unwrap();
+    assert!(life.tree.is_load_unseen());
+    life.tree.show_loaded().unwrap();
+    assert_eq!(size(&life.tree), 5);
+    drop(life);
+    assert!(!open(&disk).unwrap().tree.is_load_unseen(), "once");
 }
 
 #[test]
