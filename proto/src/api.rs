@@ -2,7 +2,7 @@
 
 use crate::change::{Change, Cursor};
 use crate::error::ErrorCode;
-use crate::ids::{ChunkId, ConflictId, DeviceId, NodeId, SpaceId, UserId, VersionId};
+use crate::ids::{ChunkId, ConflictId, DeviceId, EpochId, NodeId, SpaceId, UserId, VersionId};
 use crate::lost::EpochStart;
 use crate::name::Name;
 use crate::node::{ContentSummary, NodeState, Timestamp};
@@ -194,6 +194,9 @@ message! {
         children: Vec<ChildEntry>,
         /// Opaque; asks for the next page. `None` on the last.
         next: Option<String>,
+        /// The history that `seq` is of; a server before this was said does not say it.
+        #[serde(default)]
+        epoch: Option<EpochId>,
     }
     /// POST /spaces/{space}/chunks/missing: renews the lease of what is there.
     MissingRequest {

@@ -15,8 +15,7 @@ use std::sync::{Arc, OnceLock};
 use tarn_proto::api::{Answer, ChildEntry, ChildrenResponse, Usage};
 use tarn_proto::change::{Change, Cursor};
 use tarn_proto::chunk::{ContentKey, encode};
-use tarn_proto::ids::DeviceId;
-use tarn_proto::ids::{NodeId, VersionId};
+use tarn_proto::ids::{DeviceId, EpochId, NodeId, VersionId};
 use tarn_proto::lost::{EpochStart, Lost};
 use tarn_proto::manifest::{LocatedChunk, build, resolve};
 use tarn_proto::node::Content;
@@ -138,6 +137,14 @@ impl SyncTree for TreeBridge {
 
     fn note_epochs(&self, epochs: &[EpochStart]) -> Result<(), TreeError> {
         self.tree.note_epochs(epochs)
+    }
+
+    fn note_listed(&self, epoch: EpochId) -> Result<bool, TreeError> {
+        self.tree.note_listed(epoch)
+    }
+
+    fn listed_epoch(&self) -> Result<Option<EpochId>, TreeError> {
+        self.tree.listed_epoch()
     }
 
     fn lost_since(&self, fork: u64) -> Result<Vec<(u64, Lost)>, TreeError> {

@@ -152,8 +152,14 @@ impl Inner {
     async fn fetch(&self, node: NodeId, progress: &watch::Sender<u64>) -> Result<(), RemoteError> {
         let (mut page, mut last) = in_order(self.remote.children(self.space, node, None).await?, None)?;
         let tree = Arc::clone(&self.tree);
-        let seq = page.seq;
-        let mut listing = self.local(move || tree.begin_listing(node, seq)).await?;
+        let (seq, epoch) = (page.seq, page.epoch);
+        let begun = move || match epoch.map_or(Ok(true), |epoch| tree.note_listed(epoch))? {
+            true => tree.begin_listing(node, seq).map(Some),
+            false => Ok(None),
+        };
+        // One that was under way when the server was put back is of no use.
+        let lost = || RemoteError::Unreachable("the listing is of a history that the server lost".into());
+        let mut listing = self.local(begun).await?.ok_or_else(lost)?;
         loop {
             let taken = self.take(listing, std::mem::take(&mut page.children), progress);
             let Some(token) = page.next.take() else {

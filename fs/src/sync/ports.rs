@@ -13,7 +13,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use tarn_proto::api::{Answer, ChildEntry, ChildrenResponse, Usage};
 use tarn_proto::change::{Change, Cursor};
-use tarn_proto::ids::{ChunkId, ContentId, DeviceId, NodeId, VersionId};
+use tarn_proto::ids::{ChunkId, ContentId, DeviceId, EpochId, NodeId, VersionId};
 use tarn_proto::lost::{EpochStart, Lost};
 use tarn_proto::manifest::Manifest;
 use tarn_proto::node::Content;
@@ -73,6 +73,10 @@ pub trait SyncTree: Send + Sync + Debug {
     fn epochs(&self) -> Result<Vec<EpochStart>, TreeError>;
     /// Notes the histories that answers are of which come before the first full pull is complete.
     fn note_epochs(&self, epochs: &[EpochStart]) -> Result<(), TreeError>;
+    /// Takes note of the history that a listing is of; false if it is a lost one, of which nothing must be taken in any more.
+    fn note_listed(&self, epoch: EpochId) -> Result<bool, TreeError>;
+    /// The history of the first listing, until the first full pull is complete.
+    fn listed_epoch(&self) -> Result<Option<EpochId>, TreeError>;
     /// What is known of the server beyond a seq, with the seqs, oldest first.
     fn lost_since(&self, fork: u64) -> Result<Vec<(u64, Lost)>, TreeError>;
     /// The bytes of a version, if all of them are here: to be sent whole.

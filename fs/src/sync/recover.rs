@@ -82,14 +82,19 @@ impl Recoverer {
         }
     }
 
-    /// Before the first full pull is complete a device knows only what it was answered: in the history that it then asked about.
+    /// Before the first full pull is complete a device knows only what it was answered: in the history that it then asked about,
+    /// and in that of the first folder that it listed.
     pub async fn fork_of_answers(&self, info: &SpaceInfo) -> Result<Option<u64>, Failure> {
-        let (ours, theirs) = (self.local(|tree| tree.epochs()).await?, epochs_of(info));
+        let theirs = epochs_of(info);
+        let (ours, listed) = self.local(|tree| Ok((tree.epochs()?, tree.listed_epoch()?))).await?;
+        let listed = listed.and_then(|epoch| fork_of(&led_to(epoch, &theirs), &theirs));
         if !ours.is_empty() {
-            return Ok(fork_of(&ours, &theirs));
+            return Ok(fork_of(&ours, &theirs).into_iter().chain(listed).min());
         }
-        self.local(move |tree| tree.note_epochs(&theirs)).await?;
-        Ok(None)
+        if listed.is_none() {
+            self.local(move |tree| tree.note_epochs(&theirs)).await?;
+        }
+        Ok(listed)
     }
 
     /// Sends the contents that the server lacks and that are here; rows of others go without theirs.
@@ -168,6 +173,12 @@ impl Recoverer {
 fn epochs_of(info: &SpaceInfo) -> Vec<EpochStart> {
     let first = || vec![EpochStart { epoch: info.cursor.epoch, seq: 0 }];
     if info.epochs.is_empty() { first() } else { info.epochs.clone() }
+}
+
+/// The histories that led to one of them, and that; none if it is not among them.
+fn led_to(epoch: EpochId, epochs: &[EpochStart]) -> Vec<EpochStart> {
+    let found = epochs.iter().position(|start| start.epoch == epoch);
+    found.map_or_else(Vec::new, |at| epochs[..=at].to_vec())
 }
 
 fn content_of(lost: &Lost) -> Option<&Content> {

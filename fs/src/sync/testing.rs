@@ -19,7 +19,7 @@ use std::time::Duration;
 use tarn_proto::api::{Answer, ChildEntry, ChildrenResponse, Outcome, Usage};
 use tarn_proto::change::{Change, Cursor, Row};
 use tarn_proto::chunk::{ContentKey, chunk_id, content_id, cut, encode};
-use tarn_proto::ids::{DeviceId, NodeId, SpaceId, VersionId};
+use tarn_proto::ids::{DeviceId, EpochId, NodeId, SpaceId, VersionId};
 use tarn_proto::lost::{EpochStart, Lost};
 use tarn_proto::manifest::{ManifestEntry, build};
 use tarn_proto::name::Name;
@@ -313,6 +313,14 @@ impl SyncTree for FakeTree {
         Ok(())
     }
 
+    fn note_listed(&self, _epoch: EpochId) -> Result<bool, TreeError> {
+        Ok(true)
+    }
+
+    fn listed_epoch(&self) -> Result<Option<EpochId>, TreeError> {
+        Ok(None)
+    }
+
     fn lost_since(&self, fork: u64) -> Result<Vec<(u64, Lost)>, TreeError> {
         Ok(self.state.lock().lost.iter().filter(|(seq, _)| *seq > fork).cloned().collect())
     }
@@ -432,17 +440,10 @@ pub(super) fn parts(tree: Arc<dyn SyncTree>, remote: Arc<dyn Remote>) -> Parts {
 
 /// Whether a row shows something.
 pub(super) fn is_present(change: &Change) -> bool {
-    match &change.row {
-        Row::Node { state, .. } => state.is_some(),
-        Row::Entry { node, .. } => node.is_some(),
-        Row::Alias { .. } | Row::Conflict { .. } => true,
-    }
+    !matches!(&change.row, Row::Node { state: None, .. } | Row::Entry { node: None, .. })
 }
 
 /// A present node's state, if the row is one.
 pub(super) fn node_of(change: &Change) -> Option<&NodeState> {
-    match &change.row {
-        Row::Node { state, .. } => state.as_deref(),
-        _ => None,
-    }
+    if let Row::Node { state, .. } = &change.row { state.as_deref() } else { None }
 }

@@ -168,7 +168,7 @@ impl Tree {
         let mut work = RemoteWork {
             staged: if fork.is_some() { Staged::ReplaceAll } else { Staged::Replace },
             cursor: Some((self.identity().space, upto)),
-            kv: vec![history::kept(&epochs)?, (UNSHOWN.to_owned(), Some(ByteString::default()))],
+            kv: [history::kept_of_all(&epochs), vec![(UNSHOWN.to_owned(), Some(ByteString::default()))]].concat(),
             ..RemoteWork::default()
         };
         let position = self.look(|session| {

@@ -12,7 +12,7 @@ use crate::meta::{MetaError, RemoteWork};
 use std::sync::Arc;
 use tarn_proto::api::{from_binary, to_binary};
 use tarn_proto::change::Cursor;
-use tarn_proto::ids::{NodeId, VersionId};
+use tarn_proto::ids::{EpochId, NodeId, VersionId};
 use tarn_proto::lost::{EpochStart, Lost};
 use tarn_proto::node::ByteString;
 
@@ -20,6 +20,8 @@ type Result<T> = std::result::Result<T, TreeError>;
 
 /// Under which key the database has them.
 const EPOCHS: &str = "epochs";
+/// Under which key the database has the history of the first listing, until the first full pull is complete.
+const LISTED: &str = "listed";
 
 /// How a full pull ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,9 +41,16 @@ impl Loaded {
     }
 }
 
+type Kept = (String, Option<ByteString>);
+
 /// Histories as they are kept.
-pub(super) fn kept(epochs: &[EpochStart]) -> Result<(String, Option<ByteString>)> {
-    Ok((EPOCHS.to_owned(), Some(ByteString(to_binary(&epochs)))))
+fn kept(epochs: &[EpochStart]) -> Kept {
+    (EPOCHS.to_owned(), Some(ByteString(to_binary(&epochs))))
+}
+
+/// Histories as they are kept when a full pull is complete: nothing of what listings brought is left then.
+pub(super) fn kept_of_all(epochs: &[EpochStart]) -> Vec<Kept> {
+    vec![kept(epochs), (LISTED.to_owned(), None)]
 }
 
 impl Session<'_> {
@@ -71,6 +80,10 @@ impl Session<'_> {
     }
 }
 
+fn malformed(error: rmp_serde::decode::Error) -> MetaError {
+    MetaError::Malformed { table: "kv", detail: error.to_string() }
+}
+
 impl Tree {
     /// The histories that this device followed, oldest first; empty before it asks for the first time, and if its first full pull
     /// was made by a version that knew nothing of them.
@@ -79,7 +92,6 @@ impl Tree {
     /// What the database says.
     pub fn epochs(&self) -> Result<Vec<EpochStart>> {
         let Some(bytes) = self.core.reader()?.kv(EPOCHS)? else { return Ok(Vec::new()) };
-        let malformed = |e: rmp_serde::decode::Error| MetaError::Malformed { table: "kv", detail: e.to_string() };
         Ok(from_binary(&bytes).map_err(malformed)?)
     }
 
@@ -88,9 +100,40 @@ impl Tree {
     /// # Errors
     /// What the disk and the database say.
     pub fn note_epochs(&self, epochs: &[EpochStart]) -> Result<()> {
-        let work = RemoteWork { kv: vec![kept(epochs)?], ..RemoteWork::default() };
+        let work = RemoteWork { kv: vec![kept(epochs)], ..RemoteWork::default() };
         self.core.journal.submit_remote(work)?;
         Ok(self.core.journal.drain()?)
+    }
+
+    /// Takes note of the history that a listing is of; false if that is one which this device knows to be lost. Before the first
+    /// full pull nothing else may say by which history's seqs the listed rows are known.
+    ///
+    /// # Errors
+    /// What the disk and the database say.
+    pub fn note_listed(&self, epoch: EpochId) -> Result<bool> {
+        let cursor = self.cursor();
+        if cursor.is_some_and(|cursor| cursor.epoch == epoch) {
+            return Ok(true);
+        }
+        let epochs = self.epochs()?;
+        let is_last = epochs.last().is_some_and(|last| last.epoch == epoch);
+        if !is_last && epochs.iter().any(|known| known.epoch == epoch) {
+            return Ok(false);
+        }
+        if cursor.is_none() && self.listed_epoch()?.is_none() {
+            let kv = vec![(LISTED.to_owned(), Some(ByteString(to_binary(&epoch))))];
+            self.core.journal.submit_remote(RemoteWork { kv, ..RemoteWork::default() })?;
+            self.core.journal.drain()?;
+        }
+        Ok(true)
+    }
+
+    /// The history of the first listing, until the first full pull is complete.
+    ///
+    /// # Errors
+    /// What the disk and the database say.
+    pub fn listed_epoch(&self) -> Result<Option<EpochId>> {
+        Ok(self.core.reader()?.kv(LISTED)?.map(|bytes| from_binary(&bytes).map_err(malformed)).transpose()?)
     }
 
     /// What is known of the server beyond `fork`, with the seqs, oldest first.

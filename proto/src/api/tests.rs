@@ -260,7 +260,14 @@ fn accounts_and_devices_round_trip() {
 #[test]
 fn listings_round_trip() {
     let child = ChildEntry { name: place().name, entry_seq: 1, node: NODE, node_seq: 2, state: node_state() };
-    round_trips(&ChildrenResponse { seq: 3, node: node_state(), node_seq: 2, children: vec![child], next: None });
+    round_trips(&ChildrenResponse {
+        seq: 3,
+        node: node_state(),
+        node_seq: 2,
+        children: vec![child],
+        next: None,
+        epoch: Some(EpochId([1; 16])),
+    });
     let summary = ContentSummary { size: 7, content_id: ContentId([9; 32]) };
     let version = VersionInfo {
         version: VersionId([1; 16]),

@@ -51,7 +51,8 @@ pub async fn children(
     let cut = Cut { space, upto: token.seq, position: &token.position, limit };
     let listed = feed::listing(&mut tx, cut, folder.node, row.cursor.seq).await?;
     let (children, next) = page_of(listed, limit, &token);
-    Ok(ChildrenResponse { seq: token.seq, node: folder.row.state, node_seq: folder.row.seq, children, next })
+    let epoch = Some(token.epoch);
+    Ok(ChildrenResponse { seq: token.seq, node: folder.row.state, node_seq: folder.row.seq, children, next, epoch })
 }
 
 async fn folder_at(conn: &mut Conn, space: SpaceId, node: NodeId, seq: u64) -> Result<NodeInterval, Failure> {

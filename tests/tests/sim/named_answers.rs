@@ -354,3 +354,26 @@ fn what_stayed_and_was_opened_is_not_displaced_by_a_rename_from_before() {
     ];
     holds(821_657, 2, 30, did);
 }
+
+/// Seed 740593: a new machine listed a folder, and the server was put back before it had asked for anything else: what it had
+/// been told of the lost history looked newer to it than all that the server said since.
+#[test]
+fn what_a_new_machine_listed_before_the_server_was_put_back_is_not_taken_for_news() {
+    let did = vec![
+        person(1_564, 0, Deed::Create, 7_747_083_997_425_797_716),
+        person(12_586, 2, Deed::Create, 10_723_398_161_735_656_209),
+        person(19_642, 2, Deed::Create, 16_555_954_122_674_795_032),
+        person(19_745, 2, Deed::Create, 752_986_995_461_976_812),
+        person(35_064, 2, Deed::Rename, 14_559_272_297_639_609_592),
+        (835_957, 0, Act::BackUpServer),
+        person(927_759, 0, Deed::Autosave, 18_354_429_035_659_476_281),
+        person(1_009_738, 0, Deed::Symlink, 6_748_592_749_137_644_211),
+        person(1_017_321, 0, Deed::Rename, 5_182_304_709_073_336_903),
+        (1_166_328, 3, Act::Join),
+        person(1_166_345, 3, Deed::Rename, 1_722_336_199_435_594_741),
+        (1_166_397, 0, Act::PutServerBack(true)),
+        person(1_168_772, 3, Deed::Rename, 16_424_036_801_665_460_759),
+        person(1_169_010, 3, Deed::MakeDir, 6_841_160_074_658_994_917),
+    ];
+    script_holds(&Script { line_bytes: 114_601, ..script(740_593, 4, 120, did) });
+}

@@ -12,7 +12,7 @@ use tarn::sync::ports::{SyncTree, UploadSource};
 use tarn::tree::{Listing, Loaded, NewNode, QueueItem, QueueTotals, Tree, TreeError};
 use tarn_proto::api::{Answer, ChildEntry, ChildrenResponse, Outcome, Usage};
 use tarn_proto::change::{Change, Cursor, Row};
-use tarn_proto::ids::{DeviceId, NodeId, VersionId};
+use tarn_proto::ids::{DeviceId, EpochId, NodeId, VersionId};
 use tarn_proto::lost::{EpochStart, Lost};
 use tarn_proto::name::Name;
 use tarn_proto::node::{Content, NodeKind};
@@ -228,6 +228,14 @@ impl SyncTree for PlantedTree {
 
     fn note_epochs(&self, epochs: &[EpochStart]) -> Result<()> {
         self.inner.note_epochs(epochs)
+    }
+
+    fn note_listed(&self, epoch: EpochId) -> Result<bool> {
+        self.inner.note_listed(epoch)
+    }
+
+    fn listed_epoch(&self) -> Result<Option<EpochId>> {
+        self.inner.listed_epoch()
     }
 
     fn lost_since(&self, fork: u64) -> Result<Vec<(u64, Lost)>> {

@@ -334,7 +334,8 @@ impl SimServer {
         let all: Vec<ChildEntry> = all.collect();
         let next = (all.len() > skip + PAGE_ROWS).then(|| (skip + PAGE_ROWS).to_string());
         let children = all.into_iter().skip(skip).take(PAGE_ROWS).collect();
-        Ok(ChildrenResponse { seq: self.seq(), node: folder, node_seq, children, next })
+        let epoch = Some(self.epoch);
+        Ok(ChildrenResponse { seq: self.seq(), node: folder, node_seq, children, next, epoch })
     }
 
     fn state_of(&self, node: NodeId) -> Option<(u64, NodeState)> {

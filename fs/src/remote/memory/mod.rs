@@ -252,7 +252,7 @@ impl Remote for MemoryRemote {
         let next = (all.len() > skip + PAGE_ROWS).then(|| (skip + PAGE_ROWS).to_string());
         let children = all.into_iter().skip(skip).take(PAGE_ROWS).collect();
         let node_seq = state.nodes.get(&node).map_or(0, |(seq, _)| *seq);
-        Ok(ChildrenResponse { seq: state.seq(), node: folder, node_seq, children, next })
+        Ok(ChildrenResponse { seq: state.seq(), node: folder, node_seq, children, next, epoch: Some(state.epoch) })
     }
 
     async fn missing(&self, space: SpaceId, ids: &[ChunkId]) -> Result<MissingResponse, RemoteError> {

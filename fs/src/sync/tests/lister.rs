@@ -4,9 +4,13 @@ use super::real::{Ground, ground};
 use super::*;
 use crate::meta::rows::ROOT;
 use crate::sync::lister::{following, in_order};
-use crate::tree::{DirHandle, TreeError, Unlisted};
+use crate::sync::ports::SyncTree as _;
+use crate::sync::recover::Recoverer;
+use crate::sync::upload::Uploader;
+use crate::tree::{DirHandle, Loaded, TreeError, Unlisted};
 use tarn_proto::api::{ChildEntry, ChildrenResponse};
 use tarn_proto::change::Cursor;
+use tarn_proto::lost::EpochStart;
 use tarn_proto::node::{Attrs, NodeKind, NodeState};
 use tokio::sync::Semaphore;
 
@@ -139,7 +143,7 @@ fn a_listing_that_is_not_in_the_order_of_its_names_is_refused() {
             ChildEntry { name, entry_seq: 1, node: NodeId([1; 16]), node_seq: 1, state }
         };
         let children = names.iter().map(child).collect();
-        ChildrenResponse { seq: 1, node: state.clone(), node_seq: 1, children, next: None }
+        ChildrenResponse { seq: 1, node: state.clone(), node_seq: 1, children, next: None, epoch: None }
     };
     let (_, last) = in_order(page(&["a", "b"]), None).unwrap();
     assert_eq!(last, Some(name("b")));
@@ -151,4 +155,34 @@ fn a_listing_that_is_not_in_the_order_of_its_names_is_refused() {
     assert!(following(page(&["a"]), 1, "token").is_ok() && following(with_token("next"), 1, "token").is_ok());
     assert!(following(page(&["a"]), 2, "token").is_err(), "it is of another moment");
     assert!(following(with_token("token"), 1, "token").is_err(), "it leads to itself");
+}
+
+/// A device that has only listed a folder knows what that told by the seqs of the history that it is of.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_listed_in_a_history_is_lost_if_the_server_is_put_back_before_anything_else_is_known() {
+    let server = MemoryServer::new(SPACE);
+    let Ground { bridge, remote, .. } = &ground(&server, ANN);
+    let uploader = Arc::new(Uploader::new(Env::real(), SPACE, bridge.clone(), remote.clone()));
+    let (env, space) = (Env::real(), SPACE);
+    let recoverer = Recoverer { env, space, tree: bridge.clone(), remote: remote.clone(), uploader };
+    let lister = Lister::new(Env::real(), SPACE, bridge.clone(), remote.clone());
+    within(lister.list(NodeId::root_of(SPACE))).await.unwrap();
+    server.open_epoch(EpochId([9; 16]));
+    let info = remote.spaces().await.unwrap().spaces.remove(0);
+    assert_eq!(recoverer.fork_of_answers(&info).await.unwrap(), Some(server.cursor().seq));
+    bridge.finish_load(Loaded { upto: server.cursor(), epochs: info.epochs.clone(), fork: Some(0) }).unwrap();
+    assert_eq!(bridge.listed_epoch().unwrap(), None, "all is of the new history then");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_of_a_history_that_is_known_to_be_lost_is_not_taken_in() {
+    let server = MemoryServer::new(SPACE);
+    let Ground { bridge, remote, .. } = &ground(&server, ANN);
+    let lister = Lister::new(Env::real(), SPACE, bridge.clone(), remote.clone());
+    let lost = EpochStart { epoch: server.cursor().epoch, seq: 0 };
+    bridge.note_epochs(&[lost, EpochStart { epoch: EpochId([9; 16]), seq: 0 }]).unwrap();
+    let listed = within(lister.list(NodeId::root_of(SPACE))).await;
+    assert!(matches!(listed, Err(RemoteError::Unreachable(_))), "{listed:?}");
+    server.open_epoch(EpochId([9; 16]));
+    within(lister.list(NodeId::root_of(SPACE))).await.unwrap();
 }

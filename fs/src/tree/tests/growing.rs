@@ -17,7 +17,7 @@ fn node(number: usize) -> NodeId {
 }
 
 fn head(seq: u64) -> ChildrenResponse {
-    ChildrenResponse { seq, node: folder_state(), node_seq: 1, children: Vec::new(), next: None }
+    ChildrenResponse { seq, node: folder_state(), node_seq: 1, children: Vec::new(), next: None, epoch: None }
 }
 
 fn named(text: &str, number: usize) -> [Row; 2] {

@@ -115,7 +115,8 @@ fn getting_to_know_a_folder_is_no_change() {
     let device = Device::unloaded();
     let told = Told::of(&device);
     let child = ChildEntry { name: name("f"), entry_seq: 5, node: N, node_seq: 5, state: theirs(b"x", 1) };
-    let listing = ChildrenResponse { seq: 9, node: folder_state(), node_seq: 1, children: vec![child], next: None };
+    let listing =
+        ChildrenResponse { seq: 9, node: folder_state(), node_seq: 1, children: vec![child], next: None, epoch: None };
     device.listed(root(), listing);
     assert_eq!(device.list(TOP), ["f"]);
     assert_eq!(told.take(), Vec::<String>::new());

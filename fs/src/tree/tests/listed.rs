@@ -17,7 +17,7 @@ fn child(number: u16) -> ChildEntry {
 }
 
 fn page(children: Vec<ChildEntry>) -> ChildrenResponse {
-    ChildrenResponse { seq: 9, node: folder_state(), node_seq: 1, children, next: None }
+    ChildrenResponse { seq: 9, node: folder_state(), node_seq: 1, children, next: None, epoch: None }
 }
 
 fn entries(device: &Device) -> Vec<(String, u64, u64)> {

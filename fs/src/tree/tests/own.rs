@@ -144,7 +144,8 @@ fn a_listing_older_than_an_own_write_does_not_take_its_bytes() {
     let state = remote_file(b"first", tarn_proto::version::VersionVector::default().with(ME, 1), ME);
     let child = ChildEntry { name: name("f"), entry_seq: old, node, node_seq: old, state };
     let folder = NodeState { kind: NodeKind::Dir, attrs: Attrs { mode: 0o755, ..Attrs::default() }, file: None };
-    let listing = ChildrenResponse { seq: old, node: folder, node_seq: 0, children: vec![child], next: None };
+    let listing =
+        ChildrenResponse { seq: old, node: folder, node_seq: 0, children: vec![child], next: None, epoch: None };
     device.listed(root(), listing);
     assert_local(&device, ino, b"second", "after the listing");
     assert_eq!(device.tree.stat(ino).unwrap().size_bytes, 6);

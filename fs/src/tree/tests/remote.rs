@@ -170,11 +170,13 @@ fn an_unknown_folder_is_never_shown_empty() {
 fn a_listing_on_demand_beats_older_rows() {
     let mut device = Device::new();
     let child = ChildEntry { name: name("f"), entry_seq: 5, node: N, node_seq: 5, state: theirs(b"x", 1) };
-    let listing = ChildrenResponse { seq: 9, node: folder_state(), node_seq: 1, children: vec![child], next: None };
+    let listing =
+        ChildrenResponse { seq: 9, node: folder_state(), node_seq: 1, children: vec![child], next: None, epoch: None };
     device.listed(root(), listing);
     assert_eq!(device.list(TOP), ["f"]);
     device.seq = 9;
-    let empty = ChildrenResponse { seq: 12, node: folder_state(), node_seq: 1, children: Vec::new(), next: None };
+    let empty =
+        ChildrenResponse { seq: 12, node: folder_state(), node_seq: 1, children: Vec::new(), next: None, epoch: None };
     device.listed(root(), empty);
     assert!(device.list(TOP).is_empty());
 }
@@ -282,7 +284,8 @@ fn a_new_link_of_the_same_name_in_another_folder_counts() {
 fn links_in_folders_that_were_not_listed_are_counted_once_the_pull_is_complete() {
     let device = Device::unloaded();
     let child = ChildEntry { name: name("f"), entry_seq: 5, node: N, node_seq: 5, state: theirs(b"x", 1) };
-    let listing = ChildrenResponse { seq: 9, node: folder_state(), node_seq: 1, children: vec![child], next: None };
+    let listing =
+        ChildrenResponse { seq: 9, node: folder_state(), node_seq: 1, children: vec![child], next: None, epoch: None };
     device.listed(root(), listing);
     assert_eq!(device.lookup(TOP, "f").unwrap().link_count, 1);
     let rows = vec![

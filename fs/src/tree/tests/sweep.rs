@@ -255,7 +255,7 @@ fn the_first_full_pull_tells_of_a_file_that_has_another_name_where_nobody_looked
         ChildEntry { name, entry_seq: 1, node, node_seq: 1, state }
     };
     let children = vec![child("d", D, folder()), child("file", node(1), theirs(b"bytes", 1))];
-    let page = ChildrenResponse { seq: 1, node: folder_state(), node_seq: 1, children, next: None };
+    let page = ChildrenResponse { seq: 1, node: folder_state(), node_seq: 1, children, next: None, epoch: None };
     device.listed(root(), page);
     let file = device.walk(ROOT)[1].clone();
     device.swept();

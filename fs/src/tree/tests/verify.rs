@@ -173,6 +173,7 @@ fn listing(device: &Device) -> ChildrenResponse {
         node_seq: own.seq,
         children: known.entries.iter().filter_map(child).collect(),
         next: None,
+        epoch: None,
     }
 }
 
