@@ -2,7 +2,7 @@
 
 use super::spaces::own;
 use super::{Failure, Identity, token};
-use crate::store::feed::{self, Cut, Listed, Position};
+use crate::store::feed::{self, Cut, Position};
 use crate::store::nodes::{self, NodeInterval};
 use crate::store::{Conn, Database};
 use serde::{Deserialize, Serialize};
@@ -49,7 +49,9 @@ pub async fn children(
     let folder = folder_at(&mut tx, space, node, token.seq).await?;
     let limit = if after.is_none() { FIRST_PAGE_ROWS } else { PAGE_ROWS_MAX };
     let cut = Cut { space, upto: token.seq, position: &token.position, limit };
-    let listed = feed::listing(&mut tx, cut, folder.node, row.cursor.seq).await?;
+    // What was so at a seq stays so: a later moment shows the same.
+    drop(tx);
+    let listed = feed::listing(&mut db.begin_bulk().await?, cut, folder.node).await?;
     let (children, next) = page_of(listed, limit, &token);
     let epoch = Some(token.epoch);
     Ok(ChildrenResponse { seq: token.seq, node: folder.row.state, node_seq: folder.row.seq, children, next, epoch })
@@ -65,25 +67,15 @@ async fn folder_at(conn: &mut Conn, space: SpaceId, node: NodeId, seq: u64) -> R
     Ok(found)
 }
 
-fn page_of(listed: Vec<Listed>, limit: usize, token: &Token) -> (Vec<ChildEntry>, Option<String>) {
-    let full = listed.len() == limit;
-    let count = listed.len();
+fn page_of(mut children: Vec<ChildEntry>, limit: usize, token: &Token) -> (Vec<ChildEntry>, Option<String>) {
+    let count = children.len();
     let mut weight = 0;
-    let mut children = Vec::with_capacity(count);
-    for Listed { entry, node } in listed {
-        weight += node.row.file().map_or(0, |file| file.content.manifest.entries.len());
-        children.push(ChildEntry {
-            name: entry.place.name,
-            entry_seq: entry.row.seq,
-            node: node.node,
-            node_seq: node.row.seq,
-            state: node.row.state,
-        });
-        if weight >= PAGE_WEIGHT_MAX {
-            break;
-        }
-    }
-    let more = full || children.len() < count;
+    let heavy = children.iter().position(|child| {
+        weight += child.state.file.as_ref().map_or(0, |file| file.content.manifest.entries.len());
+        weight >= PAGE_WEIGHT_MAX
+    });
+    children.truncate(heavy.map_or(count, |last| last + 1));
+    let more = count == limit || children.len() < count;
     let next = children.last().filter(|_| more).map(|last| {
         let position = Position { name: last.name.as_bytes().to_vec(), ..Position::default() };
         token::encode(&Token { position, ..token.clone() })

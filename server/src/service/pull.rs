@@ -6,6 +6,7 @@
 use super::cursor::check_cursor;
 use super::spaces::own;
 use super::{Failure, Identity, token};
+use crate::store::bulk::Bulk;
 use crate::store::feed::{self, Cut, Part, Position};
 use crate::store::{Conn, Database, journal};
 use serde::{Deserialize, Serialize};
@@ -52,7 +53,12 @@ pub async fn pull(
             (token, upto)
         }
     };
-    let (changes, next) = collect(&mut tx, space, token).await?;
+    // What was so at a seq stays so: a later moment shows the same.
+    drop(tx);
+    let (changes, next) = match token.from == token.upto {
+        true => (Vec::new(), None),
+        false => collect(&mut db.begin_bulk().await?, space, token).await?,
+    };
     let next = next.map(|token| token::encode(&token));
     Ok(PullResponse { upto, changes, next, usage: Some(row.usage()) })
 }
@@ -74,16 +80,13 @@ async fn cut_of(
 }
 
 /// Fills a page from one part after the other.
-async fn collect(conn: &mut Conn, space: SpaceId, mut token: Token) -> Result<(Vec<Change>, Option<Token>), Failure> {
+async fn collect(bulk: &mut Bulk, space: SpaceId, mut token: Token) -> Result<(Vec<Change>, Option<Token>), Failure> {
     let mut changes = Vec::new();
     let mut weight = 0;
-    if token.from == token.upto {
-        return Ok((changes, None));
-    }
     loop {
         let limit = PAGE_ROWS_MAX - changes.len();
         let cut = Cut { space, upto: token.upto, position: &token.position, limit };
-        let rows = feed::page(conn, token.part, cut).await?;
+        let rows = feed::page(bulk, token.part, cut).await?;
         let whole = rows.len() < limit;
         for (change, position) in rows {
             weight += weight_of(&change);

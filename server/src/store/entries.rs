@@ -65,7 +65,14 @@ impl EntryInterval {
 /// # Errors
 /// The column holds none.
 pub fn name(row: &AnyRow) -> Result<Name, StoreError> {
-    let bytes: &[u8] = row.try_get("name")?;
+    name_of(row.try_get("name")?)
+}
+
+/// Makes a name of what a column holds.
+///
+/// # Errors
+/// It is none.
+pub fn name_of(bytes: &[u8]) -> Result<Name, StoreError> {
     Name::new(bytes).map_err(|error| StoreError::corrupt(format!("a name: {error}")))
 }
 

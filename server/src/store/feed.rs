@@ -1,16 +1,14 @@
 //! Owns the rows of a cut: what became so after one seq and is so at another, in a stable order that
 //! can be taken up anywhere.
 
-use super::conflicts;
-use super::entries::{self, EntryInterval};
-use super::nodes::{self, NodeInterval};
-use super::sql::{self, Param};
-use super::{Conn, StoreError};
+use super::bulk::{self, Bulk, Cells, Query, Read};
+use super::sql::Param;
+use super::{StoreError, entries};
 use serde::{Deserialize, Serialize};
-use sqlx::Row as _;
-use sqlx::any::AnyRow;
+use tarn_proto::api::ChildEntry;
 use tarn_proto::change::{Change, Row};
 use tarn_proto::ids::{ConflictId, NodeId, SpaceId};
+use tarn_proto::limits::PAGE_ROWS_MAX;
 
 /// The parts of a cut, in the order in which they are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,20 +86,20 @@ const WINDOW_SEQS: u64 = 20_000;
 ///
 /// # Errors
 /// The database fails.
-pub async fn page(conn: &mut Conn, part: Part, cut: Cut<'_>) -> Result<Vec<(Change, Position)>, StoreError> {
+pub async fn page(bulk: &mut Bulk, part: Part, cut: Cut<'_>) -> Result<Vec<(Change, Position)>, StoreError> {
     let mut found = Vec::new();
     let mut position = cut.position.clone();
     while position.seq <= cut.upto && found.len() < cut.limit {
         let last = cut.upto.min(position.seq.saturating_add(WINDOW_SEQS - 1));
         let limit = cut.limit - found.len();
-        found.extend(window(conn, part, Cut { position: &position, limit, ..cut }, last).await?);
+        found.extend(window(bulk, part, Cut { position: &position, limit, ..cut }, last).await?);
         position = Position::after(last);
     }
     Ok(found)
 }
 
 /// The rows up to seq `last`.
-async fn window(conn: &mut Conn, part: Part, cut: Cut<'_>, last: u64) -> Result<Vec<(Change, Position)>, StoreError> {
+async fn window(bulk: &mut Bulk, part: Part, cut: Cut<'_>, last: u64) -> Result<Vec<(Change, Position)>, StoreError> {
     let (text, read) = query(part);
     let text = format!("{text} LIMIT {}", cut.limit);
     let mut params: Vec<Param> = vec![
@@ -117,14 +115,10 @@ async fn window(conn: &mut Conn, part: Part, cut: Cut<'_>, last: u64) -> Result<
     if part == Part::Aliases {
         params.remove(2);
     }
-    let query = sqlx::query_with(sqlx::AssertSqlSafe(text), sql::arguments(params)?);
-    let rows = query.persistent(cut.limit == tarn_proto::limits::PAGE_ROWS_MAX).fetch_all(&mut *conn).await?;
-    rows.iter().map(read).collect()
+    bulk.rows(Query { text, params, is_kept: cut.limit == PAGE_ROWS_MAX }, read).await
 }
 
-type Read = fn(&AnyRow) -> Result<(Change, Position), StoreError>;
-
-fn query(part: Part) -> (String, Read) {
+fn query(part: Part) -> (String, Read<(Change, Position)>) {
     match part {
         Part::Aliases => (
             "SELECT node, target, seq FROM aliases WHERE space = $1 AND seq >= $2 AND seq <= $3 \
@@ -132,18 +126,17 @@ fn query(part: Part) -> (String, Read) {
                 .to_owned(),
             read_alias,
         ),
-        Part::Nodes => (born("nodes", nodes::LOADED, "n", "node"), read_node),
-        Part::Conflicts => (born("conflicts", conflicts::LOADED, "c", "conflict_id"), read_conflict),
+        Part::Nodes => (born("nodes", "n.node, n.seq_from, n.state", "n", "node"), read_node),
+        Part::Conflicts => (born("conflicts", "c.conflict_id, c.seq_from, c.state", "c", "conflict_id"), read_conflict),
         Part::GoneNodes => (gone("nodes", "node"), read_gone_node),
         Part::GoneConflicts => (gone("conflicts", "conflict_id"), read_gone_conflict),
         Part::Entries => (
-            format!(
-                "SELECT {} FROM entries e WHERE e.space = $1 AND e.seq_from >= $2 AND e.seq_from <= $4 \
-                 AND (e.seq_to IS NULL OR e.seq_to > $3) \
-                 AND (e.seq_from > $2 OR e.parent > $5 OR (e.parent = $5 AND e.name > $6)) \
-                 ORDER BY e.seq_from, e.parent, e.name",
-                entries::LOADED
-            ),
+            "SELECT e.parent, e.name, e.seq_from, e.node FROM entries e \
+             WHERE e.space = $1 AND e.seq_from >= $2 AND e.seq_from <= $4 \
+             AND (e.seq_to IS NULL OR e.seq_to > $3) \
+             AND (e.seq_from > $2 OR e.parent > $5 OR (e.parent = $5 AND e.name > $6)) \
+             ORDER BY e.seq_from, e.parent, e.name"
+                .to_owned(),
             read_entry,
         ),
         Part::GoneEntries => (
@@ -182,102 +175,95 @@ fn single(seq: u64, key: &[u8], row: Row) -> (Change, Position) {
     (Change { seq, row }, Position { seq, key: key.to_vec(), name: Vec::new() })
 }
 
-fn read_alias(row: &AnyRow) -> Result<(Change, Position), StoreError> {
-    let node = sql::id(row, "node", NodeId::from_slice)?;
-    let target = sql::id(row, "target", NodeId::from_slice)?;
-    Ok(single(sql::count(row, "seq")?, node.as_bytes(), Row::Alias { node, target }))
+fn read_alias(row: &dyn Cells) -> Result<(Change, Position), StoreError> {
+    let node = bulk::id(row, 0, NodeId::from_slice)?;
+    let target = bulk::id(row, 1, NodeId::from_slice)?;
+    Ok(single(bulk::count(row, 2)?, node.as_bytes(), Row::Alias { node, target }))
 }
 
-fn read_node(row: &AnyRow) -> Result<(Change, Position), StoreError> {
-    let NodeInterval { node, row, .. } = NodeInterval::from_row(row)?;
-    Ok(single(row.seq, node.as_bytes(), Row::Node { node, state: Some(Box::new(row.state)) }))
+fn read_node(row: &dyn Cells) -> Result<(Change, Position), StoreError> {
+    let node = bulk::id(row, 0, NodeId::from_slice)?;
+    let state = Box::new(bulk::blob(row, 2)?);
+    Ok(single(bulk::count(row, 1)?, node.as_bytes(), Row::Node { node, state: Some(state) }))
 }
 
-fn read_conflict(row: &AnyRow) -> Result<(Change, Position), StoreError> {
-    let row = conflicts::from_row(row)?;
-    let conflict = row.id;
-    Ok(single(row.seq, conflict.as_bytes(), Row::Conflict { conflict, state: Some(Box::new(row.state)) }))
+fn read_conflict(row: &dyn Cells) -> Result<(Change, Position), StoreError> {
+    let conflict = bulk::id(row, 0, ConflictId::from_slice)?;
+    let state = Some(Box::new(bulk::blob(row, 2)?));
+    Ok(single(bulk::count(row, 1)?, conflict.as_bytes(), Row::Conflict { conflict, state }))
 }
 
-fn read_gone_node(row: &AnyRow) -> Result<(Change, Position), StoreError> {
-    let node = sql::id(row, "node", NodeId::from_slice)?;
-    Ok(single(sql::count(row, "seq_to")?, node.as_bytes(), Row::Node { node, state: None }))
+fn read_gone_node(row: &dyn Cells) -> Result<(Change, Position), StoreError> {
+    let node = bulk::id(row, 0, NodeId::from_slice)?;
+    Ok(single(bulk::count(row, 1)?, node.as_bytes(), Row::Node { node, state: None }))
 }
 
-fn read_gone_conflict(row: &AnyRow) -> Result<(Change, Position), StoreError> {
-    let conflict = sql::id(row, "conflict_id", ConflictId::from_slice)?;
-    Ok(single(sql::count(row, "seq_to")?, conflict.as_bytes(), Row::Conflict { conflict, state: None }))
+fn read_gone_conflict(row: &dyn Cells) -> Result<(Change, Position), StoreError> {
+    let conflict = bulk::id(row, 0, ConflictId::from_slice)?;
+    Ok(single(bulk::count(row, 1)?, conflict.as_bytes(), Row::Conflict { conflict, state: None }))
 }
 
-fn read_entry(row: &AnyRow) -> Result<(Change, Position), StoreError> {
-    let EntryInterval { place, row, .. } = EntryInterval::from_row(row)?;
-    let position =
-        Position { seq: row.seq, key: place.parent.as_bytes().to_vec(), name: place.name.as_bytes().to_vec() };
-    let row = Row::Entry { parent: place.parent, name: place.name, node: Some(row.node) };
-    Ok((Change { seq: position.seq, row }, position))
+fn read_entry(row: &dyn Cells) -> Result<(Change, Position), StoreError> {
+    let (parent, name) = (bulk::id(row, 0, NodeId::from_slice)?, entries::name_of(row.bytes(1)?)?);
+    let (seq, node) = (bulk::count(row, 2)?, bulk::id(row, 3, NodeId::from_slice)?);
+    let position = Position { seq, key: parent.as_bytes().to_vec(), name: name.as_bytes().to_vec() };
+    Ok((Change { seq, row: Row::Entry { parent, name, node: Some(node) } }, position))
 }
 
-fn read_gone_entry(row: &AnyRow) -> Result<(Change, Position), StoreError> {
-    let (parent, name) = (sql::id(row, "parent", NodeId::from_slice)?, entries::name(row)?);
-    let seq = sql::count(row, "seq_to")?;
+fn read_gone_entry(row: &dyn Cells) -> Result<(Change, Position), StoreError> {
+    let (parent, name) = (bulk::id(row, 0, NodeId::from_slice)?, entries::name_of(row.bytes(1)?)?);
+    let seq = bulk::count(row, 2)?;
     let position = Position { seq, key: parent.as_bytes().to_vec(), name: name.as_bytes().to_vec() };
     Ok((Change { seq, row: Row::Entry { parent, name, node: None } }, position))
 }
 
-/// One entry of a folder and its node, as of a seq.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Listed {
-    /// The entry.
-    pub entry: EntryInterval,
-    /// Its node.
-    pub node: NodeInterval,
-}
-
-/// Lists a folder by name after `after`, as of `seq`; `head` is where the journal stands.
+/// Lists a folder by name after the cut's position, as of its seq.
 ///
 /// # Errors
 /// The database fails.
-pub async fn listing(conn: &mut Conn, cut: Cut<'_>, dir: NodeId, head: u64) -> Result<Vec<Listed>, StoreError> {
-    let mut found = listing_part(conn, cut, dir, "e.seq_to IS NULL").await?;
+pub async fn listing(bulk: &mut Bulk, cut: Cut<'_>, dir: NodeId) -> Result<Vec<ChildEntry>, StoreError> {
+    let head = head(bulk, cut.space).await?;
+    let mut found = listing_part(bulk, cut, dir, "e.seq_to IS NULL").await?;
     if head > cut.upto {
-        found.extend(listing_part(conn, cut, dir, "e.seq_to > $3").await?);
-        found.sort_by(|a, b| a.entry.place.name.cmp(&b.entry.place.name));
+        found.extend(listing_part(bulk, cut, dir, "e.seq_to > $3").await?);
+        found.sort_by(|a, b| a.name.cmp(&b.name));
         found.truncate(cut.limit);
     }
     Ok(found)
 }
 
-async fn listing_part(conn: &mut Conn, cut: Cut<'_>, dir: NodeId, which: &str) -> Result<Vec<Listed>, StoreError> {
+/// Where the journal stands at the moment that `bulk` sees: entries that have ended since the cut are then looked for as well.
+async fn head(bulk: &mut Bulk, space: SpaceId) -> Result<u64, StoreError> {
+    let text = "SELECT seq FROM spaces WHERE space_id = $1".to_owned();
+    let query = Query { text, params: vec![space.as_bytes().into()], is_kept: true };
+    let seqs = bulk.rows(query, |row| bulk::count(row, 0)).await?;
+    seqs.first().copied().ok_or_else(|| StoreError::corrupt("a listing of no space"))
+}
+
+async fn listing_part(bulk: &mut Bulk, cut: Cut<'_>, dir: NodeId, which: &str) -> Result<Vec<ChildEntry>, StoreError> {
     let text = format!(
-        "SELECT e.name AS entry_name, e.seq_from AS entry_seq, e.device AS entry_device, {} \
+        "SELECT e.name, e.seq_from, n.node, n.seq_from, n.state \
          FROM entries e JOIN nodes n ON n.node = e.node AND n.space = e.space AND n.seq_from <= $3 \
          AND (n.seq_to IS NULL OR n.seq_to > $3) \
          WHERE e.space = $1 AND e.parent = $2 AND {which} AND e.seq_from <= $3 AND e.name > $4 \
          ORDER BY e.name LIMIT {}",
-        nodes::LOADED,
         cut.limit
     );
-    let params = [
+    let params = vec![
         cut.space.as_bytes().into(),
         dir.as_bytes().into(),
         Param::from(cut.upto as i64),
         cut.position.name.as_slice().into(),
     ];
-    let query = sqlx::query_with(sqlx::AssertSqlSafe(text), sql::arguments(params)?);
-    let rows = query.fetch_all(&mut *conn).await?;
-    rows.iter().map(|row| read_listed(row, dir)).collect()
+    bulk.rows(Query { text, params, is_kept: cut.limit == PAGE_ROWS_MAX }, read_listed).await
 }
 
-fn read_listed(row: &AnyRow, dir: NodeId) -> Result<Listed, StoreError> {
-    let bytes: &[u8] = row.try_get("entry_name")?;
-    let name = tarn_proto::name::Name::new(bytes).map_err(|error| StoreError::corrupt(format!("a name: {error}")))?;
-    let node = NodeInterval::from_row(row)?;
-    let entry = crate::rules::EntryRow {
-        node: node.node,
-        seq: sql::count(row, "entry_seq")?,
-        device: sql::id(row, "entry_device", tarn_proto::ids::DeviceId::from_slice)?,
-        meant_for: None,
-    };
-    let place = tarn_proto::op::Place { parent: dir, name };
-    Ok(Listed { entry: EntryInterval { place, seq_to: None, row: entry }, node })
+fn read_listed(row: &dyn Cells) -> Result<ChildEntry, StoreError> {
+    Ok(ChildEntry {
+        name: entries::name_of(row.bytes(0)?)?,
+        entry_seq: bulk::count(row, 1)?,
+        node: bulk::id(row, 2, NodeId::from_slice)?,
+        node_seq: bulk::count(row, 3)?,
+        state: bulk::blob(row, 4)?,
+    })
 }

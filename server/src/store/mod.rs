@@ -4,6 +4,7 @@
 
 pub mod accounts;
 pub mod batch;
+pub mod bulk;
 pub mod chunks;
 pub mod conflicts;
 pub mod db;
