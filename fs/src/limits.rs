@@ -65,6 +65,8 @@ pub const NOTIFY_PINGS_UNANSWERED_MAX: u32 = 2;
 pub const COMPRESS_BYTES_MIN: usize = 4 << 10;
 /// A pull at least this often, whatever notices say: one may be lost.
 pub const PULL_EVERY: Duration = Duration::from_secs(300);
+/// A page of the whole tree waits so long for folders that somebody lists: who lists one after the other must not hold it up for ever.
+pub const LISTING_AHEAD_MAX: Duration = Duration::from_secs(5);
 /// Longest wait between attempts to open the notice socket while nothing is queued.
 pub const LINK_BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// A file that programs still write is sent once it has been quiet this long.

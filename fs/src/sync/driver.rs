@@ -86,13 +86,14 @@ pub(super) fn start(parts: Parts) -> Started {
     let (events, inbox) = mpsc::unbounded_channel();
     let (applier, applying) = Applier::start(&env, Arc::clone(&tree));
     let uploader = Arc::new(Uploader::new(env.clone(), space, Arc::clone(&tree), Arc::clone(&remote)));
-    let puller = puller(&env, space, (&tree, &remote), &uploader, &applier);
+    let lister = Lister::new(env.clone(), space, Arc::clone(&tree), Arc::clone(&remote));
+    let puller = puller(&lister, (&tree, &remote), &uploader, &applier, (&env, space));
     let seed = u64::from_le_bytes(env.rng.id()[..8].try_into().expect("8 of 16 bytes"));
     let engine = Engine::new(seed);
     let (view, watched) = watch::channel(engine.view(env.clock.monotonic()));
     let shared = Arc::new(Shared {
         uploader,
-        lister: Lister::new(env.clone(), space, Arc::clone(&tree), Arc::clone(&remote)),
+        lister,
         pusher: Pusher::new(env.clone(), space, Arc::clone(&tree), Arc::clone(&remote)),
         link: Link::new(space, Arc::clone(&remote), events.clone()),
         meter: RateMeter::new(counters),
@@ -118,11 +119,11 @@ pub(super) fn start(parts: Parts) -> Started {
 }
 
 fn puller(
-    env: &Env,
-    space: SpaceId,
+    lister: &Lister,
     (tree, remote): (&Arc<dyn SyncTree>, &Arc<dyn Remote>),
     uploader: &Arc<Uploader>,
     applier: &Applier,
+    (env, space): (&Env, SpaceId),
 ) -> Puller {
     let recoverer = Recoverer {
         env: env.clone(),
@@ -132,7 +133,7 @@ fn puller(
         uploader: Arc::clone(uploader),
     };
     let (tree, remote) = (Arc::clone(tree), Arc::clone(remote));
-    Puller { env: env.clone(), space, tree, remote, applier: applier.clone(), recoverer }
+    Puller { env: env.clone(), space, tree, remote, lister: lister.clone(), applier: applier.clone(), recoverer }
 }
 
 /// Answers with an event, whatever happens: with the fallback if it is dropped.

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 use tarn_proto::api::{ChildEntry, ChildrenResponse};
 use tarn_proto::ids::{NodeId, SpaceId};
 use tarn_proto::name::Name;
@@ -33,6 +34,8 @@ struct Inner {
     tree: Arc<dyn SyncTree>,
     remote: Arc<dyn Remote>,
     flights: Mutex<HashMap<NodeId, Flight>>,
+    /// Flights of more than one page.
+    long_flights: watch::Sender<usize>,
 }
 
 impl fmt::Debug for Lister {
@@ -44,7 +47,8 @@ impl fmt::Debug for Lister {
 impl Lister {
     /// A lister of one space. Must be used inside a tokio runtime.
     pub fn new(env: Env, space: SpaceId, tree: Arc<dyn SyncTree>, remote: Arc<dyn Remote>) -> Self {
-        Self(Arc::new(Inner { env, space, tree, remote, flights: Mutex::default() }))
+        let (flights, long_flights) = (Mutex::default(), watch::Sender::new(0));
+        Self(Arc::new(Inner { env, space, tree, remote, flights, long_flights }))
     }
 
     /// Lists a folder and hands it to the tree. Once begun it goes on even if nobody waits any more:
@@ -78,6 +82,18 @@ impl Lister {
         }
     }
 
+    /// Returns once no folder of more than one page is being listed, at the latest after so long: somebody waits for those, and
+    /// for nobody's sake does what comes by itself take their place on the line and the processor.
+    pub async fn make_way(&self, at_most: Duration) {
+        let mut long_flights = self.0.long_flights.subscribe();
+        tokio::select! {
+            biased;
+            // The sender is this lister's.
+            _ = long_flights.wait_for(|count| *count == 0) => {}
+            () = self.0.env.sleep(at_most) => {}
+        }
+    }
+
     fn board(&self, node: NodeId) -> Flight {
         self.0.flights.lock().entry(node).or_insert_with(|| self.take_off(node)).clone()
     }
@@ -93,6 +109,22 @@ impl Lister {
         });
         let joined = task.map(|done| done.unwrap_or_else(|e| Err(RemoteError::Unreachable(e.to_string()))));
         Flight { end: joined.boxed().shared(), progress }
+    }
+}
+
+/// A flight of more than one page.
+struct LongFlight<'a>(&'a watch::Sender<usize>);
+
+impl<'a> LongFlight<'a> {
+    fn begin(count: &'a watch::Sender<usize>) -> Self {
+        count.send_modify(|count| *count += 1);
+        Self(count)
+    }
+}
+
+impl Drop for LongFlight<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
     }
 }
 
@@ -151,6 +183,7 @@ impl Inner {
     /// Each page is taken in while the next one is on its way.
     async fn fetch(&self, node: NodeId, progress: &watch::Sender<u64>) -> Result<(), RemoteError> {
         let (mut page, mut last) = in_order(self.remote.children(self.space, node, None).await?, None)?;
+        let _long = page.next.is_some().then(|| LongFlight::begin(&self.long_flights));
         let tree = Arc::clone(&self.tree);
         let (seq, epoch) = (page.seq, page.epoch);
         let begun = move || match epoch.map_or(Ok(true), |epoch| tree.note_listed(epoch))? {

@@ -2,9 +2,11 @@
 
 use super::apply::{Applier, Job};
 use super::event::Failure;
+use super::lister::Lister;
 use super::ports::SyncTree;
 use super::recover::Recoverer;
 use crate::env::Env;
+use crate::limits;
 use crate::remote::{Remote, RemoteError};
 use crate::tree::Loaded;
 use std::sync::Arc;
@@ -20,6 +22,7 @@ pub(super) struct Puller {
     pub space: SpaceId,
     pub tree: Arc<dyn SyncTree>,
     pub remote: Arc<dyn Remote>,
+    pub lister: Lister,
     pub applier: Applier,
     pub recoverer: Recoverer,
 }
@@ -81,7 +84,11 @@ impl Puller {
         let mut page = pages.next(self).await;
         while let Some(PullResponse { changes, .. }) = page.map_err(Failure::Remote)? {
             // The server makes a page while the one before is kept aside.
-            let (kept, next) = tokio::join!(self.local(move |tree| tree.load_page(changes)), pages.next(self));
+            let next = async {
+                self.lister.make_way(limits::LISTING_AHEAD_MAX).await;
+                pages.next(self).await
+            };
+            let (kept, next) = tokio::join!(self.local(move |tree| tree.load_page(changes)), next);
             kept?;
             page = next;
         }

@@ -8,6 +8,7 @@ use crate::sync::ports::SyncTree as _;
 use crate::sync::recover::Recoverer;
 use crate::sync::upload::Uploader;
 use crate::tree::{DirHandle, Loaded, TreeError, Unlisted};
+use futures_util::FutureExt as _;
 use tarn_proto::api::{ChildEntry, ChildrenResponse};
 use tarn_proto::change::Cursor;
 use tarn_proto::lost::EpochStart;
@@ -15,6 +16,7 @@ use tarn_proto::node::{Attrs, NodeKind, NodeState};
 use tokio::sync::Semaphore;
 
 const NAMES: usize = 10;
+const LONG: Duration = Duration::from_secs(3_600);
 
 /// A device that has heard of nothing and does nothing but list folders, of which all pages but the first are held back.
 struct Shelf {
@@ -185,4 +187,19 @@ async fn a_listing_of_a_history_that_is_known_to_be_lost_is_not_taken_in() {
     assert!(matches!(listed, Err(RemoteError::Unreachable(_))), "{listed:?}");
     server.open_epoch(EpochId([9; 16]));
     within(lister.list(NodeId::root_of(SPACE))).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_by_itself_makes_way_for_a_folder_of_many_pages_but_not_for_ever() {
+    let shelf = shelf().await;
+    assert!(shelf.lister.make_way(LONG).now_or_never().is_some(), "nobody lists anything");
+    let (_, rest) = shelf.opened().await;
+    let waiting = {
+        let lister = shelf.lister.clone();
+        tokio::spawn(async move { lister.make_way(LONG).await })
+    };
+    assert!(shelf.lister.make_way(LONG).now_or_never().is_none(), "the second page is not here");
+    within(shelf.lister.make_way(Duration::from_millis(1))).await;
+    shelf.list_while_pages_come(rest, NAMES).await;
+    within(waiting).await.unwrap();
 }

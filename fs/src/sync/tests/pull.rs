@@ -11,6 +11,7 @@ use tarn_proto::api::{PushRequest, PushResponse};
 use tarn_proto::change::{Change, Row};
 use tarn_proto::node::{Attrs, NodeKind};
 use tarn_proto::op::{OpKind, Operation, Place, Seen};
+use tokio::sync::Semaphore;
 
 async fn push(server: &Arc<MemoryServer>, device: DeviceId, op: Operation) -> PushResponse {
     let request = PushRequest { cursor: server.cursor(), ops: vec![op], answered: 0 };
@@ -32,7 +33,8 @@ fn names(tree: &FakeTree) -> Vec<Change> {
 pub(super) fn puller(tree: &Arc<FakeTree>, remote: Arc<dyn Remote>, applier: Applier) -> Puller {
     let uploader = Arc::new(Uploader::new(Env::real(), SPACE, tree.clone(), remote.clone()));
     let recoverer = Recoverer { env: Env::real(), space: SPACE, tree: tree.clone(), remote: remote.clone(), uploader };
-    Puller { env: Env::real(), space: SPACE, tree: tree.clone(), remote, applier, recoverer }
+    let lister = Lister::new(Env::real(), SPACE, tree.clone(), remote.clone());
+    Puller { env: Env::real(), space: SPACE, tree: tree.clone(), remote, lister, applier, recoverer }
 }
 
 #[tokio::test]
@@ -107,4 +109,43 @@ async fn only_a_history_that_is_no_more_is_replaced_by_another_one() {
     server.open_epoch(EpochId([9; 16]));
     puller.pull(false).await.unwrap();
     assert_eq!(tree.cursor(), Some(server.cursor()));
+}
+
+#[tokio::test]
+async fn a_load_asks_for_no_further_page_while_somebody_lists_a_folder() {
+    let server = MemoryServer::new(SPACE);
+    for counter in 1..=9 {
+        make_folder(&server, counter).await;
+    }
+    let (closed, gate) = std::sync::mpsc::channel();
+    let tree = Arc::new(FakeTree::default());
+    *tree.page_gate.lock() = Some(gate);
+    let remote = Arc::new(server.device(ANN));
+    let (applier, _applying) = Applier::start(&Env::real(), tree.clone());
+    let listed = Arc::new(FaultyRemote::new(server.device(ANN)));
+    let second_page = Arc::new(Semaphore::new(0));
+    listed.plan(Call::Children, Fault::None);
+    listed.plan(Call::Children, Fault::Held(second_page.clone()));
+    let lister = Lister::new(Env::real(), SPACE, tree.clone(), listed.clone());
+    let puller = Puller { lister: lister.clone(), ..puller(&tree, remote, applier) };
+    let listing = tokio::spawn(async move { lister.list(NodeId::root_of(SPACE)).await });
+    within(async {
+        while listed.calls().len() < 2 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let pulled = tokio::spawn(async move { puller.pull(false).await });
+    within(async {
+        while tree.page_gate.try_lock().is_some_and(|gate| gate.is_some()) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(server.page_count(), 1, "the first page is being kept, and the next one not asked for");
+    drop(closed);
+    second_page.add_permits(1);
+    within(listing).await.unwrap().unwrap();
+    assert_eq!(within(pulled).await.unwrap().unwrap(), server.cursor().seq);
+    assert!(server.page_count() > 1);
 }
