@@ -356,6 +356,7 @@ def arguments():
     parser.add_argument("--names", type=int, default=1_000_000, help="of the folder that is listed while it changes")
     parser.add_argument("--budget", type=int, default=256, metavar="MIB")
     parser.add_argument("--seconds", type=float, default=30, help="of each half of the offline proof")
+    parser.add_argument("--spread", type=int, default=0, metavar="SECONDS", help="of the work of five devices; 0: as fast as it goes")
     parser.add_argument("--minutes", type=float, default=240, help="after which what is not done has failed")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     args = parser.parse_args()

@@ -44,7 +44,8 @@ def survive(house, args):
 
 def devices(house, args):
     """Five devices at random work in one tree end equal and lose nothing, after each of the kills of daemons and server."""
-    return check(house, args, "five_devices_that_are_killed_at_random_work_end_equal_and_lose_nothing", TARN_DEVICES_KILLS=args.kills)
+    return check(house, args, "five_devices_that_are_killed_at_random_work_end_equal_and_lose_nothing",
+                 TARN_DEVICES_KILLS=args.kills, TARN_DEVICES_SECONDS=args.spread)
 
 
 def check(house, args, test, *more, **given):

@@ -24,9 +24,36 @@ const DEVICES: usize = 5;
 const KILLS: u64 = 6;
 /// Deeds between two kills, of all devices together.
 const DEEDS_BETWEEN: u64 = 120;
+/// Seconds over which all of it is spread, in `TARN_DEVICES_SECONDS`; without it people are as fast as they can.
+const SECONDS: u64 = 0;
 const FOLDERS: [&str; 4] = ["", "one", "two", "one/deep"];
 const NAMES: [&str; 6] = ["a", "b", "c", "d.txt", "e.txt", "d.txt~"];
 const SOON: Duration = Duration::from_secs(300);
+
+/// When which deed is done, of all people together.
+struct Pace {
+    began: Instant,
+    spread: Duration,
+    deeds: AtomicU64,
+    enough: u64,
+}
+
+impl Pace {
+    fn new(kills: u64, spread: Duration) -> Self {
+        Self { began: Instant::now(), spread, deeds: AtomicU64::new(0), enough: (kills + 1) * DEEDS_BETWEEN }
+    }
+
+    /// Waits for the next deed's time; false if all are done.
+    fn next(&self) -> bool {
+        let deed = self.deeds.fetch_add(1, Ordering::Relaxed);
+        if deed >= self.enough {
+            return false;
+        }
+        let due = self.spread.mul_f64(deed as f64 / self.enough as f64);
+        eventually(SOON + self.spread, "a deed's time comes", || self.began.elapsed() >= due);
+        true
+    }
+}
 
 /// Somebody at a device.
 struct Person<'a> {
@@ -100,9 +127,9 @@ impl<'a> Person<'a> {
         }
     }
 
-    /// Works until so many deeds were done by all.
-    fn work(&mut self, deeds: &AtomicU64, enough: u64) {
-        while deeds.fetch_add(1, Ordering::Relaxed) < enough {
+    /// Works until all deeds are done.
+    fn work(&mut self, pace: &Pace) {
+        while pace.next() {
             match self.act() {
                 Ok(()) => {}
                 Err(error) => assert!(is_ordinary(&error), "{}: {error}", self.device.name()),
@@ -169,14 +196,14 @@ fn five_devices_that_are_killed_at_random_work_end_equal_and_lose_nothing() {
     let devices: Vec<Device> = ["a", "b", "c", "d", "e"].iter().map(device).collect();
     devices.iter().for_each(|device| device.mount().unwrap());
     let mut people: Vec<Person<'_>> = devices.iter().map(|device| Person::new(device, dice.fork())).collect();
-    let deeds = AtomicU64::new(0);
-    let enough = (kills + 1) * DEEDS_BETWEEN;
+    let pace = Pace::new(kills, Duration::from_secs(given("TARN_DEVICES_SECONDS", SECONDS)));
     thread::scope(|scope| {
         for person in &mut people {
-            scope.spawn(|| person.work(&deeds, enough));
+            scope.spawn(|| person.work(&pace));
         }
         for kill in 1..=kills {
-            eventually(SOON, "people work", || deeds.load(Ordering::Relaxed) >= kill * DEEDS_BETWEEN);
+            let is_due = || pace.deeds.load(Ordering::Relaxed) >= kill * DEEDS_BETWEEN;
+            eventually(SOON + pace.spread, "people work", is_due);
             kill_one(&server, &devices, &mut dice);
         }
     });
@@ -192,7 +219,8 @@ fn five_devices_that_are_killed_at_random_work_end_equal_and_lose_nothing() {
     nothing_is_lost(&server, &devices, &left_alone);
     let (names, seconds) = (entries(devices[0].path()).unwrap().len(), began.elapsed().as_secs());
     println!(
-        "Figures: {enough} deeds of {DEVICES} devices, {kills} kills, {names} names, {} contents left alone, {seconds} s",
+        "Figures: {} deeds of {DEVICES} devices, {kills} kills, {names} names, {} contents left alone, {seconds} s",
+        pace.enough,
         left_alone.len()
     );
 }
