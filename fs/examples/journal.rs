@@ -2,6 +2,7 @@
 //! `cargo run --release -p tarn --example journal -- /some/folder`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use tarn::env::Env;
 use tarn::journal::{Journal, JournalOptions, NoContents};
@@ -127,7 +128,7 @@ fn rows_of(n: u64) -> Outcome<[Change; 2]> {
     let state = NodeState { kind: NodeKind::Dir, attrs: Attrs { mode: 0o755, ..Attrs::default() }, file: None };
     let name = Name::new(format!("file-{n:08}.txt"))?;
     Ok([
-        Change { seq: n, row: Row::Node { node, state: Some(Box::new(state)) } },
+        Change { seq: n, row: Row::Node { node, state: Some(Arc::new(state)) } },
         Change { seq: n, row: Row::Entry { parent, name, node: Some(node) } },
     ])
 }

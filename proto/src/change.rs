@@ -7,6 +7,7 @@ use crate::ids::{ConflictId, DeviceId, EpochId, JournalHash, NodeId, VersionId};
 use crate::name::Name;
 use crate::node::{FileVersion, NodeState, Timestamp};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// Where a device stands in a space's journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -40,7 +41,8 @@ pub enum Row {
         /// Its id.
         node: NodeId,
         /// Its state.
-        state: Option<Box<NodeState>>,
+        #[cfg_attr(feature = "openapi", schema(value_type = Option<NodeState>))]
+        state: Option<Arc<NodeState>>,
     },
     /// An entry; `None` once the name is free.
     Entry {

@@ -3,11 +3,12 @@
 use crate::{bytes64, limits};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
+use std::sync::Arc;
 
 /// The name of an entry: 1 to [`limits::NAME_BYTES_MAX`] bytes, none of them `/` or NUL, not `.` or `..`.
-/// Compared and ordered as bytes; base64url in JSON.
+/// Compared and ordered as bytes; base64url in JSON. A clone is the same bytes: names are in many places at once.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Name(Box<[u8]>);
+pub struct Name(Arc<[u8]>);
 
 /// Why bytes are not a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -38,7 +39,7 @@ impl Name {
             b"." | b".." => Err(NameError::Dots),
             b if b.len() > limits::NAME_BYTES_MAX => Err(NameError::TooLong),
             b if b.iter().any(|&c| c == b'/' || c == 0) => Err(NameError::BadByte),
-            _ => Ok(Self(bytes.into_boxed_slice())),
+            _ => Ok(Self(bytes.into())),
         }
     }
 

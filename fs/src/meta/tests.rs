@@ -8,6 +8,7 @@ use super::rows::*;
 use super::*;
 use crate::env::RealDisk;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tarn_proto::change::{Change, Cursor, Row};
 use tarn_proto::ids::{EpochId, JournalHash, NodeId, SpaceId, VersionId};
 use tarn_proto::lost::Lost;
@@ -69,7 +70,7 @@ fn state(mode: u32) -> NodeState {
 }
 
 fn node_row(seq: u64, n: u8, mode: Option<u32>) -> Change {
-    Change { seq, row: Row::Node { node: node(n), state: mode.map(|mode| Box::new(state(mode))) } }
+    Change { seq, row: Row::Node { node: node(n), state: mode.map(|mode| Arc::new(state(mode))) } }
 }
 
 fn entry_row(seq: u64, parent: u8, text: &str, to: Option<u8>) -> Change {

@@ -416,7 +416,7 @@ fn last_state(changes: &[Change], node: NodeId) -> Option<Arc<NodeState>> {
         Row::Node { node: changed, state: Some(state) } if *changed == node => Some(state),
         _ => None,
     });
-    states.next().map(|state| Arc::new((**state).clone()))
+    states.next().cloned()
 }
 
 pub(super) fn changed_file(change: &Change) -> Option<(NodeId, FileVersion)> {

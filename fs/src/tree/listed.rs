@@ -12,6 +12,7 @@ use crate::meta::RemoteWork;
 use crate::meta::rows::{Ino, InodeRow, RowChange};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::Bound;
+use std::sync::Arc;
 use tarn_proto::api::{ChildEntry, ChildrenResponse};
 use tarn_proto::change::{Change, Row};
 use tarn_proto::ids::NodeId;
@@ -246,7 +247,7 @@ impl Session<'_> {
             true => self.vanished_of(&listing, &said.names)?,
             false => self.vanished(&listing)?,
         };
-        changes.push(Change { seq: head.node_seq, row: Row::Node { node, state: Some(Box::new(head.node)) } });
+        changes.push(Change { seq: head.node_seq, row: Row::Node { node, state: Some(Arc::new(head.node)) } });
         let work = RemoteWork { changes, listed: vec![(node, listing.seq)], ..RemoteWork::default() };
         self.absorb(work, Vec::new())?;
         self.state.listed.insert(node);
@@ -331,7 +332,7 @@ impl Tree {
 fn rows_of(folder: NodeId, children: Vec<ChildEntry>) -> Vec<Change> {
     let rows = children.into_iter().flat_map(|child| {
         let (node, name) = (child.node, child.name);
-        let state = Row::Node { node, state: Some(Box::new(child.state)) };
+        let state = Row::Node { node, state: Some(Arc::new(child.state)) };
         let entry = Row::Entry { parent: folder, name, node: Some(node) };
         [Change { seq: child.node_seq, row: state }, Change { seq: child.entry_seq, row: entry }]
     });

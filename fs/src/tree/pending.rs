@@ -37,18 +37,18 @@ impl PendingRemote {
     pub fn add(&mut self, changes: &[Change], position: Position) {
         for change in changes {
             match &change.row {
-                Row::Node { node, state } => self.add_node(*node, change.seq, state.as_deref(), position),
+                Row::Node { node, state } => self.add_node(*node, change.seq, state.as_ref(), position),
                 Row::Entry { parent, name, node } => self.add_entry(*parent, name, change.seq, *node, position),
                 Row::Alias { .. } | Row::Conflict { .. } => {}
             }
         }
     }
 
-    fn add_node(&mut self, node: NodeId, seq: u64, state: Option<&NodeState>, position: Position) {
+    fn add_node(&mut self, node: NodeId, seq: u64, state: Option<&Arc<NodeState>>, position: Position) {
         if self.nodes.get(&node).is_some_and(|old| old.seq > seq) {
             return;
         }
-        self.nodes.insert(node, Versioned { seq, value: state.cloned().map(Arc::new), position });
+        self.nodes.insert(node, Versioned { seq, value: state.cloned(), position });
         self.order.push_back((position, Key::Node(node)));
     }
 

@@ -10,6 +10,7 @@ use crate::node::{AttrChange, Attrs, ByteString, Content, FileVersion, NodeKind}
 use crate::op::{OpKind, Place, RenameMode, Seen};
 use std::collections::BTreeSet;
 use std::fmt::Debug;
+use std::sync::Arc;
 
 const NODE: NodeId = NodeId([0xff; 16]);
 const SPACE: SpaceId = SpaceId([2; 16]);
@@ -126,7 +127,7 @@ fn operations() -> Vec<Operation> {
 
 fn rows() -> Vec<Row> {
     vec![
-        Row::Node { node: NODE, state: Some(Box::new(node_state())) },
+        Row::Node { node: NODE, state: Some(Arc::new(node_state())) },
         Row::Node { node: NODE, state: None },
         Row::Entry { parent: NODE, name: place().name, node: Some(NODE) },
         Row::Entry { parent: NODE, name: place().name, node: None },

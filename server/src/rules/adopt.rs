@@ -7,6 +7,7 @@ use super::plan::named;
 use super::row::{Key, NodeSlot};
 use super::{Halt, Rule};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use tarn_proto::change::{Change, Row};
 use tarn_proto::ids::{ConflictId, NodeId};
 use tarn_proto::name::Name;
@@ -100,7 +101,7 @@ fn node(draft: &Draft<'_>, id: NodeId, with_entries: bool, rows: &mut Vec<Change
     };
     match draft.node(id)? {
         NodeSlot::Present(row) => {
-            let state = Some(Box::new(row.state.clone()));
+            let state = Some(Arc::new(row.state.clone()));
             rows.push(Change { seq: row.seq, row: Row::Node { node: id, state } });
         }
         NodeSlot::Gone(gone) => rows.push(Change { seq: gone.seq, row: Row::Node { node: id, state: None } }),

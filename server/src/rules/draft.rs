@@ -4,6 +4,7 @@ use super::row::{AliasRow, ConflictRow, EntryRow, GoneNode, NodeRow, NodeSlot};
 use super::snapshot::Snapshot;
 use super::{Author, Halt, Rule};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use tarn_proto::change::{Change, Row};
 use tarn_proto::ids::{ConflictId, DeviceId, NodeId, VersionId};
 use tarn_proto::name::Name;
@@ -86,7 +87,7 @@ impl Effects {
     pub fn changes(&self) -> Vec<Change> {
         let nodes = self.nodes.iter().map(|change| {
             let state = match &change.slot {
-                NodeSlot::Present(row) => Some(Box::new(row.state.clone())),
+                NodeSlot::Present(row) => Some(Arc::new(row.state.clone())),
                 _ => None,
             };
             Row::Node { node: change.id, state }

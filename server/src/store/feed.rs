@@ -5,6 +5,7 @@ use super::bulk::{self, Bulk, Cells, Query, Read};
 use super::sql::Param;
 use super::{StoreError, entries};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use tarn_proto::api::ChildEntry;
 use tarn_proto::change::{Change, Row};
 use tarn_proto::ids::{ConflictId, NodeId, SpaceId};
@@ -183,7 +184,7 @@ fn read_alias(row: &dyn Cells) -> Result<(Change, Position), StoreError> {
 
 fn read_node(row: &dyn Cells) -> Result<(Change, Position), StoreError> {
     let node = bulk::id(row, 0, NodeId::from_slice)?;
-    let state = Box::new(bulk::blob(row, 2)?);
+    let state = Arc::new(bulk::blob(row, 2)?);
     Ok(single(bulk::count(row, 1)?, node.as_bytes(), Row::Node { node, state: Some(state) }))
 }
 

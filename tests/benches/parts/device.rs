@@ -3,6 +3,7 @@
 use criterion::{BatchSize, Criterion, Throughput};
 use std::hint::black_box;
 use std::path::Path;
+use std::sync::Arc;
 use tarn::content::Options;
 use tarn::env::{Env, RealDisk};
 use tarn::journal::JournalOptions;
@@ -63,7 +64,7 @@ fn rows(from: u64, count: u64) -> RemoteWork {
     let changes = (from..from + count).flat_map(|n| {
         let state = NodeState { kind: NodeKind::Fifo, attrs: Attrs { mode: 0o644, ..Attrs::default() }, file: None };
         let entry = Row::Entry { parent: NodeId::root_of(SPACE), name: name(n), node: Some(node(n)) };
-        let node = Row::Node { node: node(n), state: Some(Box::new(state)) };
+        let node = Row::Node { node: node(n), state: Some(Arc::new(state)) };
         [node, entry].map(|row| Change { seq: n + 1, row })
     });
     RemoteWork { changes: changes.collect(), ..RemoteWork::default() }

@@ -258,7 +258,7 @@ pub fn remote(n: u64, settled: Option<u64>) -> RemoteWork {
     let state = NodeState { kind: NodeKind::Dir, attrs: Attrs { mode: n as u32, ..Attrs::default() }, file: None };
     RemoteWork {
         rows: settled.map(|ticket| RowChange::Queue(Ticket(ticket), None)).into_iter().collect(),
-        changes: vec![Change { seq: n, row: Row::Node { node: node(), state: Some(Box::new(state)) } }],
+        changes: vec![Change { seq: n, row: Row::Node { node: node(), state: Some(Arc::new(state)) } }],
         kv: vec![("last".to_owned(), Some(ByteString(n.to_string().into_bytes())))],
         ..RemoteWork::default()
     }

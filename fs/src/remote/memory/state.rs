@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use tarn_proto::api::Answer;
 use tarn_proto::change::{Change, Cursor, Row};
 use tarn_proto::chunk::{ContentKey, decode};
@@ -92,7 +93,7 @@ impl State {
 
     pub fn set_node(&mut self, seq: u64, node: NodeId, state: Option<NodeState>) -> Change {
         self.nodes.insert(node, (seq, state.clone()));
-        Change { seq, row: Row::Node { node, state: state.map(Box::new) } }
+        Change { seq, row: Row::Node { node, state: state.map(Arc::new) } }
     }
 
     pub fn set_entry(&mut self, seq: u64, parent: NodeId, name: &Name, node: Option<NodeId>) -> Change {
@@ -103,7 +104,7 @@ impl State {
     /// Rows that became so after a seq.
     pub fn changes_since(&self, seq: u64) -> Vec<Change> {
         let nodes = self.nodes.iter().map(|(node, (at, state))| {
-            let row = Row::Node { node: *node, state: state.clone().map(Box::new) };
+            let row = Row::Node { node: *node, state: state.clone().map(Arc::new) };
             Change { seq: *at, row }
         });
         let entries = self.entries.iter().map(|((parent, name), (at, node))| {

@@ -373,7 +373,7 @@ pub fn folder_state() -> NodeState {
 }
 
 pub fn node_row(node: NodeId, state: NodeState) -> Row {
-    Row::Node { node, state: Some(Box::new(state)) }
+    Row::Node { node, state: Some(Arc::new(state)) }
 }
 
 pub fn entry_row(parent: NodeId, text: &str, node: Option<NodeId>) -> Row {

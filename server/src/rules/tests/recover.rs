@@ -9,6 +9,7 @@ use crate::rules::{Author, ConflictRow, Recover, Since, make_reachable, marks_of
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
 use tarn_proto::api::Outcome;
 use tarn_proto::change::{Change, ConflictState, Row};
 use tarn_proto::ids::{ContentId, DeviceId, NodeId};
@@ -32,7 +33,7 @@ impl Rows {
         for Change { seq, row } in changes {
             self.seq = self.seq.max(seq);
             match row {
-                Row::Node { node, state } => drop(self.nodes.insert(node, (seq, state.map(|state| *state)))),
+                Row::Node { node, state } => drop(self.nodes.insert(node, (seq, state.map(Arc::unwrap_or_clone)))),
                 Row::Entry { parent, name, node } => drop(self.entries.insert((parent, name), (seq, node))),
                 Row::Alias { node, target } => drop(self.aliases.insert(node, (seq, target))),
                 Row::Conflict { conflict, state } => {

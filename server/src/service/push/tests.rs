@@ -82,7 +82,7 @@ impl Replica {
     fn apply(&mut self, changes: Vec<Change>) {
         for Change { seq, row } in changes {
             match row {
-                Row::Node { node, state } => newer(&mut self.nodes, node, seq, state.map(|state| *state)),
+                Row::Node { node, state } => newer(&mut self.nodes, node, seq, state.map(Arc::unwrap_or_clone)),
                 Row::Entry { parent, name, node } => newer(&mut self.entries, (parent, name), seq, node),
                 Row::Conflict { conflict, .. } => drop(self.conflicts.insert(conflict, seq)),
                 Row::Alias { .. } => {}

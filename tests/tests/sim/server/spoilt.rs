@@ -6,6 +6,7 @@ use crate::dice::Dice;
 use crate::oracle::tokens;
 use crate::plant::Plant;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use tarn_proto::api::Outcome;
 use tarn_proto::change::{Change, Row};
 use tarn_proto::error::ErrorCode;
@@ -121,7 +122,7 @@ pub(super) fn overwrite_vectors(device: DeviceId, counter: u64, changes: &mut [C
     };
     for change in changes {
         if let Row::Node { state: Some(state), .. } = &mut change.row {
-            state.file.iter_mut().for_each(forget);
+            Arc::make_mut(state).file.iter_mut().for_each(forget);
         }
     }
     let Some(effects) = effects else { return };
