@@ -60,13 +60,15 @@ struct Person<'a> {
     device: &'a Device,
     dice: Seed,
     made: u64,
+    /// Whether files beside others are removed now and then: over hours there would be tens of thousands.
+    is_tidy: bool,
     /// What was saved here and not replaced or removed here since.
     left_alone: HashSet<Vec<u8>>,
 }
 
 impl<'a> Person<'a> {
-    fn new(device: &'a Device, dice: Seed) -> Self {
-        Self { device, dice, made: 0, left_alone: HashSet::new() }
+    fn new(device: &'a Device, dice: Seed, is_tidy: bool) -> Self {
+        Self { device, dice, made: 0, is_tidy, left_alone: HashSet::new() }
     }
 
     fn place(&mut self) -> PathBuf {
@@ -123,8 +125,21 @@ impl<'a> Person<'a> {
             }
             9 => fs::hard_link(&path, &other),
             10 => fs::create_dir_all(self.device.join(FOLDERS[1 + self.dice.index(FOLDERS.len() - 1)])),
-            _ => entries(self.device.path()).map(drop).map_err(io::Error::other),
+            _ => self.look_around(),
         }
+    }
+
+    /// Looks at the whole tree. Who is tidy removes half of what lies beside something.
+    fn look_around(&mut self) -> io::Result<()> {
+        let beside = |path: &Path| path.to_string_lossy().contains(" (conflict from ");
+        for (path, _) in entries(self.device.path()).map_err(io::Error::other)? {
+            if self.is_tidy && beside(&path) && self.dice.below(2) == 0 {
+                let path = self.device.path().join(path);
+                self.part_with(&path)?;
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(())
     }
 
     /// Works until all deeds are done.
@@ -195,8 +210,9 @@ fn five_devices_that_are_killed_at_random_work_end_equal_and_lose_nothing() {
     let device = |name: &&str| Device::new(&server, name).unwrap().surviving();
     let devices: Vec<Device> = ["a", "b", "c", "d", "e"].iter().map(device).collect();
     devices.iter().for_each(|device| device.mount().unwrap());
-    let mut people: Vec<Person<'_>> = devices.iter().map(|device| Person::new(device, dice.fork())).collect();
     let pace = Pace::new(kills, Duration::from_secs(given("TARN_DEVICES_SECONDS", SECONDS)));
+    let is_tidy = !pace.spread.is_zero();
+    let mut people: Vec<Person<'_>> = devices.iter().map(|device| Person::new(device, dice.fork(), is_tidy)).collect();
     thread::scope(|scope| {
         for person in &mut people {
             scope.spawn(|| person.work(&pace));
