@@ -315,12 +315,11 @@ impl Session<'_> {
     pub(super) fn write_behind(&mut self, work: &mut Work, ino: Ino, leaving: (Ino, &Name)) -> Result<()> {
         let stays = |(parent, name): &(Ino, Name)| (*parent, name) != leaving;
         let mut staying: Vec<(Ino, Name)> = self.links(ino)?.into_iter().filter(stays).collect();
-        let is_shown = !staying.is_empty();
         let unsent = self.state.queue.of_ino(ino).filter(|(_, queued)| {
             queued.op.frozen.is_none() && queued.prepared.is_none() && matches!(queued.op.op, LocalOp::Write { .. })
         });
         let unsent: Vec<(Ticket, LocalOp)> = unsent.map(|(ticket, queued)| (ticket, queued.op.op.clone())).collect();
-        if !is_shown && !unsent.is_empty() {
+        if staying.is_empty() && !unsent.is_empty() {
             staying = self.hidden_links(ino)?;
         }
         let Some(first) = staying.first() else { return Ok(()) };

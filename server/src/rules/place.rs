@@ -6,7 +6,6 @@ use super::{Halt, Rule, refuse, revive};
 use tarn_proto::error::ErrorCode;
 use tarn_proto::ids::NodeId;
 use tarn_proto::limits;
-use tarn_proto::name::Name;
 use tarn_proto::op::{Place, Seen};
 
 /// The place with a parent that is a present folder: an alias is followed, a folder that was removed
@@ -34,16 +33,15 @@ pub(super) fn place_of(draft: &Draft<'_>, place: &Place, seen: &Seen) -> Rule<Pl
     if stands(&place)? {
         return Ok(place);
     }
-    let names: Vec<&Name> = std::iter::once(&place.name).chain(&seen.alt_name).collect();
-    for name in &names[1..] {
-        let beside = Place { parent: place.parent, name: (*name).clone() };
+    if let Some(name) = &seen.alt_name {
+        let beside = Place { parent: place.parent, name: name.clone() };
         if stands(&beside)? {
             return Ok(beside);
         }
     }
     for link in draft.links(node)? {
         let is_meant = draft.entry(&link)?.is_some_and(|entry| entry.meant_for == Some(named));
-        if is_meant && names.contains(&&link.name) {
+        if is_meant && (link.name == place.name || Some(&link.name) == seen.alt_name.as_ref()) {
             return Ok(link);
         }
     }

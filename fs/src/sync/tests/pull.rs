@@ -59,8 +59,8 @@ async fn what_is_gone_by_now_goes_also_for_a_device_that_still_stands_at_the_sta
     assert_eq!(names(&tree), []);
 }
 
-#[tokio::test]
-async fn while_a_page_of_a_load_is_kept_the_next_one_is_asked_for() {
+/// A server with more than one page, and a tree that keeps the first one when the sender is gone.
+async fn several_pages() -> (Arc<MemoryServer>, Arc<FakeTree>, std::sync::mpsc::Sender<()>) {
     let server = MemoryServer::new(SPACE);
     for counter in 1..=9 {
         make_folder(&server, counter).await;
@@ -68,6 +68,12 @@ async fn while_a_page_of_a_load_is_kept_the_next_one_is_asked_for() {
     let (closed, gate) = std::sync::mpsc::channel();
     let tree = Arc::new(FakeTree::default());
     *tree.page_gate.lock() = Some(gate);
+    (server, tree, closed)
+}
+
+#[tokio::test]
+async fn while_a_page_of_a_load_is_kept_the_next_one_is_asked_for() {
+    let (server, tree, closed) = several_pages().await;
     let remote = Arc::new(server.device(ANN));
     let (applier, _applying) = Applier::start(&Env::real(), tree.clone());
     let puller = puller(&tree, remote, applier);
@@ -113,13 +119,7 @@ async fn only_a_history_that_is_no_more_is_replaced_by_another_one() {
 
 #[tokio::test]
 async fn a_load_asks_for_no_further_page_while_somebody_lists_a_folder() {
-    let server = MemoryServer::new(SPACE);
-    for counter in 1..=9 {
-        make_folder(&server, counter).await;
-    }
-    let (closed, gate) = std::sync::mpsc::channel();
-    let tree = Arc::new(FakeTree::default());
-    *tree.page_gate.lock() = Some(gate);
+    let (server, tree, closed) = several_pages().await;
     let remote = Arc::new(server.device(ANN));
     let (applier, _applying) = Applier::start(&Env::real(), tree.clone());
     let listed = Arc::new(FaultyRemote::new(server.device(ANN)));
