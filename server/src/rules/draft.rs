@@ -10,6 +10,7 @@ use tarn_proto::ids::{ConflictId, DeviceId, NodeId, VersionId};
 use tarn_proto::name::Name;
 use tarn_proto::node::{FileVersion, NodeState};
 use tarn_proto::op::{Operation, Place};
+use tarn_proto::version::VersionVector;
 
 /// What an operation changes; rows as they stand afterwards.
 #[derive(Debug, Clone, PartialEq)]
@@ -209,6 +210,21 @@ impl<'a> Draft<'a> {
             };
         }
         Ok(children)
+    }
+
+    /// What a content that stays has seen: `seen`, this operation, and nothing any more of devices that were removed.
+    ///
+    /// Their components are not missed. Who has seen this content has its author's component, which nobody has who has not; and who
+    /// is still at one of the older contents has not, whatever it knows of removed devices.
+    pub(super) fn vector(&self, seen: VersionVector) -> Rule<VersionVector> {
+        let mut others: Vec<DeviceId> = seen.iter().map(|(device, _)| device).collect();
+        others.retain(|device| *device != self.author.device);
+        let removed = match others.is_empty() {
+            true => Vec::new(),
+            false => self.snapshot.removed(&others).map_err(Halt::Missing)?,
+        };
+        let kept = removed.into_iter().fold(seen, VersionVector::without);
+        Ok(kept.with(self.author.device, self.counter))
     }
 
     /// Sets a node's state; what is so already stays the row that it is. With `content_new` the

@@ -90,11 +90,13 @@ fn settle_present(
             if let Some(content) = &asked.content {
                 validate::content(content)?;
                 let vector = stayed.vector.joined(&theirs.vector).joined(&open.state.theirs.vector);
+                let vector = draft.vector(vector)?;
                 put_content(draft, node, made(draft, asked, state, content.clone(), vector))?;
             }
         }
         Keep::Theirs => {
             let vector = stayed.vector.joined(&theirs.vector).joined(&open.state.theirs.vector);
+            let vector = draft.vector(vector)?;
             put_content(draft, node, made(draft, asked, state, theirs.content, vector))?;
         }
         Keep::Both if sibling.is_some() => return Ok(()),

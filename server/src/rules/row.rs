@@ -24,6 +24,8 @@ pub enum Key {
     Conflicts(NodeId),
     /// How much of a lost history was brought back for a node, or for the conflict of that id.
     Recovered(NodeId),
+    /// Which of these devices were removed.
+    Devices(Vec<DeviceId>),
 }
 
 /// A present node.

@@ -5,7 +5,7 @@
 use super::draft::Effects;
 use super::row::{ConflictRow, EntryRow, Key, NodeRow, NodeSlot, VersionRow};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use tarn_proto::ids::{NodeId, SpaceId, VersionId};
+use tarn_proto::ids::{DeviceId, NodeId, SpaceId, VersionId};
 use tarn_proto::name::Name;
 use tarn_proto::op::Place;
 
@@ -22,6 +22,8 @@ pub struct Snapshot {
     pub(super) versions: HashMap<VersionId, Option<VersionRow>>,
     pub(super) conflicts: HashMap<NodeId, Vec<ConflictRow>>,
     recovered: HashMap<NodeId, u64>,
+    /// Whether a device was removed.
+    devices: HashMap<DeviceId, bool>,
 }
 
 impl Snapshot {
@@ -38,6 +40,7 @@ impl Snapshot {
             versions: HashMap::new(),
             conflicts: HashMap::new(),
             recovered: HashMap::new(),
+            devices: HashMap::new(),
         }
     }
 
@@ -130,6 +133,15 @@ impl Snapshot {
         }
     }
 
+    /// Those of these devices that were removed.
+    pub(super) fn removed(&self, devices: &[DeviceId]) -> Result<Vec<DeviceId>, Key> {
+        let is_known = |device: &DeviceId| self.complete || self.devices.contains_key(device);
+        if !devices.iter().all(is_known) {
+            return Err(Key::Devices(devices.to_vec()));
+        }
+        Ok(devices.iter().copied().filter(|device| self.devices.get(device) == Some(&true)).collect())
+    }
+
     /// Adds what is known of a node, with the entries that name it. What is loaded already stays: it
     /// may hold changes of the batch that the store does not have yet.
     pub fn load_node(&mut self, id: NodeId, slot: NodeSlot, links: impl IntoIterator<Item = (Place, EntryRow)>) {
@@ -185,6 +197,11 @@ impl Snapshot {
         *known = upto.max(*known);
     }
 
+    /// Says whether a device was removed.
+    pub fn load_device(&mut self, device: DeviceId, is_removed: bool) {
+        self.devices.insert(device, is_removed);
+    }
+
     /// Whether a loaded node is a present folder.
     pub fn is_present_dir(&self, id: NodeId) -> bool {
         matches!(self.nodes.get(&id), Some(NodeSlot::Present(row)) if row.state.kind.is_dir())
@@ -209,6 +226,7 @@ impl Snapshot {
             Key::Version(id) => self.version(*id).is_ok(),
             Key::Conflicts(id) => self.conflicts(*id).is_ok(),
             Key::Recovered(id) => self.recovered(*id).is_ok(),
+            Key::Devices(devices) => self.removed(devices).is_ok(),
         }
     }
 

@@ -10,6 +10,7 @@ mod loaded;
 pub(crate) mod random;
 mod recover;
 mod refused;
+mod removed;
 mod resolve;
 pub(crate) mod state;
 mod table;

@@ -141,7 +141,8 @@ fn put_content(
     old: &FileVersion,
     present: &FileVersion,
 ) -> Rule<()> {
-    let file = made(draft, asked, old, present);
+    let mut file = made(draft, asked, old, present);
+    file.vector = draft.vector(file.vector)?;
     state.file = Some(file.clone());
     draft.put_version(asked.node, file);
     draft.put_node(asked.node, state, true)

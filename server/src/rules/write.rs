@@ -111,10 +111,12 @@ fn to_present(
         return Ok(Done::Merged);
     }
     check_version_is_new(draft, write.content)?;
+    let has_seen = seen.has_seen(&present.vector);
     let file = brought(draft, write, seen.clone());
-    if !seen.has_seen(&present.vector) {
+    if !has_seen {
         return conflict::open(draft, node, write.place, &state, file).map(Done::Conflicted);
     }
+    let file = FileVersion { vector: draft.vector(seen)?, ..file };
     state.file = Some(file.clone());
     draft.put_version(node, file);
     draft.put_node(node, state, true)?;

@@ -1,8 +1,10 @@
 //! Owns the rows of devices. A token is known by its hash alone.
 
+use super::sql;
 use super::{Conn, StoreError};
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
+use std::collections::HashSet;
 use tarn_proto::ids::{DeviceId, UserId};
 
 /// An enrolled device.
@@ -53,6 +55,16 @@ pub async fn by_token(conn: &mut Conn, token_hash: &[u8; 32]) -> Result<Option<D
     let query = format!("SELECT {COLUMNS} FROM devices WHERE token_hash = $1 AND revoked_ms IS NULL");
     let row = sqlx::query(sqlx::AssertSqlSafe(query)).bind(token_hash.as_slice()).fetch_optional(conn).await?;
     row.as_ref().map(from_row).transpose()
+}
+
+/// Those of these devices that were revoked.
+///
+/// # Errors
+/// The database fails.
+pub async fn removed(conn: &mut Conn, devices: &[DeviceId]) -> Result<HashSet<DeviceId>, StoreError> {
+    const QUERY: &str = "SELECT device_id FROM devices WHERE revoked_ms IS NOT NULL AND device_id IN ({ids})";
+    let rows = sql::select_in(conn, QUERY, &[], devices.iter().map(|device| device.as_bytes().into())).await?;
+    rows.iter().map(|row| sql::id(row, "device_id", DeviceId::from_slice)).collect()
 }
 
 /// All devices of an account, the oldest first.

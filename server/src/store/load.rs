@@ -1,11 +1,11 @@
 //! Owns how rows come in a rules snapshot: many keys at a time, in few statements.
 
-use super::{Conn, StoreError, conflicts, entries, epochs, nodes, versions};
+use super::{Conn, StoreError, conflicts, devices, entries, epochs, nodes, versions};
 use crate::rules::{ConflictRow, EntryRow, GoneNode, Key, NodeSlot, Snapshot};
 use entries::EntryInterval;
 use nodes::NodeInterval;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use tarn_proto::ids::{NodeId, VersionId};
+use tarn_proto::ids::{DeviceId, NodeId, VersionId};
 use tarn_proto::name::Name;
 use tarn_proto::op::Place;
 
@@ -20,6 +20,7 @@ struct Sorted {
     versions: BTreeSet<VersionId>,
     conflicts: BTreeSet<NodeId>,
     recovered: BTreeSet<NodeId>,
+    devices: BTreeSet<DeviceId>,
 }
 
 fn sort(keys: impl IntoIterator<Item = Key>) -> Sorted {
@@ -34,6 +35,10 @@ fn sort(keys: impl IntoIterator<Item = Key>) -> Sorted {
             Key::Version(id) => sorted.versions.insert(id),
             Key::Conflicts(id) => sorted.conflicts.insert(id),
             Key::Recovered(id) => sorted.recovered.insert(id),
+            Key::Devices(ids) => {
+                sorted.devices.extend(ids);
+                true
+            }
         };
     }
     sorted
@@ -58,7 +63,8 @@ pub async fn load(
     }
     load_versions(conn, snapshot, sorted.versions).await?;
     load_conflicts(conn, snapshot, sorted.conflicts).await?;
-    load_recovered(conn, snapshot, sorted.recovered).await
+    load_recovered(conn, snapshot, sorted.recovered).await?;
+    load_devices(conn, snapshot, sorted.devices).await
 }
 
 /// Answers the nodes that stand at the places.
@@ -208,6 +214,15 @@ async fn load_recovered(conn: &mut Conn, snapshot: &mut Snapshot, ids: BTreeSet<
     let known = epochs::recovered(conn, snapshot.space(), &ids).await?;
     for id in ids {
         snapshot.set_recovered(id, known.get(&id).copied().unwrap_or_default());
+    }
+    Ok(())
+}
+
+async fn load_devices(conn: &mut Conn, snapshot: &mut Snapshot, ids: BTreeSet<DeviceId>) -> Result<(), StoreError> {
+    let ids: Vec<DeviceId> = ids.into_iter().collect();
+    let removed = devices::removed(conn, &ids).await?;
+    for id in ids {
+        snapshot.load_device(id, removed.contains(&id));
     }
     Ok(())
 }

@@ -25,6 +25,9 @@ use tarn_proto::op::{OpKind, Operation};
 use tarn_proto::version::VersionVector;
 
 const USER: UserId = UserId([7; 16]);
+/// Batches after which a device is removed. What it sends goes on, as if it were enrolled again: others drop what it brought from
+/// their vectors all the same.
+const REMOVED_AFTER: usize = 10;
 
 struct Still(Instant);
 
@@ -61,6 +64,13 @@ async fn prepare(db: &Database) {
         devices::enrol(&mut tx, &row, &[n; 32]).await.unwrap();
     }
     tx.commit().await.unwrap();
+}
+
+async fn remove(db: &Database, by: u8, state: &mut State) {
+    let mut tx = db.begin().await.unwrap();
+    assert!(devices::sign_out(&mut tx, device(by), Some(1)).await.unwrap());
+    tx.commit().await.unwrap();
+    state.snapshot.load_device(device(by), true);
 }
 
 /// What a device keeps that only pulls: the newest row of each key.
@@ -148,7 +158,10 @@ async fn compare(db: &Database, steps: &[Step]) {
     let start = spaces::get(&mut db.reader().await.unwrap(), SPACE).await.unwrap().unwrap().cursor;
     let mut cursors = vec![start];
     let (mut replica, mut replica_at) = (Replica::default(), start);
-    for batch in steps.chunks(4) {
+    for (number, batch) in steps.chunks(4).enumerate() {
+        if number == REMOVED_AFTER {
+            remove(db, B, &mut state).await;
+        }
         let who = Identity { user: USER, device: device(batch[0].by) };
         let cursor = cursors[cursors.len().saturating_sub(1 + batch[0].lag as usize)];
         state.cursors.insert(batch[0].by, cursor.seq);
