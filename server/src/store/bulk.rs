@@ -1,18 +1,13 @@
-//! Owns reading many rows: a page of a pull or of a listing. sqlx's driver for either database copies each row once more, its
-//! columns with it, and takes fifty at a time from SQLite's thread; that was half of what a page cost. So SQLite is read by its
-//! own driver here.
+//! Owns reading many rows: a page of a pull or of a listing. The embedded database is read by its plain driver (`plain`), PostgreSQL
+//! by sqlx's.
 
 use super::StoreError;
 use super::db::Tx;
+use super::plain::Reading;
 use super::sql::{self, Param};
-use futures_util::{Stream, TryStreamExt as _};
+use futures_util::TryStreamExt as _;
 use sqlx::any::AnyRow;
-use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{AssertSqlSafe, Row as _, Sqlite, Transaction};
-use std::pin::pin;
-
-/// Rows that SQLite's thread may be ahead.
-pub(super) const ROWS_AHEAD: usize = 1_000;
+use sqlx::{AssertSqlSafe, Row as _};
 
 /// The columns of a row, by number from 0.
 pub trait Cells {
@@ -30,16 +25,6 @@ pub trait Cells {
 }
 
 impl Cells for AnyRow {
-    fn bytes(&self, column: usize) -> Result<&[u8], StoreError> {
-        Ok(self.try_get(column)?)
-    }
-
-    fn number(&self, column: usize) -> Result<i64, StoreError> {
-        Ok(self.try_get(column)?)
-    }
-}
-
-impl Cells for SqliteRow {
     fn bytes(&self, column: usize) -> Result<&[u8], StoreError> {
         Ok(self.try_get(column)?)
     }
@@ -69,13 +54,13 @@ pub struct Bulk(Inner);
 
 #[derive(Debug)]
 enum Inner {
-    Sqlite(Transaction<'static, Sqlite>),
+    Embedded(Reading),
     Any(Tx),
 }
 
-impl From<Transaction<'static, Sqlite>> for Bulk {
-    fn from(tx: Transaction<'static, Sqlite>) -> Self {
-        Self(Inner::Sqlite(tx))
+impl From<Reading> for Bulk {
+    fn from(reading: Reading) -> Self {
+        Self(Inner::Embedded(reading))
     }
 }
 
@@ -90,28 +75,18 @@ impl Bulk {
     ///
     /// # Errors
     /// The database fails, or `read` does.
-    pub async fn rows<T: Send>(&mut self, query: Query, read: Read<T>) -> Result<Vec<T>, StoreError> {
-        let Query { text, params, is_kept } = query;
-        let text = AssertSqlSafe(text);
+    pub async fn rows<T: Send + 'static>(&mut self, query: Query, read: Read<T>) -> Result<Vec<T>, StoreError> {
         match &mut self.0 {
-            Inner::Sqlite(tx) => {
-                let arguments: SqliteArguments = sql::arguments_for(params)?;
-                let query = sqlx::query_with(text, arguments).persistent(is_kept);
-                collect(query.fetch(&mut **tx), |row: &SqliteRow| read(row)).await
-            }
-            Inner::Any(tx) => {
-                let query = sqlx::query_with(text, sql::arguments(params)?).persistent(is_kept);
-                collect(query.fetch(&mut **tx), |row: &AnyRow| read(row)).await
-            }
+            Inner::Embedded(reading) => reading.rows(query, read).await,
+            Inner::Any(tx) => by_sqlx(tx, query, read).await,
         }
     }
 }
 
-async fn collect<R, T>(
-    rows: impl Stream<Item = sqlx::Result<R>>,
-    read: impl Fn(&R) -> Result<T, StoreError>,
-) -> Result<Vec<T>, StoreError> {
-    let mut rows = pin!(rows);
+async fn by_sqlx<T>(tx: &mut Tx, query: Query, read: Read<T>) -> Result<Vec<T>, StoreError> {
+    let Query { text, params, is_kept } = query;
+    let query = sqlx::query_with(AssertSqlSafe(text), sql::arguments(params)?).persistent(is_kept);
+    let mut rows = query.fetch(&mut **tx);
     let mut found = Vec::new();
     while let Some(row) = rows.try_next().await? {
         found.push(read(&row)?);

@@ -5,12 +5,14 @@
 //! Another process (`user add`) is waited for. PostgreSQL runs them side by side; the row lock of
 //! the space orders pushes, and what the database rolls back is tried again by [`Database::retry`].
 
-use super::bulk::{self, Bulk};
+use super::bulk::Bulk;
 use super::error::StoreError;
+use super::plain::Plain;
 use crate::limits;
-use sqlx::pool::{PoolConnection, PoolOptions};
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
-use sqlx::{Any, AnyConnection, AnyPool, Executor, Pool, Transaction};
+use sqlx::any::AnyPoolOptions;
+use sqlx::pool::PoolConnection;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Any, AnyConnection, AnyPool, Executor as _, Transaction};
 use std::future::Future;
 use std::ops::{Deref, DerefMut};
 use std::str::FromStr as _;
@@ -42,8 +44,8 @@ pub struct Database {
     url: String,
     writers: AnyPool,
     readers: AnyPool,
-    /// SQLite's own driver, for many rows at once.
-    bulk: Option<SqlitePool>,
+    /// The embedded database by its plain driver, for many rows at once.
+    plain: Option<Plain>,
 }
 
 /// A transaction: dropped without [`Tx::commit`], it never happened.
@@ -88,19 +90,18 @@ impl Database {
     async fn connect(url: &str) -> Result<Self, StoreError> {
         sqlx::any::install_default_drivers();
         let dialect = if url.starts_with("sqlite:") { Dialect::Sqlite } else { Dialect::Postgres };
-        let (writers, readers, bulk) = match dialect {
+        let (writers, readers, plain) = match dialect {
             Dialect::Sqlite => {
                 let writers = sqlite_pool(1).connect(url).await?;
-                let readers = sqlite_pool(SQLITE_READERS).connect(url).await?;
-                let options = SqliteConnectOptions::from_str(url)?.row_buffer_size(bulk::ROWS_AHEAD);
-                (writers, readers, Some(sqlite_pool(SQLITE_READERS).connect_lazy_with(options)))
+                let file = SqliteConnectOptions::from_str(url)?.get_filename().to_owned();
+                (writers, sqlite_pool(SQLITE_READERS).connect(url).await?, Some(Plain::new(file)))
             }
             Dialect::Postgres => {
                 let pool = pool(POSTGRES_CONNECTIONS).connect(url).await?;
                 (pool.clone(), pool, None)
             }
         };
-        Ok(Self { dialect, url: url.to_owned(), writers, readers, bulk })
+        Ok(Self { dialect, url: url.to_owned(), writers, readers, plain })
     }
 
     /// Which database it is.
@@ -130,16 +131,17 @@ impl Database {
             Dialect::Sqlite => "BEGIN DEFERRED",
             Dialect::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
         };
-        Ok(Tx(begin_whole(&self.readers, statement).await?))
+        begin_whole(&self.readers, statement).await
     }
 
-    /// The same for many rows at once. It may see a later moment than a transaction that was begun before it.
+    /// The same for many rows at once. The moment is that of the first read: it may be later than that of a transaction that was begun
+    /// before.
     ///
     /// # Errors
     /// As [`Database::reader`].
     pub async fn begin_bulk(&self) -> Result<Bulk, StoreError> {
-        match &self.bulk {
-            Some(pool) => Ok(begin_whole(pool, "BEGIN DEFERRED").await?.into()),
+        match &self.plain {
+            Some(plain) => Ok(plain.begin().await?.into()),
             None => Ok(self.begin_read().await?.into()),
         }
     }
@@ -154,7 +156,7 @@ impl Database {
             Dialect::Sqlite => "BEGIN IMMEDIATE",
             Dialect::Postgres => "BEGIN",
         };
-        Ok(Tx(begin_whole(&self.writers, statement).await?))
+        begin_whole(&self.writers, statement).await
     }
 
     /// Runs a whole transaction, again when the database rolled it back for order's sake. `attempt`
@@ -202,8 +204,8 @@ impl Database {
 
     /// Closes all connections; SQLite's log is then in its file.
     pub async fn close(&self) {
-        if let Some(bulk) = &self.bulk {
-            bulk.close().await;
+        if let Some(plain) = &self.plain {
+            plain.close();
         }
         self.readers.close().await;
         self.writers.close().await;
@@ -212,13 +214,10 @@ impl Database {
 
 /// Begins a transaction on a task of its own. A call may be dropped at any moment, because its client went away; dropped
 /// between BEGIN and its answer, sqlx forgets that the connection is in a transaction and gives it to the next caller.
-async fn begin_whole<DB: sqlx::Database>(
-    pool: &Pool<DB>,
-    statement: &'static str,
-) -> Result<Transaction<'static, DB>, StoreError> {
+async fn begin_whole(pool: &AnyPool, statement: &'static str) -> Result<Tx, StoreError> {
     let pool = pool.clone();
     let begun = tokio::spawn(async move { pool.begin_with(statement).await }).await;
-    Ok(begun.map_err(|_| sqlx::Error::WorkerCrashed)??)
+    Ok(Tx(begun.map_err(|_| sqlx::Error::WorkerCrashed)??))
 }
 
 /// Errors that may mean "the same transaction again".
@@ -238,20 +237,18 @@ const POSTGRES_CONNECTIONS: u32 = 16;
 const SQLITE_SETUP: &str = "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
      PRAGMA foreign_keys = ON; PRAGMA cache_size = -16000; PRAGMA temp_store = MEMORY;";
 
-fn pool<DB: sqlx::Database>(connections: u32) -> PoolOptions<DB> {
-    PoolOptions::new().max_connections(connections).acquire_timeout(Duration::from_secs(10)).test_before_acquire(true)
+fn pool(connections: u32) -> AnyPoolOptions {
+    AnyPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(Duration::from_secs(10))
+        .test_before_acquire(true)
 }
 
-fn sqlite_pool<DB: sqlx::Database>(connections: u32) -> PoolOptions<DB>
-where
-    for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
-{
+fn sqlite_pool(connections: u32) -> AnyPoolOptions {
     pool(connections)
         .acquire_timeout(Duration::from_secs(30))
         .test_before_acquire(false)
         .idle_timeout(None)
         .max_lifetime(None)
-        .after_connect(|connection: &mut DB::Connection, _| {
-            Box::pin(async move { connection.execute(SQLITE_SETUP).await.map(drop) })
-        })
+        .after_connect(|connection, _| Box::pin(async move { connection.execute(SQLITE_SETUP).await.map(drop) }))
 }

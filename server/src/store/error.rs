@@ -42,6 +42,19 @@ impl StoreError {
     }
 }
 
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode as Code;
+        let code = error.sqlite_error_code();
+        let error = sqlx::Error::AnyDriverError(Box::new(error));
+        match code {
+            Some(Code::DatabaseBusy | Code::DatabaseLocked) => Self::Conflict(error),
+            Some(Code::SystemIoFailure | Code::DiskFull | Code::CannotOpen) => Self::Unavailable(error),
+            _ => Self::Statement(error),
+        }
+    }
+}
+
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         use sqlx::Error as E;

@@ -17,6 +17,7 @@ pub mod journal;
 pub mod load;
 pub mod migrate;
 pub mod nodes;
+mod plain;
 #[cfg(test)]
 mod plans;
 pub mod receipts;

@@ -8,8 +8,9 @@
 use super::db::{Conn, Dialect};
 use super::error::StoreError;
 use futures_util::future::BoxFuture;
+use sqlx::Arguments as _;
 use sqlx::any::{AnyArguments, AnyRow};
-use sqlx::{Arguments, AssertSqlSafe, Encode, Row as _, Type};
+use sqlx::{AssertSqlSafe, Row as _};
 
 /// Most parameters in one statement (SQLite allows 32,766, PostgreSQL 65,535).
 /// Far fewer are best: SQLite looks each `$n` up by name among all of a statement's parameters.
@@ -69,20 +70,7 @@ impl From<Option<Vec<u8>>> for Param {
 /// # Errors
 /// Never for these kinds of values; the signature is the driver's.
 pub fn arguments(params: impl IntoIterator<Item = Param>) -> Result<AnyArguments, StoreError> {
-    arguments_for(params)
-}
-
-/// The same for whatever driver.
-///
-/// # Errors
-/// As [`arguments`].
-pub fn arguments_for<A: Arguments>(params: impl IntoIterator<Item = Param>) -> Result<A, StoreError>
-where
-    for<'v> Option<i64>: Encode<'v, A::Database> + Type<A::Database>,
-    for<'v> Option<String>: Encode<'v, A::Database> + Type<A::Database>,
-    for<'v> Option<Vec<u8>>: Encode<'v, A::Database> + Type<A::Database>,
-{
-    let mut arguments = A::default();
+    let mut arguments = AnyArguments::default();
     for param in params {
         match param {
             Param::Int(value) => arguments.add(value),
