@@ -35,12 +35,17 @@ mod trace;
 mod user;
 mod world;
 
+use mimalloc::MiMalloc;
 use plant::{PLANTS, Plant, RARE};
 use script::{Script, Shape};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 use world::{Report, run};
+
+/// As both programs have it.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Seeds of one part of the default run; there are eight.
 const PART_SEEDS: u64 = 25;
