@@ -74,3 +74,15 @@ fn a_zero_on_the_wire_equals_a_missing_component() {
     let zero: VersionVector = serde_json::from_str(&format!("{{\"{}\":0}}", DeviceId([1; 16]))).unwrap();
     assert_eq!(zero, VersionVector::default());
 }
+
+#[test]
+fn a_map_in_any_order_is_read() {
+    let (a, b) = (DeviceId([1; 16]), DeviceId([2; 16]));
+    let read = |text: String| serde_json::from_str::<VersionVector>(&text).unwrap();
+    let both = VersionVector::default().with(a, 3).with(b, 4);
+    assert_eq!(read(format!(r#"{{"{b}":4,"{a}":3}}"#)), both);
+    assert_eq!(read(format!(r#"{{"{a}":1,"{b}":4,"{a}":3}}"#)), both, "the last one counts");
+    assert_eq!(read(format!(r#"{{"{a}":0,"{b}":4}}"#)), both.without(a));
+    assert_eq!(read("{}".to_owned()), VersionVector::default());
+    assert!(serde_json::from_str::<VersionVector>("[]").is_err());
+}
