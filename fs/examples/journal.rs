@@ -82,7 +82,7 @@ fn create(n: u64) -> Outcome<Vec<RowChange>> {
     let node = NodeId(u128::from(n).to_be_bytes());
     let op = LocalOp::Create { ino, parent: ROOT, name: name.clone() };
     Ok(vec![
-        RowChange::Inode(ino, Some(InodeRow { node: Some(node), local: Some(local), ..InodeRow::default() })),
+        RowChange::Inode(ino, Some(InodeRow { node: Some(node), local: Some(Box::new(local)), ..InodeRow::default() })),
         RowChange::Entry(ROOT, name, Some(EntryRow { ino: Some(ino), ticket })),
         RowChange::Queue(
             ticket,

@@ -25,7 +25,7 @@ pub use record::Record;
 pub use recover::{LOG_DIR, Lost, Prepared, Recovered, Stopped};
 pub use sink::{ContentSink, NoContents, RecoverySink};
 pub use state_lock::{LockError, StateLock};
-pub use unit::Journal;
+pub use unit::{Journal, Rush};
 
 use crate::limits;
 use crate::log::LogOptions;
@@ -52,6 +52,8 @@ pub struct JournalOptions {
     pub materialise: Materialise,
     /// How long the materialiser gathers records before it writes them.
     pub gather: Duration,
+    /// The same in a rush: see [`Journal::rush`].
+    pub rush_gather: Duration,
     /// Records waiting beyond this make committers wait.
     pub pending_bytes_max: usize,
     /// The database's write-ahead log before it is brought into the database.
@@ -76,6 +78,8 @@ impl JournalOptions {
 /// What comes within this time becomes one transaction: of what is made, sent and settled, or replaced, in it only the
 /// end is written. Whoever needs the database now does not wait for it ([`Journal::drain`]); the log has all of it.
 const GATHER: Duration = Duration::from_millis(200);
+/// In a rush.
+const RUSH_GATHER: Duration = Duration::from_secs(2);
 /// However small a budget is, so much may wait.
 const PENDING_BYTES_MIN: usize = 1 << 20;
 
@@ -86,6 +90,7 @@ impl Default for JournalOptions {
             check: Check::Quick,
             materialise: Materialise::Thread,
             gather: GATHER,
+            rush_gather: RUSH_GATHER,
             pending_bytes_max: limits::UNMATERIALISED_BYTES_MAX,
             wal_bytes: limits::WAL_BYTES,
         }

@@ -47,6 +47,8 @@ pub(super) struct Queue {
     pub(super) done_count: u64,
     /// Somebody waits for everything to be written: do not gather.
     pub(super) hurry_count: usize,
+    /// Many rows come, for which somebody waits: gather more of them.
+    pub(super) rush_count: usize,
     pub(super) is_closing: bool,
     /// The materialiser's thread is gone for good; only the log still takes anything.
     pub(super) is_dead: bool,

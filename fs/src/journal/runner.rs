@@ -69,9 +69,10 @@ impl Shared {
         while queue.jobs.is_empty() && !queue.is_closing {
             self.wake.wait(&mut queue);
         }
-        let deadline = self.env.clock.monotonic() + self.options.gather;
-        while queue.hurry_count == 0 && !queue.is_closing && queue.bytes < self.gather_bytes_max() {
-            let left = deadline.saturating_sub(self.env.clock.monotonic());
+        let began = self.env.clock.monotonic();
+        while queue.hurry_count == 0 && !queue.is_closing && queue.bytes < self.gather_bytes_max(&queue) {
+            let gather = if queue.rush_count > 0 { self.options.rush_gather } else { self.options.gather };
+            let left = (began + gather).saturating_sub(self.env.clock.monotonic());
             if left.is_zero() || self.wake.wait_for(&mut queue, left).timed_out() {
                 break;
             }
@@ -79,8 +80,9 @@ impl Shared {
         !queue.jobs.is_empty()
     }
 
-    pub(super) fn gather_bytes_max(&self) -> usize {
-        GATHER_BYTES_MAX.min(self.options.pending_bytes_max / 2)
+    pub(super) fn gather_bytes_max(&self, queue: &Queue) -> usize {
+        let pending_max = self.options.pending_bytes_max;
+        if queue.rush_count > 0 { pending_max / 4 * 3 } else { GATHER_BYTES_MAX.min(pending_max / 2) }
     }
 
     /// Waits before the next try; false if there is none because the journal closes.

@@ -13,7 +13,7 @@ use crate::log::{Log, Lsn};
 use crate::meta::rows::{ContentNo, RowChange};
 use crate::meta::{Readers, RemoteWork};
 use parking_lot::{Condvar, Mutex, MutexGuard};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use tarn_proto::change::Change;
 use tokio::sync::{oneshot, watch};
@@ -297,6 +297,13 @@ impl Journal {
         self.shared.materialise_one()
     }
 
+    /// Many rows come, for which somebody waits: until this is dropped more of them are gathered, for longer, before they are written.
+    /// What is written at once fills each page of the database once, and who waits has the processor for that long.
+    pub fn rush(&self) -> Rush {
+        self.shared.queue.lock().rush_count += 1;
+        Rush(Arc::downgrade(&self.shared))
+    }
+
     /// Has the sink describe these contents anew. Not logged: told when their rows are in the database;
     /// dropped untold if the journal closes before.
     pub fn describe(&self, contents: &[ContentNo]) -> oneshot::Receiver<()> {
@@ -344,8 +351,21 @@ impl Journal {
     fn put(&self, queue: &mut Queue, pending: Pending) {
         let was_idle = queue.jobs.is_empty();
         queue.put(pending);
-        if was_idle || queue.bytes > self.shared.gather_bytes_max() {
+        if was_idle || queue.bytes > self.shared.gather_bytes_max(queue) {
             self.shared.wake.notify_all();
+        }
+    }
+}
+
+/// See [`Journal::rush`].
+#[derive(Debug)]
+pub struct Rush(Weak<Shared>);
+
+impl Drop for Rush {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.queue.lock().rush_count -= 1;
+            shared.wake.notify_all();
         }
     }
 }

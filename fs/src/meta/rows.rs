@@ -38,7 +38,7 @@ pub struct InodeRow {
     /// Which node it shows; `None` once it is an orphan (unlinked or displaced while open).
     pub node: Option<NodeId>,
     /// Its state as far as it differs from the node's remote row, or has none.
-    pub local: Option<LocalNode>,
+    pub local: Option<Box<LocalNode>>,
     /// Its local content, if there is any.
     pub content: Option<ContentNo>,
     /// Whether it was pinned by a person.

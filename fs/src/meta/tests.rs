@@ -100,7 +100,7 @@ fn content_row() -> ContentRow {
 
 fn inode_row(shown: Option<NodeId>) -> InodeRow {
     let local = LocalNode { kind: NodeKind::File, attrs: Attrs::default(), ticket: Ticket(3) };
-    InodeRow { node: shown, local: Some(local), content: Some(ContentNo(7)), pinned: true, taken: None }
+    InodeRow { node: shown, local: Some(Box::new(local)), content: Some(ContentNo(7)), pinned: true, taken: None }
 }
 
 fn queued() -> QueuedOp {

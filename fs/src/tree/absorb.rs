@@ -5,7 +5,6 @@ use super::error::TreeError;
 use super::kept_dirs::KEPT;
 use super::load::Session;
 use super::notify::Invalidation;
-use super::state::Inode;
 use super::work::{NameChange, Work};
 use crate::log::Lsn;
 use crate::meta::RemoteWork;
@@ -97,7 +96,7 @@ impl Session<'_> {
 
     fn is_of_folder(&self, change: NameChange) -> bool {
         let mut inos = [change.old, change.new].into_iter().flatten();
-        inos.any(|ino| self.state.inodes.get(&ino).is_some_and(Inode::is_dir))
+        inos.any(|ino| self.state.inodes.get(&ino).is_some_and(|inode| inode.is_dir()))
     }
 
     /// Files that somebody has open, and that are removed or written elsewhere, keep the version that they show. First of all,

@@ -145,7 +145,7 @@ impl Session<'_> {
             let fresh = self.core.contents.create(no, ino);
             work.rows.push(crate::meta::rows::RowChange::Content(no, Some(fresh.row())));
         }
-        let local = Some(LocalNode { kind: new.kind, attrs, ticket });
+        let local = Some(Box::new(LocalNode { kind: new.kind, attrs, ticket }));
         work.inode(ino, InodeRow { node: Some(node), local, content, pinned, taken: None });
         work.entry(parent, name, Some(ino), ticket);
         if is_fresh {
@@ -178,7 +178,8 @@ impl Session<'_> {
 
     /// Commits the rows of a node that was made just now: nobody can have spoken of it, so the database is not asked.
     fn commit_fresh(&mut self, work: Work, ino: Ino, node: NodeId) -> Result<Position> {
-        self.state.inodes.insert(ino, Inode { node: Some(node), links: Some(Vec::new()), ..Inode::default() });
+        let inode = Inode { node: Some(node), links: Some(Vec::new()), ..Inode::default() };
+        self.state.inodes.insert(ino, Box::new(inode));
         self.state.by_node.insert(node, ino);
         self.commit(work).inspect_err(|_| {
             self.state.inodes.remove(&ino);
@@ -363,7 +364,7 @@ impl Session<'_> {
     pub(super) fn hand_over(&mut self, work: &mut Work, ino: Ino, dropped: &[Ticket], to: Ticket) -> Result<()> {
         let row = self.inode(ino)?.row();
         if let Some(local) = row.local.clone().filter(|local| dropped.contains(&local.ticket)) {
-            work.inode(ino, InodeRow { local: Some(LocalNode { ticket: to, ..local }), ..row });
+            work.inode(ino, InodeRow { local: Some(Box::new(LocalNode { ticket: to, ..*local })), ..row });
         }
         Ok(())
     }

@@ -160,7 +160,7 @@ impl Session<'_> {
         if has_local {
             growing.dir.note_local();
         }
-        inode.dir = Some(growing.dir);
+        inode.dir = Some(Box::new(growing.dir));
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use super::happened::Happened;
 use super::load::Session;
 use super::state::Inode;
 use super::types::NodeType;
+use crate::journal::Rush;
 use crate::meta::RemoteWork;
 use crate::meta::rows::{Ino, InodeRow, RowChange};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -33,12 +34,14 @@ pub struct Listing {
     is_new: bool,
     is_over: bool,
     progress: u64,
+    /// From the second page on.
+    rush: Option<Rush>,
 }
 
 impl Listing {
     /// Nothing of it yet; it is as of `seq`.
     pub fn new(node: NodeId, seq: u64) -> Self {
-        Self { node, seq, names: Vec::new(), is_new: false, is_over: false, progress: 0 }
+        Self { node, seq, names: Vec::new(), is_new: false, is_over: false, progress: 0, rush: None }
     }
 
     /// What has been taken in: see [`Unlisted`](super::Unlisted).
@@ -129,6 +132,9 @@ impl Session<'_> {
         }
         let folder = listing.node;
         let names: Vec<Name> = children.iter().map(|child| child.name.clone()).collect();
+        if !listing.names.is_empty() && listing.rush.is_none() {
+            listing.rush = Some(self.core.journal.rush());
+        }
         let parent = self.known_ino(folder)?;
         match parent {
             Some(parent) if self.is_quick(listing, parent, &children)? => self.learn(folder, parent, children)?,
@@ -229,9 +235,8 @@ impl Session<'_> {
             }
             let links = Some(vec![(parent, name)]);
             self.state.by_node.insert(node, ino);
-            self.state
-                .inodes
-                .insert(ino, Inode { node: Some(node), remote, links, touched: position, ..Inode::default() });
+            let inode = Inode { node: Some(node), remote, links, touched: position, ..Inode::default() };
+            self.state.inodes.insert(ino, Box::new(inode));
         }
         Ok(())
     }

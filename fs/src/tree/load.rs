@@ -43,7 +43,7 @@ impl Session<'_> {
             let known = self.core.reader()?.known_inode(ino)?.ok_or(TreeError::NotFound)?;
             self.insert_known(ino, known);
         }
-        self.state.inodes.get_mut(&ino).ok_or(TreeError::NotFound)
+        self.state.inodes.get_mut(&ino).map(Box::as_mut).ok_or(TreeError::NotFound)
     }
 
     fn insert_known(&mut self, ino: Ino, known: KnownInode) {
@@ -82,7 +82,7 @@ impl Session<'_> {
         let mut known =
             Inode { node, local, remote, pinned, taken, content_no: content, kernel_refs, ..Inode::default() };
         self.state.swept.recall(ino, &mut known);
-        self.state.inodes.insert(ino, known);
+        self.state.inodes.insert(ino, Box::new(known));
     }
 
     /// A node's remote state; `None` when it is gone or was never spoken of.
@@ -186,7 +186,7 @@ impl Session<'_> {
                 }
             }
         }
-        self.inode(ino)?.dir.as_mut().ok_or(TreeError::NotADirectory)
+        self.inode(ino)?.dir.as_deref_mut().ok_or(TreeError::NotADirectory)
     }
 
     /// Keeps a listing that was loaded. The kernel may have one of its own, with the cookies of a plain one.
@@ -197,7 +197,7 @@ impl Session<'_> {
         let dir = self.grown_into(ino, dir)?;
         self.state.listed_names += dir.len();
         let (is_plain, inode) = (dir.is_plain(), self.inode(ino)?);
-        inode.dir = Some(dir);
+        inode.dir = Some(Box::new(dir));
         if !is_plain && inode.kernel_refs > 0 {
             self.invalidations.push(Invalidation::Content(ino));
         }

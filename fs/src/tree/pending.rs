@@ -2,7 +2,8 @@
 //! here first. A row never overwrites one of a higher seq.
 
 use crate::log::Lsn as Position;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use tarn_proto::change::{Change, Row};
 use tarn_proto::ids::NodeId;
@@ -22,7 +23,8 @@ pub(super) struct Versioned<T> {
 pub(super) struct PendingRemote {
     nodes: HashMap<NodeId, Versioned<Option<Arc<NodeState>>>>,
     entries: HashMap<NodeId, BTreeMap<Name, Versioned<Option<NodeId>>>>,
-    places: HashMap<NodeId, BTreeSet<(NodeId, Name)>>,
+    /// In order; nearly always one.
+    places: HashMap<NodeId, Vec<(NodeId, Name)>>,
     order: VecDeque<(Position, Key)>,
 }
 
@@ -91,13 +93,21 @@ impl PendingRemote {
         if let Some(old) = old
             && let Some(places) = self.places.get_mut(&old)
         {
-            places.remove(&(parent, name.clone()));
+            places.retain(|(other, known)| (*other, known) != (parent, name));
             if places.is_empty() {
                 self.places.remove(&old);
             }
         }
-        if let Some(new) = new {
-            self.places.entry(new).or_default().insert((parent, name.clone()));
+        let Some(new) = new else { return };
+        let place = (parent, name.clone());
+        match self.places.entry(new) {
+            Entry::Vacant(places) => drop(places.insert(vec![place])),
+            Entry::Occupied(mut places) => {
+                let places = places.get_mut();
+                if let Err(at) = places.binary_search(&place) {
+                    places.insert(at, place);
+                }
+            }
         }
     }
 

@@ -200,7 +200,12 @@ impl Session<'_> {
         let orphan = InodeRow { node: None, pinned: false, ..self.kept_row(target)? };
         work.inode(target, orphan);
         self.hide_as(target, source);
-        let row = InodeRow { node, local: Some(LocalNode { ticket, ..local }), pinned, ..self.inode(source)?.row() };
+        let row = InodeRow {
+            node,
+            local: Some(Box::new(LocalNode { ticket, ..*local })),
+            pinned,
+            ..self.inode(source)?.row()
+        };
         work.inode(source, row);
         let (parent, name) = (request.to_parent, request.to_name.clone());
         self.enqueue(work, ticket, LocalOp::Write { ino: source, parent, name, attrs, over });

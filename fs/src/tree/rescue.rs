@@ -106,7 +106,7 @@ impl Session<'_> {
         let dir = self.rescue_dir()?;
         let name = self.free_name((dir, name), HERE)?;
         let ticket = self.state.next_ticket();
-        let local = LocalNode { ticket, ..local };
+        let local = Box::new(LocalNode { ticket, ..*local });
         let row = staged_row(work, ino).unwrap_or(self.inode(ino)?.row());
         let mut queued = Work::default();
         queued.inode(ino, InodeRow { local: Some(local), ..row });
@@ -185,7 +185,7 @@ impl Session<'_> {
         let mut work = Work::default();
         self.enqueue(&mut work, ticket, LocalOp::Create { ino, parent, name: name.clone() });
         let node = NodeId(self.core.env.rng.id());
-        let local = Some(LocalNode { kind: NodeKind::Dir, attrs, ticket });
+        let local = Some(Box::new(LocalNode { kind: NodeKind::Dir, attrs, ticket }));
         work.inode(ino, InodeRow { node: Some(node), local, ..InodeRow::default() });
         work.entry(parent, name, Some(ino), ticket);
         self.commit(work)?;

@@ -158,7 +158,7 @@ impl Session<'_> {
             all.set_inode(ino, InodeRow { local: None, ..row });
             self.forget_times(ino);
         } else if let Some((next, _)) = self.state.queue.of_ino(ino).find(|(other, _)| *other > ticket) {
-            all.set_inode(ino, InodeRow { local: Some(LocalNode { ticket: next, ..local }), ..row });
+            all.set_inode(ino, InodeRow { local: Some(Box::new(LocalNode { ticket: next, ..*local })), ..row });
         } else {
             all.without_node.push((ino, node));
         }
@@ -175,7 +175,7 @@ impl Session<'_> {
     /// What one answer of a push says is gone a later one may have brought back: then its local attributes go as well.
     fn drop_local_of_revived(&self, all: &mut Settling) -> Result<()> {
         for (ino, node) in std::mem::take(&mut all.without_node) {
-            let known = self.state.inodes.get(&ino).map(super::state::Inode::row);
+            let known = self.state.inodes.get(&ino).map(|inode| inode.row());
             let Some(row) = staged_row(&all.work, ino).or(known) else { continue };
             if self.exists_after(all.work.changes.iter(), node)? {
                 all.set_inode(ino, InodeRow { local: None, ..row });

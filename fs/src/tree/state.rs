@@ -31,7 +31,7 @@ pub(super) struct Inode {
     /// Which node it shows.
     pub node: Option<NodeId>,
     /// Its local state, hiding the remote one.
-    pub local: Option<LocalNode>,
+    pub local: Option<Box<LocalNode>>,
     /// The node's remote state.
     pub remote: Option<Arc<NodeState>>,
     /// Its remote state before it went: what open handles still ask for.
@@ -45,7 +45,7 @@ pub(super) struct Inode {
     /// Its names as far as known; `None`: not looked up yet.
     pub links: Option<Vec<(Ino, Name)>>,
     /// A directory's listing, once loaded.
-    pub dir: Option<Dir>,
+    pub dir: Option<Box<Dir>>,
     /// What has come of its listing while not all has.
     pub growing: Option<Box<Growing>>,
     /// Open directory handles: while there are any, the listing stays, and its cookies.
@@ -120,12 +120,12 @@ impl Inode {
 
     /// Its listing, or what has come of it.
     pub fn listing(&self) -> Option<&Dir> {
-        self.dir.as_ref().or(self.growing.as_ref().map(|growing| &growing.dir))
+        self.dir.as_deref().or(self.growing.as_ref().map(|growing| &growing.dir))
     }
 
     /// The same, to be changed.
     pub fn listing_mut(&mut self) -> Option<&mut Dir> {
-        self.dir.as_mut().or(self.growing.as_mut().map(|growing| &mut growing.dir))
+        self.dir.as_deref_mut().or(self.growing.as_mut().map(|growing| &mut growing.dir))
     }
 
     /// Whether it is a directory.
@@ -383,7 +383,8 @@ pub(super) struct Counters {
 pub(super) struct State {
     pub pins: super::pins::Pins,
     pub formers: Formers,
-    pub inodes: HashMap<Ino, Inode>,
+    /// Boxed: a map that grows holds its old and its new table at once, half of them empty.
+    pub inodes: HashMap<Ino, Box<Inode>>,
     /// Inodes that the kernel knows and memory does not hold.
     pub swept: Swept,
     /// Names in the listings at hand, about.
@@ -440,5 +441,25 @@ impl State {
     pub fn next_content(&mut self) -> ContentNo {
         self.counters.content += 1;
         ContentNo(self.counters.content)
+    }
+}
+
+#[cfg(test)]
+mod sizes {
+    #[test]
+    fn zz_sizes() {
+        println!(
+            "SIZES inode {} dir {} local {} rowchange {} inoderow {} queued {} content {} nodestate {} child {} change {}",
+            size_of::<super::Inode>(),
+            size_of::<super::Dir>(),
+            size_of::<crate::meta::rows::LocalNode>(),
+            size_of::<crate::meta::rows::RowChange>(),
+            size_of::<crate::meta::rows::InodeRow>(),
+            size_of::<crate::meta::rows::QueuedOp>(),
+            size_of::<crate::meta::rows::ContentRow>(),
+            size_of::<super::NodeState>(),
+            size_of::<tarn_proto::api::ChildEntry>(),
+            size_of::<tarn_proto::change::Change>()
+        );
     }
 }

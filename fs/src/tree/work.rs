@@ -67,11 +67,11 @@ impl Session<'_> {
     }
 
     /// The local part of an inode's row as it is now, for changing.
-    pub(super) fn local_node(&mut self, ino: Ino, ticket: Ticket) -> Result<LocalNode> {
+    pub(super) fn local_node(&mut self, ino: Ino, ticket: Ticket) -> Result<Box<LocalNode>> {
         let inode = self.inode(ino)?;
         let kind: NodeKind = inode.kind().cloned().ok_or(TreeError::NotFound)?;
         let attrs: Attrs = inode.attrs().ok_or(TreeError::NotFound)?;
-        Ok(LocalNode { kind, attrs, ticket })
+        Ok(Box::new(LocalNode { kind, attrs, ticket }))
     }
 
     /// Makes a local unit of work: into the log, then into memory.
@@ -170,7 +170,7 @@ impl Session<'_> {
     fn entered(&mut self, ino: Ino) -> &mut Inode {
         let swept = &mut self.state.swept;
         self.state.inodes.entry(ino).or_insert_with(|| {
-            let mut inode = Inode::default();
+            let mut inode = Box::<Inode>::default();
             swept.recall(ino, &mut inode);
             inode
         })
@@ -191,7 +191,7 @@ impl Session<'_> {
     pub(super) fn refresh_name(&mut self, parent: Ino, name: &Name, old: Option<Ino>) -> Result<NameChange> {
         let new = self.effective(parent, name)?;
         let node_type = new.map(|ino| self.node_type(ino)).transpose()?;
-        if let Some(dir) = self.state.inodes.get_mut(&parent).and_then(Inode::listing_mut) {
+        if let Some(dir) = self.state.inodes.get_mut(&parent).and_then(|inode| inode.listing_mut()) {
             match new.zip(node_type) {
                 Some((ino, node_type)) => dir.set(name, ino, node_type),
                 None => dir.remove(name),

@@ -272,7 +272,11 @@ pub struct Opened {
 
 /// Opens the journal with what `old` kept.
 pub fn open(disk: &CrashDisk, old: &MemSink, how: Materialise) -> Result<Opened, JournalError> {
-    let prepared = Journal::prepare(&env(disk), dir(), options(how))?;
+    open_with(disk, old, options(how))
+}
+
+pub fn open_with(disk: &CrashDisk, old: &MemSink, options: JournalOptions) -> Result<Opened, JournalError> {
+    let prepared = Journal::prepare(&env(disk), dir(), options)?;
     let sink = old.reloaded(&prepared.readers());
     let (journal, recovered) = prepared.recover(Box::new(sink.clone()))?;
     Ok(Opened { journal, sink, recovered })

@@ -96,9 +96,7 @@ fn a_failing_materialiser_reports_keeps_everything_and_recovers() {
     }
     assert!(matches!(journal.drain(), Err(JournalError::Stalled { .. })));
     assert!(matches!(journal.health(), Health::Failing { .. } | Health::Good));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let waited = async { tokio::time::timeout(Duration::from_secs(20), journal.wait_materialised(Lsn(9))).await };
-    runtime.block_on(waited).unwrap().unwrap();
+    reaches(journal, Lsn(9));
     assert_eq!(journal.health(), Health::Good);
     assert_eq!(load(&journal.readers(), &sink.live.lock()), world);
 }
@@ -250,4 +248,46 @@ fn a_state_folder_has_one_holder_at_a_time() {
     });
     drop(held);
     assert!(waiter.join().unwrap());
+}
+
+fn reaches(journal: &Journal, lsn: Lsn) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let waited = async { tokio::time::timeout(Duration::from_secs(20), journal.wait_materialised(lsn)).await };
+    runtime.block_on(waited).unwrap().unwrap();
+}
+
+#[test]
+fn in_a_rush_rows_are_gathered_until_it_is_over() {
+    let rush_gather = Duration::from_secs(3600);
+    let options = JournalOptions { rush_gather, ..options(Materialise::Thread) };
+    let Opened { journal, .. } = open_with(&CrashDisk::new(), &MemSink::default(), options).unwrap();
+    let rushes = [journal.rush(), journal.rush()];
+    // Far longer than is gathered otherwise.
+    for n in 1..=200 {
+        let lsn = journal.commit(put(n), Vec::new()).unwrap();
+        journal.sync(lsn).unwrap();
+    }
+    for rush in rushes {
+        assert_eq!(journal.materialised(), Lsn(0));
+        drop(rush);
+    }
+    reaches(&journal, Lsn(200));
+}
+
+#[test]
+fn a_rush_ends_for_those_who_wait_and_where_much_is_pending() {
+    let rush_gather = Duration::from_secs(3600);
+    let options = JournalOptions { rush_gather, pending_bytes_max: 40_000, ..options(Materialise::Thread) };
+    let Opened { journal, .. } = open_with(&CrashDisk::new(), &MemSink::default(), options).unwrap();
+    let rush = journal.rush();
+    journal.commit(put(1), Vec::new()).unwrap();
+    journal.drain().unwrap();
+    assert_eq!(journal.materialised(), Lsn(1));
+    for n in 2..=400 {
+        journal.wait_room().unwrap();
+        journal.commit(put(n), Vec::new()).unwrap();
+    }
+    reaches(&journal, Lsn(2));
+    drop(journal);
+    drop(rush);
 }

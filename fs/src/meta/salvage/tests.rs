@@ -16,7 +16,7 @@ const COUNT: u64 = 2_000;
 
 fn inode(n: u64) -> InodeRow {
     let local = LocalNode { kind: NodeKind::File, attrs: Attrs::default(), ticket: Ticket(n) };
-    InodeRow { node: Some(node(n)), local: Some(local), content: Some(ContentNo(n)), ..InodeRow::default() }
+    InodeRow { node: Some(node(n)), local: Some(Box::new(local)), content: Some(ContentNo(n)), ..InodeRow::default() }
 }
 
 fn node(n: u64) -> NodeId {

@@ -120,7 +120,8 @@ impl Device {
     pub fn lagging(self) -> Self {
         let Self { dir, tree, journal, _lock, seq } = self;
         drop((tree, journal, _lock));
-        let options = JournalOptions { gather: Duration::from_secs(3600), ..JournalOptions::default() };
+        let hour = Duration::from_secs(3600);
+        let options = JournalOptions { gather: hour, rush_gather: hour, ..JournalOptions::default() };
         let (tree, journal, lock) = assemble_with(dir.path(), options);
         Self { dir, tree, journal, _lock: lock, seq }
     }
