@@ -8,14 +8,15 @@ import stat
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import traceback
 from pathlib import Path
 
+from torture_budget import budget, readers
 from torture_copy import Copy
 from torture_crash import contents, crash, devices, power, server, survive
 from torture_house import BIN, Device, Failed, Postgres, Relay, Server, remove, run, until
+from torture_look import Stage, blocks, content_blocks, names, walk
 from torture_offline import offline
 from torture_suites import changes, fsx, latency, listings
 from torture_systemd import systemd
@@ -23,36 +24,7 @@ from torture_systemd import systemd
 MIB, KIB = 1 << 20, 1 << 10
 
 
-def mb(count):
-    return f"{count / 1e6:,.1f} MB"
-
-
 # ---------------------------------------------------------------- trees
-
-def walk(root):
-    """(path below root, lstat) of everything, folders before what is in them, each folder in the order of names."""
-    todo = [Path()]
-    while todo:
-        folder = todo.pop()
-        below = sorted(os.scandir(root / folder), key=lambda entry: entry.name)
-        for entry in below:
-            yield folder / entry.name, entry.stat(follow_symlinks=False)
-        todo += [folder / entry.name for entry in reversed(below) if entry.is_dir(follow_symlinks=False)]
-
-
-def blocks(root):
-    """What `du` says, in bytes: allocated blocks of what is below."""
-    total = 0
-    try:
-        for entry in os.scandir(root):
-            info = entry.stat(follow_symlinks=False)
-            total += info.st_blocks * 512
-            if stat.S_ISDIR(info.st_mode):
-                total += blocks(entry.path)
-    except FileNotFoundError:
-        pass
-    return total
-
 
 def same_trees(left, right):
     """Raises unless names, bytes, modes and the times of files agree."""
@@ -67,26 +39,6 @@ def same_trees(left, right):
             raise Failed(f"{path}: mode {found.st_mode:o} instead of {wanted.st_mode:o}")
         if stat.S_ISREG(wanted.st_mode) and found.st_mtime_ns != wanted.st_mtime_ns:
             raise Failed(f"{path}: time {found.st_mtime_ns} instead of {wanted.st_mtime_ns}")
-
-
-def names(root):
-    return sum(1 for _ in walk(root))
-
-
-class Stage:
-    """Seconds of each step, for the figures."""
-
-    def __init__(self):
-        self.last, self.parts = time.monotonic(), []
-
-    def mark(self, name):
-        now = time.monotonic()
-        self.parts.append(f"{name} {now - self.last:,.1f} s")
-        print(f"   {self.parts[-1]}", file=sys.stderr, flush=True)
-        self.last = now
-
-    def __str__(self):
-        return ", ".join(self.parts)
 
 
 # ---------------------------------------------------------------- copy
@@ -104,7 +56,7 @@ def copy(house, args):
     wanted = names(args.tree)
     until(lambda: (b.mount / "tree").is_dir() and names(b.mount / "tree") == wanted, 300, "B does not see all names")
     stage.mark("all names on B")
-    shown, kept = blocks(b.mount), contents(b)
+    shown, kept = blocks(b.mount), content_blocks(b)
     if max(shown, kept) > max(MIB, 16 * KIB):
         raise Failed(f"B has {shown} bytes of blocks in the mount and {kept} of contents before anything was read")
     one = one_small_file(server, relay, b, args.tree)
@@ -113,12 +65,6 @@ def copy(house, args):
     server.check()
     stage.mark("check")
     return f"{wanted:,} names; {stage}; on B before: {shown:,} bytes of blocks in the mount, {kept:,} of contents; {one}"
-
-
-def contents(device):
-    """Blocks of what is content in the state of a device: backing files, and the slab of small ones."""
-    return sum(blocks(device.state / name) for name in ("contents", "content")) + sum(
-        path.stat().st_blocks * 512 for path in device.state.glob("slab*") if path.is_file())
 
 
 def one_small_file(server, relay, b, tree):
@@ -210,83 +156,6 @@ def kill_one(server, device, work, victim, dice):
         work.check_postponed()
 
 
-# ---------------------------------------------------------------- budget
-
-class Blocks(threading.Thread):
-    """Looks at the blocks of a device's state every 50 ms."""
-
-    def __init__(self, device):
-        super().__init__(daemon=True)
-        self.device, self.most, self.most_contents, self.samples, self.over = device, 0, 0, 0, threading.Event()
-
-    def run(self):
-        while not self.over.wait(0.05):
-            self.most = max(self.most, blocks(self.device.state))
-            self.most_contents = max(self.most_contents, contents(self.device))
-            self.samples += 1
-
-
-def budget(house, args):
-    """Four times the cache is read: it keeps to its size, and to what was read last."""
-    limit, server, stage = args.budget * MIB, house.server(), Stage()
-    sizes = [8 * MIB] * (args.budget // 4) + [MIB] * args.budget + [16 * KIB] * (64 * args.budget)
-    random.Random(args.seed).shuffle(sizes)
-    a = house.device("A", server.url).up()
-    for number, size in enumerate(sizes):
-        folder = a.mount / str(number // 256)
-        folder.mkdir(exist_ok=True)
-        (folder / str(number)).write_bytes(random.Random(number).randbytes(size))
-    stage.mark("written")
-    a.wait()
-    stage.mark("durable")
-    b = house.device("B", server.url, "--cache-size", str(limit)).up()
-    until(lambda: names(b.mount) == names(a.mount), 120, "B does not see all names")
-    watch = Blocks(b)
-    watch.start()
-    read_numbered(b.mount, sizes, 0)
-    stage.mark("read")
-    fetched = b.counter("bytes_fetched")
-    quarter, quarter_bytes = last_files(sizes, sum(sizes) // 4)
-    read_numbered(b.mount, sizes, quarter)
-    again = b.counter("bytes_fetched") - fetched
-    stage.mark("last quarter again")
-    kept, kept_bytes = last_files(sizes, limit * 7 // 8)
-    drop_pages(b.mount, sizes, kept)
-    read_numbered(b.mount, sizes, kept)
-    from_disk = b.counter("bytes_fetched") - fetched - again
-    stage.mark("what the disk holds again")
-    watch.over.set()
-    watch.join()
-    figures = (f"budget {mb(limit)}, read {mb(sum(sizes))} in {len(sizes):,} files, fetched {mb(fetched)}; the last quarter, {mb(quarter_bytes)}, again: "
-               f"{again} bytes fetched; the last {mb(kept_bytes)} again, without the kernel's pages: {from_disk} bytes; most blocks of {watch.samples:,} "
-               f"samples: {mb(watch.most_contents)} contents, {mb(watch.most)} with log and database; {stage}")
-    if again or from_disk or watch.most > limit or not watch.most_contents:
-        raise Failed(figures)
-    return figures
-
-
-def last_files(sizes, count):
-    """The first of the last files that have at most so many bytes together, and how many they have."""
-    first, seen = len(sizes), 0
-    while first and seen + sizes[first - 1] <= count:
-        first -= 1
-        seen += sizes[first]
-    return first, seen
-
-
-def drop_pages(root, sizes, first):
-    """Has the kernel forget what it keeps of these files: what is read then is read from Tarn."""
-    for number in range(first, len(sizes)):
-        with (root / str(number // 256) / str(number)).open("rb") as file:
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-
-
-def read_numbered(root, sizes, first):
-    for number in range(first, len(sizes)):
-        if (root / str(number // 256) / str(number)).read_bytes() != random.Random(number).randbytes(sizes[number]):
-            raise Failed(f"file {number} is not what was written")
-
-
 # ---------------------------------------------------------------- the run
 
 class House:
@@ -335,7 +204,7 @@ def prove(name, proof, args, database, postgres, place):
 
 
 PROOFS = dict(contents=contents, copy=copy, kills=kills, crash=crash, power=power, server=server, survive=survive, devices=devices, fsx=fsx, changes=changes, listings=listings, latency=latency, offline=offline,
-              budget=budget, systemd=systemd)
+              budget=budget, readers=readers, systemd=systemd)
 
 
 def plan(args):
@@ -355,6 +224,7 @@ def arguments():
     parser.add_argument("--changes", type=int, default=100_000, help="that one device makes while programs on the other look")
     parser.add_argument("--names", type=int, default=1_000_000, help="of the folder that is listed while it changes")
     parser.add_argument("--budget", type=int, default=256, metavar="MIB")
+    parser.add_argument("--gib", type=int, default=20, help="that eight programs read at once")
     parser.add_argument("--seconds", type=float, default=30, help="of each half of the offline proof")
     parser.add_argument("--spread", type=int, default=0, metavar="SECONDS", help="of the work of five devices; 0: as fast as it goes")
     parser.add_argument("--minutes", type=float, default=240, help="after which what is not done has failed")
