@@ -86,7 +86,13 @@ fn create(n: u64) -> Outcome<Vec<RowChange>> {
         RowChange::Entry(ROOT, name, Some(EntryRow { ino: Some(ino), ticket })),
         RowChange::Queue(
             ticket,
-            Some(QueuedOp { op, time: Timestamp::default(), frozen: None, name_tries: 0, verdict: Verdict::Open }),
+            Some(Box::new(QueuedOp {
+                op,
+                time: Timestamp::default(),
+                frozen: None,
+                name_tries: 0,
+                verdict: Verdict::Open,
+            })),
         ),
     ])
 }

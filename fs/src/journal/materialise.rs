@@ -32,7 +32,8 @@ impl Materialiser {
         if let Some(log) = log {
             sync_ahead(log);
         }
-        let described: Vec<_> = described.into_iter().map(|(no, row)| RowChange::Content(no, Some(row))).collect();
+        let described: Vec<_> =
+            described.into_iter().map(|(no, row)| RowChange::Content(no, Some(Box::new(row)))).collect();
         let upto = batch.iter().filter_map(|pending| pending.lsn).next_back().unwrap_or(self.applied);
         self.transact(batch, &folded, &described, upto)?;
         self.applied = upto;

@@ -301,7 +301,7 @@ fn recover_what_is_there(
         } else {
             given_up.remove(no);
         }
-        sink.recover_row(*no, row.as_ref())?;
+        sink.recover_row(*no, row.as_deref())?;
     }
     Ok(match record {
         Record::Remote(work) => queue::Job::Remote(work),
@@ -313,7 +313,7 @@ fn recover_what_is_there(
 fn recover_rows(rows: &[RowChange], sink: &mut dyn RecoverySink) -> io::Result<()> {
     for change in rows {
         if let RowChange::Content(no, row) = change {
-            sink.recover_row(*no, row.as_ref())?;
+            sink.recover_row(*no, row.as_deref())?;
         }
     }
     Ok(())

@@ -12,8 +12,8 @@ pub(super) fn apply(db: &Connection, change: &RowChange) -> Result<()> {
     match change {
         RowChange::Inode(ino, row) => inode(db, *ino, row.as_ref()),
         RowChange::Entry(parent, name, row) => entry(db, *parent, name, row.as_ref()),
-        RowChange::Content(no, row) => content(db, *no, row.as_ref()),
-        RowChange::Queue(ticket, op) => queue(db, *ticket, op.as_ref()),
+        RowChange::Content(no, row) => content(db, *no, row.as_deref()),
+        RowChange::Queue(ticket, op) => queue(db, *ticket, op.as_deref()),
         RowChange::Counter(_) => Ok(()),
         RowChange::Rescue(version, Some(path)) => {
             run(db, "insert or replace into rescue(version, path) values (?1, ?2)", (version.as_bytes(), path))

@@ -247,11 +247,14 @@ pub enum RowChange {
     /// Sets or removes a local entry.
     Entry(Ino, Name, Option<EntryRow>),
     /// Sets or removes a content.
-    Content(ContentNo, Option<ContentRow>),
+    Content(ContentNo, Option<Box<ContentRow>>),
     /// Sets or removes a queued operation.
-    Queue(Ticket, Option<QueuedOp>),
+    Queue(Ticket, Option<Box<QueuedOp>>),
     /// Raises the highest counter used in operations.
     Counter(u64),
     /// Forgets a version's place in the rescue list, or adds it: (version, path it had).
     Rescue(VersionId, Option<String>),
 }
+
+// A folder of many names brings one for each of them.
+const _: () = assert!(size_of::<RowChange>() <= 96);

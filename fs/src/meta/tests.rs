@@ -125,8 +125,8 @@ fn local_rows_read_back_as_written_and_vanish_when_removed() {
         RowChange::Inode(Ino(6), Some(inode_row(None))),
         RowChange::Entry(ROOT, name("b"), Some(entry)),
         RowChange::Entry(ROOT, name("a"), Some(hidden)),
-        RowChange::Content(ContentNo(7), Some(content_row())),
-        RowChange::Queue(Ticket(3), Some(queued())),
+        RowChange::Content(ContentNo(7), Some(Box::new(content_row()))),
+        RowChange::Queue(Ticket(3), Some(Box::new(queued()))),
         RowChange::Counter(42),
         RowChange::Rescue(version, Some("x/y".to_owned())),
     ]);
@@ -161,8 +161,8 @@ fn marks_outlive_the_rows_that_raised_them() {
     let mut db = Db::new();
     db.rows(&[
         RowChange::Inode(Ino(50), Some(inode_row(None))),
-        RowChange::Queue(Ticket(60), Some(queued())),
-        RowChange::Content(ContentNo(70), Some(content_row())),
+        RowChange::Queue(Ticket(60), Some(Box::new(queued()))),
+        RowChange::Content(ContentNo(70), Some(Box::new(content_row()))),
         RowChange::Counter(80),
     ]);
     db.rows(&[
@@ -275,7 +275,7 @@ fn of_a_folder_that_is_known_by_two_names_the_newer_one_was_lost() {
 fn a_unit_dropped_before_commit_never_was() {
     let mut db = Db::new();
     let mut unit = db.writer.unit().unwrap();
-    unit.apply_rows(&[RowChange::Queue(Ticket(1), Some(queued()))]).unwrap();
+    unit.apply_rows(&[RowChange::Queue(Ticket(1), Some(Box::new(queued())))]).unwrap();
     drop(unit);
     assert!(db.readers.get().unwrap().queue_all().unwrap().is_empty());
     assert_eq!((db.writer.applied().unwrap(), db.writer.marks()), (0, Marks::default()));
@@ -315,7 +315,7 @@ fn tamper(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
 #[test]
 fn a_damaged_database_is_named_and_the_way_out_with_it() {
     let mut db = Db::new();
-    let rows: Vec<_> = (1..2000).map(|n| RowChange::Queue(Ticket(n), Some(queued()))).collect();
+    let rows: Vec<_> = (1..2000).map(|n| RowChange::Queue(Ticket(n), Some(Box::new(queued())))).collect();
     db.rows(&rows);
     let path = db.path();
     let Db { dir: _dir, writer, readers } = db;
@@ -350,7 +350,7 @@ fn a_snapshot_sees_one_state() {
     let reader = db.readers.get().unwrap();
     let seen = reader.snapshot(|reader| {
         let before = reader.queue_all()?.len();
-        db.rows(&[RowChange::Queue(Ticket(1), Some(queued()))]);
+        db.rows(&[RowChange::Queue(Ticket(1), Some(Box::new(queued())))]);
         Ok((before, reader.queue_all()?.len()))
     });
     assert_eq!(seen.unwrap(), (0, 0));

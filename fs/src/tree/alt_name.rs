@@ -64,7 +64,7 @@ impl Session<'_> {
         let mut rows = alt_name.as_ref().map(|name| self.renamed_beside(ticket, name)).unwrap_or_default();
         queued.frozen.as_mut().ok_or(TreeError::NotFound)?.alt_name = alt_name;
         let tries = queued.name_tries;
-        rows.push(RowChange::Queue(ticket, Some(queued)));
+        rows.push(RowChange::Queue(ticket, Some(Box::new(queued))));
         self.commit(Work { rows, ..Work::default() })?;
         Ok(tries)
     }

@@ -68,7 +68,7 @@ impl Session<'_> {
             LocalOp::Link { .. } | LocalOp::Unlink { .. } | LocalOp::Rename { .. } => return (work, None),
         }
         if !matches!(queued.op, LocalOp::Create { .. }) {
-            work.rows.push(RowChange::Queue(ticket, Some(queued)));
+            work.rows.push(RowChange::Queue(ticket, Some(Box::new(queued))));
         }
         (work, Some(ticket))
     }

@@ -116,7 +116,7 @@ impl Session<'_> {
             }
             let mut patched = self.op_after(&work.rows, later).unwrap_or_else(|| queued.op.clone());
             if self.tell_later(ticket, &queued.op.op, patched.op.seen_mut(), &given) {
-                work.rows.push(RowChange::Queue(later, Some(patched)));
+                work.rows.push(RowChange::Queue(later, Some(Box::new(patched))));
             }
         }
     }
@@ -128,7 +128,7 @@ impl Session<'_> {
             let mut patched = queued.op.clone();
             let Some(frozen) = patched.frozen.as_mut() else { continue };
             if self.tell_later(ticket, &queued.op.op, frozen.kind.seen_mut(), given) {
-                rows.push(RowChange::Queue(later, Some(patched)));
+                rows.push(RowChange::Queue(later, Some(Box::new(patched))));
             }
         }
         rows

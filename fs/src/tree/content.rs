@@ -42,7 +42,7 @@ impl Session<'_> {
         };
         let mut work = Work::default();
         let row = InodeRow { content: Some(no), ..self.inode(ino)?.row() };
-        work.rows.push(RowChange::Content(no, Some(content.row())));
+        work.rows.push(RowChange::Content(no, Some(Box::new(content.row()))));
         work.inode(ino, row);
         self.commit(work)?;
         self.inode(ino)?.content = Some(content.clone());

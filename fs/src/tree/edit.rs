@@ -143,7 +143,7 @@ impl Session<'_> {
         let content = new.kind.is_file().then(|| self.state.next_content());
         if let Some(no) = content {
             let fresh = self.core.contents.create(no, ino);
-            work.rows.push(crate::meta::rows::RowChange::Content(no, Some(fresh.row())));
+            work.rows.push(crate::meta::rows::RowChange::Content(no, Some(Box::new(fresh.row()))));
         }
         let local = Some(Box::new(LocalNode { kind: new.kind, attrs, ticket }));
         work.inode(ino, InodeRow { node: Some(node), local, content, pinned, taken: None });

@@ -92,7 +92,7 @@ impl Session<'_> {
         content.note_as_source();
         // It claims no bytes: some may be evicted before it is logged.
         let row = ContentRow { present: RangeSet::new(), ..content.row() };
-        work.rows.push(RowChange::Content(content.no(), Some(row)));
+        work.rows.push(RowChange::Content(content.no(), Some(Box::new(row))));
         self.state.formers.add(ino, former, content);
         Ok(true)
     }

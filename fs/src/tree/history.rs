@@ -73,7 +73,7 @@ impl Session<'_> {
                 seen.seq = seen.seq.map(|seq| seq.min(fork));
             }
             if queued != known.op {
-                rows.push(RowChange::Queue(*ticket, Some(queued)));
+                rows.push(RowChange::Queue(*ticket, Some(Box::new(queued))));
             }
         }
         rows

@@ -190,7 +190,7 @@ impl Session<'_> {
             for ticket in batch {
                 if let Some(queued) = self.state.queue.ops.get(ticket) {
                     let op = QueuedOp { verdict, ..queued.op.clone() };
-                    work.rows.push(RowChange::Queue(*ticket, Some(op)));
+                    work.rows.push(RowChange::Queue(*ticket, Some(Box::new(op))));
                 }
             }
             self.commit(work)?;
@@ -268,7 +268,7 @@ impl Session<'_> {
         let queued = queued.op.clone();
         let LocalOp::Unlink { parent, name, ino, .. } = &queued.op else {
             let op = QueuedOp { verdict: Verdict::Confirmed, ..queued };
-            work.rows.push(RowChange::Queue(ticket, Some(op)));
+            work.rows.push(RowChange::Queue(ticket, Some(Box::new(op))));
             return Ok(None);
         };
         work.dequeue(ticket);

@@ -88,7 +88,7 @@ impl Tree {
             let thawed = frozen.into_iter().map(|(ticket, queued)| {
                 let mut op = queued.op.clone();
                 op.frozen = None;
-                RowChange::Queue(*ticket, Some(op))
+                RowChange::Queue(*ticket, Some(Box::new(op)))
             });
             let work = Work { rows: thawed.collect(), ..Work::default() };
             session.commit(work)?;

@@ -64,7 +64,7 @@ impl Session<'_> {
                 rows.extend(moved.map(|row| RowChange::Entry(parent, name.clone(), Some(row))));
             }
             queued.op.be_about(ino, shown);
-            rows.push(RowChange::Queue(ticket, Some(queued)));
+            rows.push(RowChange::Queue(ticket, Some(Box::new(queued))));
         }
         Ok(())
     }

@@ -148,7 +148,7 @@ impl Session<'_> {
         let later = self.state.queue.ops.iter().filter(|(_, queued)| counter(&queued.op) >= Some(first));
         let thawed = later.map(|(ticket, queued)| {
             let op = QueuedOp { frozen: None, ..queued.op.clone() };
-            RowChange::Queue(*ticket, Some(op))
+            RowChange::Queue(*ticket, Some(Box::new(op)))
         });
         let work = Work { rows: thawed.collect(), ..Work::default() };
         self.commit(work).map(drop)

@@ -53,7 +53,8 @@ impl SmallLog for ContentPort {
         let journal = self.journal()?;
         // Of an empty file nothing is asked, not even that its name reached the disk.
         let unsynced = if durable || row.size_bytes == 0 { Vec::new() } else { vec![(no, row.size_bytes)] };
-        let lsn = journal.commit(vec![RowChange::Content(no, Some(row.clone()))], unsynced).map_err(io_error)?;
+        let lsn =
+            journal.commit(vec![RowChange::Content(no, Some(Box::new(row.clone())))], unsynced).map_err(io_error)?;
         if durable {
             journal.sync(lsn).map_err(io_error)?;
         }
@@ -68,7 +69,7 @@ impl SmallLog for ContentPort {
     }
 
     fn note(&self, no: ContentNo, row: &ContentRow) -> io::Result<u64> {
-        let rows = vec![RowChange::Content(no, Some(row.clone()))];
+        let rows = vec![RowChange::Content(no, Some(Box::new(row.clone())))];
         self.journal()?.commit(rows, Vec::new()).map(|lsn| lsn.0).map_err(io_error)
     }
 }

@@ -36,7 +36,7 @@ impl Session<'_> {
             if let Some(mut queued) = self.op_after(rows, later)
                 && queued.op.add_seen(ino, vector)
             {
-                rows.push(RowChange::Queue(later, Some(queued)));
+                rows.push(RowChange::Queue(later, Some(Box::new(queued))));
             }
         }
     }
@@ -44,7 +44,7 @@ impl Session<'_> {
     /// A queued operation as a unit of work leaves it so far; `None`: it is not queued any more.
     pub(super) fn op_after(&self, rows: &[RowChange], ticket: Ticket) -> Option<QueuedOp> {
         let staged = rows.iter().rev().find_map(|change| match change {
-            RowChange::Queue(other, op) if *other == ticket => Some(op.clone()),
+            RowChange::Queue(other, op) if *other == ticket => Some(op.as_deref().cloned()),
             _ => None,
         });
         staged.unwrap_or_else(|| self.state.queue.ops.get(&ticket).map(|queued| queued.op.clone()))

@@ -77,7 +77,7 @@ impl Session<'_> {
         let attrs = self.written_attrs(ino, attrs.clone())?;
         queued.op = LocalOp::SetAttr { ino, attrs };
         let mut work = Work::default();
-        work.rows.push(RowChange::Queue(ticket, Some(queued)));
+        work.rows.push(RowChange::Queue(ticket, Some(Box::new(queued))));
         self.commit(work)?;
         Ok(true)
     }
@@ -115,7 +115,7 @@ impl Session<'_> {
         let operation = Operation { counter, time: queued.time, alt_name, kind };
         self.expect((ticket, &queued.op), &operation, expected, tree);
         queued.frozen = Some(operation.clone());
-        Ok(Some((Some(operation), RowChange::Queue(ticket, Some(queued)))))
+        Ok(Some((Some(operation), RowChange::Queue(ticket, Some(Box::new(queued))))))
     }
 
     /// Of two operations that bring a file's content the later one never brings older bytes: the earlier one may have been
@@ -140,7 +140,7 @@ impl Session<'_> {
         let patched = later.filter_map(|(other, queued)| {
             let mut queued = queued.op.clone();
             set_content(queued.frozen.as_mut()?, content.clone()).ok()?;
-            Some(RowChange::Queue(other, Some(queued)))
+            Some(RowChange::Queue(other, Some(Box::new(queued))))
         });
         patched.collect()
     }
@@ -316,7 +316,7 @@ impl Tree {
             let queued = session.state.queue.ops.get(&ticket).ok_or(TreeError::NotFound)?;
             let mut queued = queued.op.clone();
             let mut work = Work { rows: change(session, &mut queued)?, ..Work::default() };
-            work.rows.push(RowChange::Queue(ticket, Some(queued)));
+            work.rows.push(RowChange::Queue(ticket, Some(Box::new(queued))));
             session.commit(work).map(drop)
         })?;
         self.sync_log()

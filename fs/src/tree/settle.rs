@@ -133,7 +133,7 @@ impl Session<'_> {
             let mut queued = queued.op.clone();
             if let LocalOp::Write { over: over @ None, .. } = &mut queued.op {
                 *over = Some(seen.vector.clone());
-                all.work.rows.push(RowChange::Queue(ticket, Some(queued)));
+                all.work.rows.push(RowChange::Queue(ticket, Some(Box::new(queued))));
             }
         }
     }
@@ -243,7 +243,7 @@ impl Session<'_> {
             let Some(queued) = self.state.queue.ops.get(&ticket) else { continue };
             let mut queued = queued.op.clone();
             if queued.op.move_dir(from, to) {
-                all.work.rows.push(RowChange::Queue(ticket, Some(queued)));
+                all.work.rows.push(RowChange::Queue(ticket, Some(Box::new(queued))));
             }
         }
         Ok(())

@@ -35,7 +35,7 @@ impl Session<'_> {
             _ => return Ok(false),
         }
         let mut work = Work::default();
-        work.rows.push(RowChange::Queue(ticket, Some(queued)));
+        work.rows.push(RowChange::Queue(ticket, Some(Box::new(queued))));
         self.commit(work)?;
         Ok(true)
     }

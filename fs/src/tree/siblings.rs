@@ -77,7 +77,7 @@ impl Session<'_> {
                 Some(content) => content,
                 None => {
                     let (no, content) = self.adopt(ino, file);
-                    work.rows.push(RowChange::Content(no, Some(content.row())));
+                    work.rows.push(RowChange::Content(no, Some(Box::new(content.row()))));
                     let row = InodeRow { content: Some(no), ..self.inode(ino)?.row() };
                     work.inode(ino, row);
                     adopted.push((ino, content.clone()));

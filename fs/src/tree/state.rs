@@ -74,6 +74,9 @@ pub(super) struct Inode {
     pub touched: Position,
 }
 
+// There are hundreds of thousands of them.
+const _: () = assert!(size_of::<Inode>() <= 256);
+
 impl Inode {
     /// What it is.
     pub fn kind(&self) -> Option<&NodeKind> {
@@ -441,25 +444,5 @@ impl State {
     pub fn next_content(&mut self) -> ContentNo {
         self.counters.content += 1;
         ContentNo(self.counters.content)
-    }
-}
-
-#[cfg(test)]
-mod sizes {
-    #[test]
-    fn zz_sizes() {
-        println!(
-            "SIZES inode {} dir {} local {} rowchange {} inoderow {} queued {} content {} nodestate {} child {} change {}",
-            size_of::<super::Inode>(),
-            size_of::<super::Dir>(),
-            size_of::<crate::meta::rows::LocalNode>(),
-            size_of::<crate::meta::rows::RowChange>(),
-            size_of::<crate::meta::rows::InodeRow>(),
-            size_of::<crate::meta::rows::QueuedOp>(),
-            size_of::<crate::meta::rows::ContentRow>(),
-            size_of::<super::NodeState>(),
-            size_of::<tarn_proto::api::ChildEntry>(),
-            size_of::<tarn_proto::change::Change>()
-        );
     }
 }

@@ -63,7 +63,7 @@ impl Session<'_> {
     /// The same with what is to become of it.
     pub(super) fn enqueue_as(&mut self, work: &mut Work, ticket: Ticket, op: LocalOp, verdict: Verdict) {
         let queued = QueuedOp { op, time: self.core.env.clock.wall(), frozen: None, name_tries: 0, verdict };
-        work.rows.push(RowChange::Queue(ticket, Some(queued)));
+        work.rows.push(RowChange::Queue(ticket, Some(Box::new(queued))));
     }
 
     /// The local part of an inode's row as it is now, for changing.
@@ -125,7 +125,7 @@ impl Session<'_> {
                 RowChange::Entry(parent, name, row) => self.state.overlay.set(parent, &name, row),
                 RowChange::Queue(ticket, op) => {
                     let now = self.core.env.clock.monotonic();
-                    self.state.queue.set(ticket, op, now);
+                    self.state.queue.set(ticket, op.map(|op| *op), now);
                 }
                 RowChange::Counter(counter) => {
                     self.state.counters.operation = self.state.counters.operation.max(counter);

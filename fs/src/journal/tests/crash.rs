@@ -137,11 +137,11 @@ fn contents_newer_than_their_batch_never_outlive_what_came_before_them() {
     let Opened { journal, sink, .. } = open(&disk, &MemSink::default(), Materialise::Manual).unwrap();
     let journal = std::sync::Arc::new(journal);
     let row = content_row(ContentPlace::None, 0);
-    journal.commit(vec![RowChange::Content(ContentNo(1), Some(row))], Vec::new()).unwrap();
+    journal.commit(vec![RowChange::Content(ContentNo(1), Some(Box::new(row)))], Vec::new()).unwrap();
     *sink.hook.0.lock() = Some(Box::new({
         let (journal, live) = (journal.clone(), sink.live.clone());
         move || {
-            journal.commit(vec![RowChange::Queue(Ticket(5), Some(queued()))], Vec::new()).unwrap();
+            journal.commit(vec![RowChange::Queue(Ticket(5), Some(Box::new(queued())))], Vec::new()).unwrap();
             journal.flush(journal.write_small(ContentNo(1), 0, b"later").unwrap()).unwrap();
             live.lock().insert(ContentNo(1), b"later".to_vec());
         }
@@ -159,7 +159,7 @@ fn contents_newer_than_their_batch_never_outlive_what_came_before_them() {
 fn recovery_stops_before_a_record_whose_backing_file_is_too_short() {
     let disk = CrashDisk::new();
     let Opened { journal, sink, .. } = open(&disk, &MemSink::default(), Materialise::Manual).unwrap();
-    let put = |ticket: u64| vec![RowChange::Queue(Ticket(ticket), Some(queued()))];
+    let put = |ticket: u64| vec![RowChange::Queue(Ticket(ticket), Some(Box::new(queued())))];
     journal.commit(put(1), vec![(ContentNo(8), 100)]).unwrap();
     journal.commit(put(2), vec![(ContentNo(9), 100)]).unwrap();
     journal.commit(put(3), Vec::new()).unwrap();
@@ -183,7 +183,7 @@ fn recovery_goes_on_beyond_a_file_that_was_whole_and_then_shortened() {
     for (len_bytes, applied) in [(40, 4), (39, 1)] {
         let disk = CrashDisk::new();
         let Opened { journal, sink, .. } = open(&disk, &MemSink::default(), Materialise::Manual).unwrap();
-        let put = |ticket: u64| vec![RowChange::Queue(Ticket(ticket), Some(queued()))];
+        let put = |ticket: u64| vec![RowChange::Queue(Ticket(ticket), Some(Box::new(queued())))];
         journal.commit(put(1), Vec::new()).unwrap();
         journal.commit(put(2), vec![(ContentNo(8), 100)]).unwrap();
         journal.commit(put(3), vec![(ContentNo(9), 0)]).unwrap();

@@ -19,7 +19,7 @@ fn killed(applied: u64) -> CrashDisk {
     let disk = CrashDisk::new();
     let opened = open(&disk, &MemSink::default(), Materialise::Manual).unwrap();
     for ticket in 1..=COUNT {
-        let rows = vec![RowChange::Queue(Ticket(ticket), Some(queued()))];
+        let rows = vec![RowChange::Queue(Ticket(ticket), Some(Box::new(queued())))];
         let lsn = opened.journal.commit(rows, Vec::new()).unwrap();
         opened.journal.sync(lsn).unwrap();
         if ticket == applied {
@@ -65,7 +65,7 @@ fn all_before_a_damage_is_there_what_is_behind_is_kept_and_a_new_log_begins() {
     assert_eq!(told, Some((Lsn(6), (7..=COUNT).map(Lsn).collect())));
     assert_eq!(tickets(&journal), [1, 2, 3, 4, 5]);
     assert_eq!(files_in(&disk, &aside.join(LOG_DIR)), 1);
-    let lsn = journal.commit(vec![RowChange::Queue(Ticket(50), Some(queued()))], Vec::new()).unwrap();
+    let lsn = journal.commit(vec![RowChange::Queue(Ticket(50), Some(Box::new(queued())))], Vec::new()).unwrap();
     journal.sync(lsn).unwrap();
     std::mem::forget(journal);
     let (journal, recovered, told) = opened(&disk.power_cut(|| false));

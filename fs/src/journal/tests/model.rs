@@ -199,7 +199,7 @@ pub fn step(journal: &Journal, sink: &MemSink, n: u64, world: &mut World) -> Res
             let entry = EntryRow { ino: Some(Ino(n)), ticket: Ticket(n) };
             let gone = world.queue.first().copied().filter(|_| n.is_multiple_of(3));
             let mut rows = vec![
-                RowChange::Queue(Ticket(n), Some(queued())),
+                RowChange::Queue(Ticket(n), Some(Box::new(queued()))),
                 RowChange::Entry(ROOT, name(), Some(entry)),
                 RowChange::Counter(n),
             ];
@@ -212,8 +212,8 @@ pub fn step(journal: &Journal, sink: &MemSink, n: u64, world: &mut World) -> Res
         }
         1 => {
             let mut live = sink.live.lock();
-            let lsn =
-                journal.commit(vec![RowChange::Content(no, Some(content_row(ContentPlace::None, 0)))], Vec::new())?;
+            let lsn = journal
+                .commit(vec![RowChange::Content(no, Some(Box::new(content_row(ContentPlace::None, 0))))], Vec::new())?;
             live.entry(no).or_default();
             world.contents.entry(no).or_default();
             Ok(lsn)

@@ -17,7 +17,7 @@ fn fresh(how: Materialise) -> (CrashDisk, Opened) {
 }
 
 fn put(ticket: u64) -> Vec<RowChange> {
-    vec![RowChange::Queue(Ticket(ticket), Some(queued()))]
+    vec![RowChange::Queue(Ticket(ticket), Some(Box::new(queued())))]
 }
 
 fn tickets(journal: &Journal) -> Vec<u64> {
@@ -115,7 +115,9 @@ fn too_much_pending_makes_writers_wait_and_a_stuck_database_refuses_them() {
     journal.drain().unwrap();
     *sink.fail_count.lock() = u32::MAX;
     let mut world = World::default();
-    journal.commit(vec![RowChange::Content(ContentNo(1), Some(content_row(ContentPlace::None, 0)))], vec![]).unwrap();
+    journal
+        .commit(vec![RowChange::Content(ContentNo(1), Some(Box::new(content_row(ContentPlace::None, 0))))], vec![])
+        .unwrap();
     let refused = (201..2000).find_map(|n| journal.wait_room().and_then(|()| journal.commit(put(n), Vec::new())).err());
     assert!(refused.unwrap().is_full(), "the writer gets ENOSPC, not a hang");
     *sink.fail_count.lock() = 0;
@@ -164,7 +166,7 @@ fn a_content_removed_in_the_batch_is_not_brought_back() {
     let (_disk, opened) = fresh(Materialise::Manual);
     let Opened { journal, sink, .. } = &opened;
     let row = content_row(ContentPlace::None, 0);
-    journal.commit(vec![RowChange::Content(ContentNo(1), Some(row))], Vec::new()).unwrap();
+    journal.commit(vec![RowChange::Content(ContentNo(1), Some(Box::new(row)))], Vec::new()).unwrap();
     journal.write_small(ContentNo(1), 0, b"bytes").unwrap();
     sink.live.lock().insert(ContentNo(1), b"bytes".to_vec());
     journal.commit(vec![RowChange::Content(ContentNo(1), None)], Vec::new()).unwrap();

@@ -197,11 +197,14 @@ fn inode(row: &Row<'_>) -> Result<RowChange> {
 }
 
 fn content(row: &Row<'_>) -> Result<RowChange> {
-    Ok(RowChange::Content(ContentNo(number(row, "content", 0)?), Some(decode("content", blob(row, "content", 1)?)?)))
+    Ok(RowChange::Content(
+        ContentNo(number(row, "content", 0)?),
+        Some(Box::new(decode("content", blob(row, "content", 1)?)?)),
+    ))
 }
 
 fn queued(row: &Row<'_>) -> Result<RowChange> {
-    Ok(RowChange::Queue(Ticket(number(row, "queue", 0)?), Some(decode("queue", blob(row, "queue", 1)?)?)))
+    Ok(RowChange::Queue(Ticket(number(row, "queue", 0)?), Some(Box::new(decode("queue", blob(row, "queue", 1)?)?))))
 }
 
 fn entry(row: &Row<'_>) -> Result<RowChange> {

@@ -54,8 +54,8 @@ fn rows_of(n: u64) -> [RowChange; 4] {
     [
         RowChange::Inode(Ino(n), Some(inode(n))),
         RowChange::Entry(ROOT, name(n), Some(EntryRow { ino: Some(Ino(n)), ticket: Ticket(n) })),
-        RowChange::Content(ContentNo(n), Some(content(n))),
-        RowChange::Queue(Ticket(n), Some(queued)),
+        RowChange::Content(ContentNo(n), Some(Box::new(content(n)))),
+        RowChange::Queue(Ticket(n), Some(Box::new(queued))),
     ]
 }
 

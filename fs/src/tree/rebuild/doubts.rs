@@ -61,7 +61,7 @@ impl Doubts {
         row.present.remove(0..base_bytes);
         row.dirty.iter().for_each(|range| row.present.insert(range));
         if rows.contents.insert(no, row.clone()).is_some_and(|before| before.present != row.present) {
-            self.changes.push(RowChange::Content(no, Some(row)));
+            self.changes.push(RowChange::Content(no, Some(Box::new(row))));
         }
     }
 }
