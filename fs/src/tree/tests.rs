@@ -1,6 +1,7 @@
 //! The tree over a real state folder, with answers made by hand.
 #![allow(clippy::unwrap_used)]
 
+mod answers;
 mod beside;
 mod conflicts;
 mod crash;
@@ -26,9 +27,11 @@ mod mass_delete;
 mod open_folder;
 mod others;
 mod own;
+mod partly;
 mod pinned;
 mod rebuild;
 mod refusals;
+mod remains;
 mod remote;
 mod rescue;
 mod room;
@@ -39,3 +42,4 @@ mod subfolders;
 mod sweep;
 mod taken;
 mod verify;
+mod whole;

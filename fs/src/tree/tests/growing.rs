@@ -10,23 +10,23 @@ use tarn_proto::change::Row;
 use tarn_proto::ids::NodeId;
 use tarn_proto::op::RenameMode;
 
-fn node(number: usize) -> NodeId {
+pub(super) fn node(number: usize) -> NodeId {
     let mut id = [0x66; 16];
     id[..8].copy_from_slice(&(number as u64).to_be_bytes());
     NodeId(id)
 }
 
-fn head(seq: u64) -> ChildrenResponse {
+pub(super) fn head(seq: u64) -> ChildrenResponse {
     ChildrenResponse { seq, node: folder_state(), node_seq: 1, children: Vec::new(), next: None, epoch: None }
 }
 
-fn named(text: &str, number: usize) -> [Row; 2] {
+pub(super) fn named(text: &str, number: usize) -> [Row; 2] {
     [node_row(node(number), theirs(b"theirs", 1)), entry_row(root(), text, Some(node(number)))]
 }
 
 /// A device whose root is being listed, page by page.
-struct World {
-    device: Device,
+pub(super) struct World {
+    pub device: Device,
     listing: Option<Listing>,
     rest: std::vec::IntoIter<ChildEntry>,
     seq: u64,
@@ -41,7 +41,7 @@ impl World {
         Self { device, listing: None, rest: Vec::new().into_iter(), seq: 0 }
     }
 
-    fn of(count: usize) -> Self {
+    pub fn of(count: usize) -> Self {
         Self::new((0..count).map(|number| format!("n{number:05}")))
     }
 
@@ -58,7 +58,7 @@ impl World {
     }
 
     /// Takes in a page, and ends the listing with the last.
-    fn page(&mut self, max: usize) {
+    pub fn page(&mut self, max: usize) {
         if self.listing.is_none() {
             self.begin();
         }

@@ -1,9 +1,11 @@
 //! Saves in two halves: the file that people see keeps its node, whatever the calls were.
 
 use super::fixture::*;
+use crate::limits::SECOND_HALF_WAIT;
 use crate::meta::rows::Ino;
 use crate::tree::Readiness;
 use tarn_proto::ids::NodeId;
+use tarn_proto::node::AttrChange;
 use tarn_proto::op::{OpKind, Operation, RenameMode};
 use tarn_proto::version::VersionVector;
 
@@ -195,4 +197,31 @@ fn a_first_half_waits_for_the_second_and_nothing_else_does() {
     assert_eq!(last(&device), Readiness::Ready);
     device.rename((TOP, "taken"), (TOP, "moved"), RenameMode::Exchange).unwrap();
     assert_eq!(last(&device), Readiness::Ready);
+}
+
+#[test]
+fn a_new_file_waits_for_the_second_half_as_long_as_it_is_written() {
+    let (device, _) = published(&["moved"]);
+    let left = || match last(&device) {
+        Readiness::Half { left } => left,
+        other => panic!("{other:?}"),
+    };
+    let ino = device.file(TOP, "moved.new").ino;
+    device.tree.opened(ino, true).unwrap();
+    assert!(left() > 2 * SECOND_HALF_WAIT);
+    device.tree.closed(ino, true).unwrap();
+    assert!(left() < 2 * SECOND_HALF_WAIT);
+}
+
+#[test]
+fn a_file_of_which_something_is_on_its_way_leaves_its_node_to_no_other() {
+    let (device, nodes) = published(&["text"]);
+    let change = AttrChange { mode: Some(0o600), ..AttrChange::default() };
+    device.tree.set_attrs(device.at("/text"), &change).unwrap();
+    device.freeze();
+    device.renamed((TOP, "text"), (TOP, "text~"));
+    device.written(TOP, "text", b"two");
+    let ops: Vec<Operation> = device.freeze().into_iter().map(|(_, op)| op).collect();
+    let told = told(&ops[1..]);
+    assert_eq!((told[0], told[1].0), (("rename", nodes[0]), "create"));
 }

@@ -12,17 +12,17 @@ use tarn_proto::node::{AttrChange, FileVersion, NodeState, Timestamp};
 use tarn_proto::op::{OpKind, Operation, RenameMode, Seen};
 use tarn_proto::version::VersionVector;
 
-const N: NodeId = NodeId([41; 16]);
+pub(super) const N: NodeId = NodeId([41; 16]);
 const D: NodeId = NodeId([42; 16]);
-const P: NodeId = NodeId([43; 16]);
+pub(super) const P: NodeId = NodeId([43; 16]);
 
-fn theirs(counter: u64) -> NodeState {
+pub(super) fn theirs(counter: u64) -> NodeState {
     let vector = VersionVector::default().with(OTHER, counter);
     remote_file(format!("theirs {counter}").as_bytes(), vector, OTHER)
 }
 
 /// Answers operations in one go, each with an outcome and rows.
-fn answer(device: &mut Device, ops: &[(Ticket, Operation)], said: Vec<(Outcome, Vec<Row>)>) {
+pub(super) fn answer(device: &mut Device, ops: &[(Ticket, Operation)], said: Vec<(Outcome, Vec<Row>)>) {
     let before = cursor(device.seq);
     let answers = ops.iter().zip(said).map(|((ticket, op), (outcome, rows))| {
         device.seq += 1;
@@ -366,7 +366,7 @@ fn with_one_name_left() -> (Device, Ino) {
 }
 
 /// What the server says to all of it: others have written to the file meanwhile, and `sibling` shows what was sent.
-fn in_conflict(frozen: &[(Ticket, Operation)], sibling: Option<NodeId>) -> Vec<(Outcome, Vec<Row>)> {
+pub(super) fn in_conflict(frozen: &[(Ticket, Operation)], sibling: Option<NodeId>) -> Vec<(Outcome, Vec<Row>)> {
     let conflict = ConflictId([9; 16]);
     let record = |op: &Operation| {
         let OpKind::Write { base, content, .. } = &op.kind else { panic!("{op:?}") };

@@ -13,6 +13,7 @@ use tarn_proto::node::NodeState;
 use tarn_proto::op::{OpKind, Operation};
 
 const N: NodeId = NodeId([31; 16]);
+const M: NodeId = NodeId([32; 16]);
 
 /// A full pull of a space that has one folder under this name.
 fn load(tree: &Tree, text: &str, loaded: Loaded, meanwhile: impl FnOnce()) -> Result<(), TreeError> {
@@ -101,4 +102,16 @@ fn a_daemon_that_ends_before_a_full_pull_is_shown_leaves_no_seqs_of_a_lost_histo
     let frozen = life.tree.freeze(queued).unwrap();
     let [(_, Operation { kind: OpKind::Unlink { seen, .. }, .. })] = &frozen[..] else { panic!("{frozen:?}") };
     assert_eq!(seen.seq, Some(3));
+}
+
+#[test]
+fn a_full_pull_that_begins_again_forgets_what_the_one_that_broke_off_had_brought() {
+    let disk = CrashDisk::new();
+    let life = open(&disk).unwrap();
+    life.tree.begin_load().unwrap();
+    let removed_since = [node_row(root(), folder_state()), node_row(M, folder_state()), entry_row(root(), "m", Some(M))];
+    life.tree.load_page(removed_since.into_iter().map(|row| Change { seq: 1, row }).collect()).unwrap();
+    load(&life.tree, "n", at(2), || ()).unwrap();
+    let names: Vec<_> = life.tree.read_dir_whole(TOP).unwrap().into_iter().map(|entry| entry.name).collect();
+    assert_eq!(names, [name("n")]);
 }

@@ -6,7 +6,7 @@ use crate::tree::{DeleteLimits, HeldDeletes};
 use std::time::{Duration, Instant};
 
 use tarn_proto::ids::NodeId;
-use tarn_proto::node::{Attrs, NodeKind, NodeState};
+use tarn_proto::node::{AttrChange, Attrs, NodeKind, NodeState, Timestamp};
 use tarn_proto::op::OpKind;
 use tarn_proto::version::VersionVector;
 
@@ -146,4 +146,44 @@ fn a_delete_has_not_seen_what_others_wrote_after_it() {
     let sent = device.freeze();
     let OpKind::Unlink { seen, .. } = &sent[0].1.kind else { panic!("{sent:?}") };
     assert_eq!(seen.vector, VersionVector::default().with(OTHER, 1));
+}
+
+#[test]
+fn what_this_device_made_long_ago_counts_like_what_others_made() {
+    let mut device = device(1);
+    for n in 50..62 {
+        let state = remote_file(&[n], VersionVector::default().with(ME, u64::from(n)), ME);
+        let btime = Timestamp { secs: 1_000_000_000, nanos: 0 };
+        let state = NodeState { attrs: Attrs { btime, ..state.attrs.clone() }, ..state };
+        device.pull(vec![node_row(file(n), state), entry_row(root(), &format!("f{n}"), Some(file(n)))]);
+    }
+    remove(&device, 50..62);
+    assert_eq!(judged(&device).unwrap().deletes, 12);
+}
+
+#[test]
+fn what_was_queued_before_a_restart_is_judged_after_it_unless_a_person_has_confirmed_it() {
+    let device = device(20);
+    remove(&device, 0..12);
+    let device = device.restart();
+    device.tree.set_delete_limits(Some(LIMITS)).unwrap();
+    assert_eq!(judged(&device).unwrap().deletes, 12);
+    device.tree.confirm_deletes().unwrap();
+    let device = device.restart();
+    device.tree.set_delete_limits(Some(LIMITS)).unwrap();
+    assert_eq!(judged(&device), None);
+}
+
+#[test]
+fn attributes_that_were_never_sent_go_with_a_delete_though_that_is_undone() {
+    let mut device = device(20);
+    let change = AttrChange { mode: Some(0o600), ..AttrChange::default() };
+    device.tree.set_attrs(device.at("/f1"), &change).unwrap();
+    remove(&device, 0..12);
+    assert!(judged(&device).is_some());
+    device.tree.undo_deletes().unwrap();
+    assert_eq!(device.lookup(TOP, "f1").unwrap().attrs.mode, 0o644);
+    let state = NodeState { attrs: Attrs { mode: 0o640, ..Attrs::default() }, ..theirs(b"1", 9) };
+    device.pull(vec![node_row(file(1), state)]);
+    assert_eq!(device.lookup(TOP, "f1").unwrap().attrs.mode, 0o640);
 }

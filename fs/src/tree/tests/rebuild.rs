@@ -11,7 +11,7 @@ use std::path::Path;
 
 const COUNT: usize = 250;
 
-fn bytes_of(n: usize) -> Vec<u8> {
+pub(super) fn bytes_of(n: usize) -> Vec<u8> {
     // Small ones are in the slab, every tenth has a file of its own.
     (0..if n.is_multiple_of(10) { 100_000 } else { 100 }).map(|at| (at * 7 + n) as u8).collect()
 }
@@ -29,7 +29,7 @@ fn busy() -> Device {
     device
 }
 
-fn rebuilt(device: Device, damage: impl FnOnce(&Path)) -> (Device, Rebuilt) {
+pub(super) fn rebuilt(device: Device, damage: impl FnOnce(&Path)) -> (Device, Rebuilt) {
     let mut report = None;
     let device = device.closed(|dir| {
         damage(&dir.join(FILE_NAME));
@@ -226,7 +226,7 @@ fn bytes_that_were_dropped_are_not_taken_for_local_because_an_older_row_says_so(
 }
 
 /// Flips a byte where a log has these bytes.
-fn flip_in_log(dir: &Path, bytes: &[u8]) {
+pub(super) fn flip_in_log(dir: &Path, bytes: &[u8]) {
     let segments = std::fs::read_dir(dir.join("log")).unwrap().map(|entry| entry.unwrap().path());
     let found = segments.filter_map(|path| {
         let all = std::fs::read(&path).unwrap();
@@ -238,7 +238,7 @@ fn flip_in_log(dir: &Path, bytes: &[u8]) {
     std::fs::write(path, all).unwrap();
 }
 
-fn files_in(dir: &Path) -> Vec<(String, Vec<u8>)> {
+pub(super) fn files_in(dir: &Path) -> Vec<(String, Vec<u8>)> {
     let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
     entries.map(|entry| (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap())).collect()
 }
