@@ -9,8 +9,9 @@
     scripts/mutants.py left WORK FOLDER        what nothing noticed
 
 FOLDER is of the source (server/src/rules), SUITE is server, fs or sim. A step that is started again goes on where it was.
-TARN_MUTANTS_WORKERS says how many mutants are tried at a time (2), TARN_MUTANTS_TESTS with how many tests each at the most,
-those first that come to the fewest mutants (all). docs/mutants.md says what came of it."""
+TARN_MUTANTS_WORKERS says how many mutants are tried at a time (2), TARN_MUTANTS_TESTS with how many tests each at the most
+(all; with more than before those that live are tried again), and TARN_MUTANTS_SLOW how many seconds a test may take (3).
+docs/mutants.md says what came of it."""
 import json
 import os
 import re
@@ -21,6 +22,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -41,7 +43,9 @@ OPTIMISED = ["--config", "profile.dev.opt-level=1"]
 MEMORY_BYTES_MAX = 16 << 30
 QUICK_SECONDS = 0.4
 # Slower ones are left to the simulation.
-SLOW_SECONDS = 3
+SLOW_SECONDS = float(os.environ.get("TARN_MUTANTS_SLOW", "3"))
+# What never ends is waited for so long, beside eight times what the tests take.
+WAIT_SECONDS = 12
 # So many tests are one process: most mutants fail the first few.
 FIRST, NEXT = 12, 40
 
@@ -72,15 +76,20 @@ class Work:
         named = enumerate(self.load("list.json"), 1)
         return {number: mutant["name"] for number, mutant in named if mutant["file"].startswith(folder) and number in placed}
 
+    def rows(self):
+        path = self.path / "results.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
     def results(self):
-        path, found = self.path / "results.jsonl", {}
-        for row in map(json.loads, path.read_text().splitlines()) if path.exists() else ():
+        found = {}
+        for row in self.rows():
             found.setdefault(row["mutant"], {})[row["suite"]] = row["verdict"]
         return found
 
-    def note(self, mutant, suite, verdict, why):
+    def note(self, mutant, suite, verdict, why, tests=0):
+        row = {"mutant": mutant, "suite": suite, "verdict": verdict, "why": why, "tests": tests}
         with self.lock, open(self.path / "results.jsonl", "a") as out:
-            out.write(json.dumps({"mutant": mutant, "suite": suite, "verdict": verdict, "why": why}) + "\n")
+            out.write(json.dumps(row) + "\n")
 
 
 def copy_sources(to):
@@ -231,47 +240,72 @@ def is_dead(verdicts):
     return any(verdict in ("killed", "timeout") for verdict in verdicts.values())
 
 
-def todo(work, suite, folder):
+def todo(work, suite, folder, has_more=lambda mutant: False):
     done = work.results()
-    return [mutant for mutant in work.mutants(folder) if suite not in done.get(mutant, {}) and not is_dead(done.get(mutant, {}))]
+    rest = [mutant for mutant in work.mutants(folder) if not is_dead(done.get(mutant, {}))]
+    return [mutant for mutant in rest if suite not in done.get(mutant, {}) or has_more(mutant)]
 
 
 def batches(tests):
-    """Quick ones that come to few mutants first, so that most mutants take no time; slow ones each by itself."""
+    """In their order, but slow ones at the end, each by itself."""
     quick = [name for took, name in tests if took <= QUICK_SECONDS]
     slow = [[name] for took, name in sorted(tests) if QUICK_SECONDS < took <= SLOW_SECONDS]
     parts = [quick[:FIRST], quick[FIRST:NEXT], quick[NEXT:]]
     return [part for part in parts if part] + slow
 
 
-def each(work, suite, folder, attempt):
+def each(work, suite, mutants, attempt):
     """Tries several at a time: those that fail mostly wait for something that never comes."""
 
     def one(mutant):
         work.note(mutant, suite, *attempt(mutant))
 
     with ThreadPoolExecutor(WORKERS) as pool:
-        list(pool.map(one, todo(work, suite, folder)))
+        list(pool.map(one, mutants))
+
+
+class Tests:
+    """Which tests come to a mutant: first those that noticed most others of its file, then those that come to few."""
+
+    def __init__(self, work, suite):
+        self.by_mutant, self.noticed, self.tried = {}, {}, {}
+        self.files = {number: mutant["file"] for number, mutant in enumerate(work.load("list.json"), 1)}
+        for name, (took, numbers) in sorted(work.load(f"reach-{suite}.json").items(), key=lambda test: len(test[1][1])):
+            for number in numbers:
+                self.by_mutant.setdefault(number, []).append((took, name))
+        for row in work.rows():
+            if row["suite"] == suite:
+                self.note(row["mutant"], row["why"], row.get("tests", 0))
+
+    def note(self, mutant, why, tests):
+        self.tried[mutant] = max(tests, self.tried.get(mutant, 0))
+        if why.startswith("test "):
+            self.noticed.setdefault(self.files[mutant], Counter())[why.split()[1]] += 1
+
+    def of(self, mutant):
+        noticed = self.noticed.get(self.files[mutant], Counter())
+        return sorted(self.by_mutant.get(mutant, []), key=lambda test: -noticed[test[1]])[:TESTS_MAX]
+
+    def has_more(self, mutant):
+        return self.tried.get(mutant, 0) < len(self.of(mutant))
 
 
 def run(work, suite, folder):
-    binary, by_mutant = work.load("binaries.json")[suite], {}
-    for name, (took, numbers) in sorted(work.load(f"reach-{suite}.json").items(), key=lambda test: len(test[1][1])):
-        for number in numbers:
-            by_mutant.setdefault(number, []).append((took, name))
+    binary, all_tests = work.load("binaries.json")[suite], Tests(work, suite)
 
     def attempt(mutant):
-        tests = by_mutant.get(mutant, [])[:TESTS_MAX]
+        tests = all_tests.of(mutant)
         result = ("survived" if tests else "unreached"), ""
         for batch in batches(tests):
             takes = sum(took for took, name in tests if name in batch)
             args = [binary, "--exact", "--test-threads=3", *batch]
-            result = watch(work, args, suite, {"TARN_MUTANT": str(mutant)}, 30 + 8 * takes, is_failure)
+            result = watch(work, args, suite, {"TARN_MUTANT": str(mutant)}, WAIT_SECONDS + 8 * takes, is_failure)
             if result[0] != "survived":
                 break
-        return result
+        all_tests.note(mutant, result[1], len(tests))
+        return *result, len(tests)
 
-    each(work, suite, folder, attempt)
+    each(work, suite, todo(work, suite, folder, all_tests.has_more), attempt)
 
 
 def seeds(work, folder, count):
@@ -286,7 +320,7 @@ def seeds(work, folder, count):
             return "unreached", ""
         return watch(work, args, "sim", {**env, "TARN_MUTANT": str(mutant)}, 60 + 5 * takes, is_failing_seed)
 
-    each(work, "seeds", folder, attempt)
+    each(work, "seeds", todo(work, "seeds", folder), attempt)
 
 
 def left(work, folder):

@@ -141,7 +141,7 @@ fn a_file_that_somebody_still_writes_to_has_the_times_that_others_set_once_its_o
 #[test]
 fn a_folder_that_was_merged_with_what_others_have_is_not_known_before_it_is_listed() {
     let mut device = Device::unloaded();
-    device.listed(root(), head(1));
+    device.listed(root(), head(0));
     device.folder(TOP, "d");
     let frozen = device.freeze();
     let rows = applied_rows(&frozen[0].1);
