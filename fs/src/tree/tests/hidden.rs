@@ -6,7 +6,7 @@ use tarn_proto::ids::NodeId;
 use tarn_proto::op::OpKind;
 
 pub(super) const N: NodeId = NodeId([41; 16]);
-const D: NodeId = NodeId([42; 16]);
+pub(super) const D: NodeId = NodeId([42; 16]);
 const OTHERS: NodeId = NodeId([43; 16]);
 const INNER: NodeId = NodeId([44; 16]);
 

@@ -109,7 +109,8 @@ fn a_full_pull_that_begins_again_forgets_what_the_one_that_broke_off_had_brought
     let disk = CrashDisk::new();
     let life = open(&disk).unwrap();
     life.tree.begin_load().unwrap();
-    let removed_since = [node_row(root(), folder_state()), node_row(M, folder_state()), entry_row(root(), "m", Some(M))];
+    let removed_since =
+        [node_row(root(), folder_state()), node_row(M, folder_state()), entry_row(root(), "m", Some(M))];
     life.tree.load_page(removed_since.into_iter().map(|row| Change { seq: 1, row }).collect()).unwrap();
     load(&life.tree, "n", at(2), || ()).unwrap();
     let names: Vec<_> = life.tree.read_dir_whole(TOP).unwrap().into_iter().map(|entry| entry.name).collect();

@@ -6,14 +6,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::sync::{Arc, Mutex};
 use tarn_proto::ids::NodeId;
-use tarn_proto::node::{AttrChange, NodeKind, Timestamp};
+use tarn_proto::node::{AttrChange, ByteString, NodeKind, Timestamp};
 
 #[test]
-fn a_new_file_has_its_owner_no_flags_and_no_attributes() {
+fn a_new_file_has_its_mode_and_owner_no_flags_and_what_it_inherits() {
     let device = Device::new();
-    let stat = device.tree.create(TOP, &name("a"), NewNode { uid: 7, ..new(NodeKind::File) }).unwrap();
-    assert_eq!(stat.attrs.uid, 7);
+    let stat = device.tree.create(TOP, &name("a"), NewNode { uid: 7, gid: 8, ..new(NodeKind::File) }).unwrap();
+    assert_eq!((stat.attrs.mode, stat.attrs.uid, stat.attrs.gid), (0o644, 7, 8));
     assert_eq!((device.tree.flags(stat.ino).unwrap(), device.tree.xattrs(stat.ino).unwrap()), (0, BTreeMap::new()));
+    let inherited = BTreeMap::from([("system.posix_acl_access".to_owned(), ByteString(vec![2]))]);
+    let stat =
+        device.tree.create(TOP, &name("b"), NewNode { xattrs: inherited.clone(), ..new(NodeKind::File) }).unwrap();
+    assert_eq!(device.tree.xattrs(stat.ino).unwrap(), inherited);
+    let stat = device.lookup(TOP, "a").unwrap();
     device.tree.set_attrs(stat.ino, &AttrChange { flags: Some(0x40), ..Default::default() }).unwrap();
     assert_eq!(device.tree.flags(stat.ino).unwrap(), 0x40);
 }

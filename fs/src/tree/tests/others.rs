@@ -114,6 +114,18 @@ fn a_removed_folder_goes_when_nothing_is_queued_in_it_any_more() {
 }
 
 #[test]
+fn a_folder_that_is_back_is_as_the_server_has_it_though_it_is_kept_here_still() {
+    let (mut device, dir) = with_folder();
+    device.written(dir, "new", b"mine");
+    device.pull(vec![entry_row(root(), "d", None), gone(D)]);
+    let back = NodeState { attrs: Attrs { mode: 0o700, ..folder().attrs }, ..folder() };
+    device.pull(vec![node_row(D, back.clone()), gone(D)]);
+    assert_eq!(device.lookup(TOP, "d").unwrap().attrs.mode, 0o755, "it came and went");
+    device.pull(vec![node_row(D, back), entry_row(root(), "d", Some(D))]);
+    assert_eq!(device.lookup(TOP, "d").unwrap().attrs.mode, 0o700);
+}
+
+#[test]
 fn attributes_that_were_never_sent_go_with_the_unlink_even_if_others_keep_the_file() {
     let mut device = Device::new();
     device.pull(vec![node_row(N, file()), entry_row(root(), "f", Some(N))]);

@@ -140,27 +140,39 @@ fn what_the_server_has_by_now_is_refused_without_a_rescue() {
     assert!(matches!(device.push().as_slice(), [Operation { kind: OpKind::Write { .. }, .. }]));
 }
 
-/// Seeds 741895 and 816426 of the simulation.
-#[test]
-fn a_file_whose_name_is_refused_goes_from_where_it_stays_if_its_person_removed_it_since() {
+/// What is sent of `/d/f`, moved to `/d/g` and removed there, when the move is refused with these rows about `/d`.
+fn after_refused_move(rows: fn(NodeId) -> Vec<Row>) -> Vec<Operation> {
     let mut device = Device::new();
     let dir = device.folder(TOP, "d").ino;
     device.written(dir, "f", b"goes");
-    device.push();
+    let folder = device.push().first().and_then(created).unwrap();
     device.renamed((dir, "f"), (dir, "g"));
     device.tree.unlink(dir, &name("g")).unwrap();
+    device.seq += 1;
+    let changes: Vec<Change> = rows(folder).into_iter().map(|row| Change { seq: device.seq, row }).collect();
     let refused = Outcome::Refused { code: ErrorCode::ParentGone, detail: String::new() };
-    let answer = |op: &Operation| {
-        let outcome = if matches!(op.kind, OpKind::Rename { .. }) { refused.clone() } else { Outcome::Merged };
-        Answer { counter: op.counter, outcome, changes: Vec::new() }
+    let answer = |op: &Operation| match op.kind {
+        OpKind::Rename { .. } => Answer { counter: op.counter, outcome: refused.clone(), changes: changes.clone() },
+        _ => Answer { counter: op.counter, outcome: Outcome::Merged, changes: Vec::new() },
     };
     let answers: Vec<_> = device.freeze().iter().map(|(ticket, op)| (*ticket, answer(op))).collect();
     assert_eq!(answers.len(), 2);
-    device.tree.settle(&answers, cursor(device.seq), cursor(device.seq)).unwrap();
-    assert_eq!(device.list(TOP), ["d"]);
-    let [Operation { kind: OpKind::Unlink { place, .. }, .. }] = &device.push()[..] else { panic!("not removed") };
-    assert_eq!(place.name, name("f"));
-    assert!(device.list(dir).is_empty());
+    device.tree.settle(&answers, cursor(device.seq - 1), cursor(device.seq)).unwrap();
+    let sent = device.push();
+    assert!(!device.list(dir).contains(&"f".to_owned()));
+    sent
+}
+
+/// Seeds 741895 and 816426 of the simulation.
+#[test]
+fn a_file_whose_name_is_refused_goes_from_where_it_stays_if_its_person_removed_it_since() {
+    let others = |folder| vec![entry_row(folder, "other", Some(N)), entry_row(root(), "f", Some(N))];
+    for rows in [|_| Vec::new(), others] {
+        let sent = after_refused_move(rows);
+        let [Operation { kind: OpKind::Unlink { place, .. }, .. }] = &sent[..] else { panic!("{sent:?}") };
+        assert_eq!(place.name, name("f"));
+    }
+    assert_eq!(after_refused_move(|folder| vec![entry_row(folder, "f", None)]), [], "others took it from there");
 }
 
 /// Seed 571129 of the simulation.
