@@ -8,7 +8,7 @@ use super::late::{N, P, answer, in_conflict, theirs};
 use crate::content::Read;
 use crate::env::CrashDisk;
 use crate::meta::rows::Ino;
-use crate::tree::{Loaded, TreeError};
+use crate::tree::{Invalidation, Loaded, TreeError};
 use tarn_proto::api::{Answer, Outcome};
 use tarn_proto::change::{Change, Row};
 use tarn_proto::error::ErrorCode;
@@ -180,4 +180,56 @@ fn a_rename_that_is_refused_for_another_reason_than_its_folder_leaves_the_file_w
     let outcome = Outcome::Refused { code: ErrorCode::TooDeep, detail: String::new() };
     answer(&mut device, &frozen, vec![(outcome, Vec::new())]);
     assert_eq!(device.list(TOP), ["f"]);
+}
+
+#[test]
+fn a_folder_that_turns_out_to_be_others_has_their_attributes_and_the_kernel_hears_of_what_is_in_it() {
+    let mut device = Device::new();
+    let dir = device.folder(TOP, "d").ino;
+    let told = device.watched();
+    let frozen = device.freeze();
+    let OpKind::Create { node, .. } = frozen[0].1.kind else { panic!("{frozen:?}") };
+    let others = NodeState { attrs: Attrs { mode: 0o700, ..folder().attrs }, ..folder() };
+    let mut rows = vec![Row::Alias { node, target: P }, node_row(P, others), entry_row(root(), "d", Some(P))];
+    rows.extend([node_row(N, theirs(1)), entry_row(P, "x", Some(N))]);
+    answer(&mut device, &frozen, vec![(Outcome::Merged, rows)]);
+    assert_eq!(device.lookup(TOP, "d").unwrap().attrs.mode, 0o700);
+    assert!(told.has(&Invalidation::Entry { parent: dir, name: name("x") }));
+    assert_eq!((device.at("/d"), device.list(dir)), (dir, vec!["x".to_owned()]));
+}
+
+#[test]
+fn bytes_that_were_never_sent_are_sent_when_others_had_moved_the_removed_file_before_the_answer() {
+    let mut device = Device::new();
+    let node = device.removed_with_late_bytes("f");
+    device.pull(vec![entry_row(root(), "f", None), entry_row(root(), "g", Some(node))]);
+    let frozen = device.freeze();
+    answer(&mut device, &frozen, vec![(Outcome::Merged, Vec::new())]);
+    assert_eq!(device.read(device.at("/g")), b"late");
+    assert_eq!(device.tree.queue_totals().operations, 1);
+}
+
+#[test]
+fn bytes_are_sent_by_the_name_that_stays_if_the_file_went_with_the_one_that_was_removed() {
+    for is_gone in [false, true] {
+        let mut device = Device::new();
+        let ino = device.written(TOP, "f", b"first");
+        device.tree.link(ino, TOP, &name("g")).unwrap();
+        let OpKind::Create { node, .. } = device.push()[0].kind else { panic!() };
+        device.write(ino, 0, b"later");
+        let written = device.freeze();
+        device.tree.unlink(TOP, &name("f")).unwrap();
+        let rows = applied_rows(&written[0].1);
+        answer(&mut device, &written, vec![(Outcome::Applied, rows)]);
+        let ticket = device.tree.first_ticket().unwrap();
+        let removal = device.tree.freeze(vec![(ticket, None)]).unwrap();
+        let mut rows = vec![entry_row(root(), "f", None)];
+        if is_gone {
+            rows.extend([entry_row(root(), "g", None), gone(node)]);
+        }
+        answer(&mut device, &removal, vec![(Outcome::Applied, rows)]);
+        let rest = device.push();
+        let brings = |op: &Operation| matches!(op.kind, OpKind::Write { .. });
+        assert_eq!(rest.iter().map(brings).collect::<Vec<_>>(), [is_gone], "{rest:?}");
+    }
 }

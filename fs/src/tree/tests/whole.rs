@@ -1,6 +1,7 @@
 //! What a full pull changes of what programs have looked at.
 
 use super::fixture::*;
+use super::happened::Told;
 use tarn_proto::ids::NodeId;
 use tarn_proto::node::{Attrs, NodeState};
 
@@ -26,7 +27,11 @@ fn a_listing_that_was_read_shows_what_a_full_pull_brings_takes_and_exchanges() {
         node_row(node(51), NodeState { attrs, ..theirs(b"stays", 1) }),
     ]);
     device.changed_elsewhere(&file("comes", 55));
+    let told = Told::of(&device);
     device.pull_all();
+    let mut happened = told.take();
+    happened.sort();
+    assert_eq!(happened, ["+1/comes", "+1/other", "-1/goes", "-1/other", "attributes"]);
     assert_eq!(device.list(TOP), ["comes", "other", "stays"]);
     assert_eq!(device.lookup(TOP, "other").unwrap().size_bytes, 15);
     let shown = device.lookup(TOP, "stays").unwrap();
