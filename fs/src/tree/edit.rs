@@ -232,6 +232,7 @@ impl Session<'_> {
         work.dequeue(unlink);
         let orphan = InodeRow { node: None, ..self.kept_row(old)? };
         work.inode(old, orphan);
+        work.orphans.push(old);
         self.hide_as(old, ino);
         let op = LocalOp::Write { ino, parent, name: name.clone(), attrs: change, over: Some(over) };
         self.enqueue(work, ticket, op);

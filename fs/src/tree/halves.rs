@@ -118,6 +118,7 @@ impl Session<'_> {
                 let attrs = self.full_change(other, &local.attrs)?;
                 let orphan = InodeRow { node: None, ..self.kept_row(other)? };
                 work.inode(other, orphan);
+                work.orphans.push(other);
                 self.hide_as(other, away.ino);
                 let op = LocalOp::Write { ino: away.ino, parent, name: name.clone(), attrs, over: Some(seen) };
                 (node, op)

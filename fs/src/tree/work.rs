@@ -23,6 +23,8 @@ pub(super) struct Work {
     pub rows: Vec<RowChange>,
     /// Contents that are another file's once this is done.
     pub moved: Vec<Arc<LocalContent>>,
+    /// Inodes that no operation needs any more once this is done: they go unless somebody has them.
+    pub orphans: Vec<Ino>,
 }
 
 impl Work {
@@ -93,6 +95,7 @@ impl Session<'_> {
             self.inode(ino)?;
             self.note_new_place(ino)?;
         }
+        work.orphans.into_iter().for_each(|ino| self.release_if_idle(ino));
         Ok(position)
     }
 

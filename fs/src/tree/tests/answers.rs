@@ -233,3 +233,20 @@ fn bytes_are_sent_by_the_name_that_stays_if_the_file_went_with_the_one_that_was_
         assert_eq!(rest.iter().map(brings).collect::<Vec<_>>(), [is_gone], "{rest:?}");
     }
 }
+
+#[test]
+fn attributes_go_by_what_the_answer_says_of_their_own_node() {
+    let state = |mode| NodeState { attrs: Attrs { mode, ..theirs(1).attrs }, ..theirs(1) };
+    let mut device = Device::new();
+    device.pull(vec![node_row(N, state(0o644)), entry_row(root(), "f", Some(N))]);
+    device.tree.set_attrs(device.at("/f"), &AttrChange { mode: Some(0o600), ..AttrChange::default() }).unwrap();
+    let frozen = device.freeze();
+    answer(&mut device, &frozen, vec![(Outcome::Applied, vec![node_row(N, state(0o640)), gone(Q)])]);
+    assert_eq!(device.lookup(TOP, "f").unwrap().attrs.mode, 0o640);
+    device.written(TOP, "g", b"mine");
+    let frozen = device.freeze();
+    let OpKind::Create { node, .. } = frozen[0].1.kind else { panic!("{frozen:?}") };
+    let rows = vec![node_row(node, state(0o640)), entry_row(root(), "g", Some(node))];
+    answer(&mut device, &frozen, vec![(Outcome::Merged, rows)]);
+    assert_eq!(device.lookup(TOP, "g").unwrap().attrs.mode, 0o640);
+}

@@ -134,6 +134,9 @@ fn renames_follow_posix() {
     assert_eq!(refused(device.rename((TOP, "d"), (TOP, "f"), RenameMode::Replace)), "not a directory");
     assert_eq!(refused(device.rename((TOP, "f"), (TOP, "d"), RenameMode::Replace)), "is a directory");
     assert_eq!(refused(device.rename((TOP, "f"), (TOP, "d"), RenameMode::NoReplace)), "file exists");
+    device.folder(TOP, "e");
+    assert_eq!(refused(device.rename((TOP, "e"), (TOP, "d"), RenameMode::Replace)), "directory not empty");
+    assert_eq!(refused(device.rename((dir, "inner"), (TOP, "d"), RenameMode::Replace)), "directory not empty");
     assert_eq!(refused(device.tree.rmdir(TOP, &name("d"))), "directory not empty");
     assert_eq!(refused(device.tree.unlink(TOP, &name("d"))), "is a directory");
     assert_eq!(refused(device.tree.rmdir(TOP, &name("f"))), "not a directory");

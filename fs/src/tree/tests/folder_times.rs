@@ -84,3 +84,36 @@ fn the_time_of_a_folder_goes_to_the_server_after_the_names_that_were_made_in_it_
     device.written(dir, "g", b"g");
     assert!(mtime(&device, dir) > at(79));
 }
+
+#[test]
+fn what_is_done_to_names_here_changes_the_times_of_their_folders_and_of_what_they_stand_for() {
+    type Act = fn(&Device, Ino, Ino);
+    let acts: [(&str, Act); 4] = [
+        ("made", |device, dir, _| drop(device.file(dir, "g"))),
+        ("linked", |device, dir, file| drop(device.tree.link(file, dir, &name("link")).unwrap())),
+        ("moved", |device, dir, _| device.renamed((dir, "f"), (dir, "other"))),
+        ("removed", |device, dir, _| device.tree.unlink(dir, &name("link")).unwrap()),
+    ];
+    let device = Device::new();
+    let dir = device.folder(TOP, "d").ino;
+    let file = device.written(dir, "f", b"f");
+    for (done, act) in acts {
+        let long_ago = AttrChange { mtime: Some(at(5)), ctime: Some(at(5)), ..AttrChange::default() };
+        [dir, file].iter().for_each(|ino| drop(device.tree.set_attrs(*ino, &long_ago).unwrap()));
+        act(&device, dir, file);
+        assert!(mtime(&device, dir) > at(5), "{done}");
+        let ctime = device.tree.stat(file).unwrap().attrs.ctime;
+        assert_eq!(ctime > at(5), done != "made", "{done}");
+    }
+}
+
+#[test]
+fn a_time_that_others_set_does_not_hide_a_later_name_in_a_folder_with_attributes_of_its_own_here() {
+    let (mut device, dir) = looked_into();
+    device.tree.set_attrs(dir, &AttrChange { mtime: Some(at(5)), ..AttrChange::default() }).unwrap();
+    device.file(dir, "g");
+    let shown = mtime(&device, dir);
+    assert!(shown > at(5));
+    device.pull(vec![with_times(at(77), at(90), 0o755)]);
+    assert_eq!(mtime(&device, dir), shown);
+}

@@ -115,14 +115,22 @@ fn a_removed_folder_goes_when_nothing_is_queued_in_it_any_more() {
 
 #[test]
 fn a_folder_that_is_back_is_as_the_server_has_it_though_it_is_kept_here_still() {
-    let (mut device, dir) = with_folder();
-    device.written(dir, "new", b"mine");
-    device.pull(vec![entry_row(root(), "d", None), gone(D)]);
-    let back = NodeState { attrs: Attrs { mode: 0o700, ..folder().attrs }, ..folder() };
-    device.pull(vec![node_row(D, back.clone()), gone(D)]);
-    assert_eq!(device.lookup(TOP, "d").unwrap().attrs.mode, 0o755, "it came and went");
-    device.pull(vec![node_row(D, back), entry_row(root(), "d", Some(D))]);
-    assert_eq!(device.lookup(TOP, "d").unwrap().attrs.mode, 0o700);
+    for by_full_pull in [false, true] {
+        let (mut device, dir) = with_folder();
+        device.written(dir, "new", b"mine");
+        device.pull(vec![entry_row(root(), "d", None), gone(D)]);
+        let back = NodeState { attrs: Attrs { mode: 0o700, ..folder().attrs }, ..folder() };
+        device.pull(vec![node_row(D, back.clone()), gone(D)]);
+        assert_eq!(device.lookup(TOP, "d").unwrap().attrs.mode, 0o755, "it came and went");
+        let rows = vec![node_row(D, back), entry_row(root(), "d", Some(D))];
+        if by_full_pull {
+            device.changed_elsewhere(&rows);
+            device.pull_all();
+        } else {
+            device.pull(rows);
+        }
+        assert_eq!(device.lookup(TOP, "d").unwrap().attrs.mode, 0o700, "by a full pull: {by_full_pull}");
+    }
 }
 
 #[test]
@@ -272,14 +280,21 @@ fn a_file_that_is_opened_when_it_was_just_removed_elsewhere_shows_what_it_was() 
 
 #[test]
 fn bytes_that_were_never_sent_are_sent_when_another_name_of_the_removed_file_comes() {
-    let mut device = Device::new();
-    let node = device.removed_with_late_bytes("f");
-    let frozen = device.freeze();
-    // Others have made a link that this device has not heard of.
-    answer(&mut device, &frozen[0], Outcome::Applied, vec![entry_row(root(), "f", None)]);
-    device.pull(vec![entry_row(root(), "link", Some(node))]);
-    assert_eq!(device.read(device.at("/link")), b"late");
-    assert_eq!(device.tree.queue_totals().operations, 1);
+    for by_full_pull in [false, true] {
+        let mut device = Device::new();
+        let node = device.removed_with_late_bytes("f");
+        let frozen = device.freeze();
+        // Others have made a link that this device has not heard of.
+        answer(&mut device, &frozen[0], Outcome::Applied, vec![entry_row(root(), "f", None)]);
+        if by_full_pull {
+            device.changed_elsewhere(&[entry_row(root(), "f", None), entry_row(root(), "link", Some(node))]);
+            device.pull_all();
+        } else {
+            device.pull(vec![entry_row(root(), "link", Some(node))]);
+        }
+        assert_eq!(device.read(device.at("/link")), b"late");
+        assert_eq!(device.tree.queue_totals().operations, 1, "by a full pull: {by_full_pull}");
+    }
 }
 
 #[test]

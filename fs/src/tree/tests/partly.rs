@@ -31,12 +31,27 @@ fn a_folder_is_not_known_because_its_attributes_were_set_here() {
 }
 
 #[test]
-fn a_listing_counts_the_names_that_were_made_here_elsewhere() {
+fn a_listing_counts_the_names_that_its_files_have_elsewhere() {
     let mut device = Device::new();
     device.pull(vec![node_row(node(1), folder()), entry_row(root(), "d", Some(node(1)))]);
     device.pull(vec![node_row(node(2), theirs(b"theirs", 1)), entry_row(node(1), "f", Some(node(2)))]);
     device.tree.link(device.at("/d/f"), TOP, &name("g")).unwrap();
-    let device = device.restart();
+    let mut device = device.restart();
     device.list(device.at("/d"));
     assert_eq!(device.lookup(TOP, "g").unwrap().link_count, 2);
+    device.push();
+    let device = device.restart();
+    device.list(device.at("/d"));
+    assert_eq!(device.tree.stat(device.at("/d/f")).unwrap().link_count, 2, "and those that the server has");
+}
+
+#[test]
+fn a_name_in_a_folder_that_nobody_knows_yet_counts_though_it_is_the_same() {
+    let mut device = Device::unloaded();
+    device.changed_elsewhere(&named("f", 2));
+    let children = device.children(root());
+    device.listed(root(), ChildrenResponse { children, ..head(device.seq) });
+    assert_eq!(device.lookup(ROOT, "f").unwrap().link_count, 1);
+    device.told(vec![node_row(node(1), folder()), entry_row(node(1), "f", Some(node(2)))]);
+    assert_eq!(device.lookup(ROOT, "f").unwrap().link_count, 2);
 }

@@ -20,3 +20,15 @@ fn a_version_that_comes_while_a_pinned_file_is_open_is_pinned() {
     assert!(device.tree.is_pinned(fresh).unwrap());
     assert_eq!(device.tree.ino_of(node).unwrap(), Some(fresh));
 }
+
+#[test]
+fn a_pin_outlives_the_daemon_and_changes_of_the_file() {
+    let device = Device::new();
+    device.tree.set_pinned(device.written(TOP, "a", b"one"), true).unwrap();
+    let device = device.restart();
+    let ino = device.at("/a");
+    assert!(device.tree.is_pinned(ino).unwrap());
+    device.write(ino, 0, b"two");
+    let device = device.restart();
+    assert!(device.tree.is_pinned(device.at("/a")).unwrap());
+}

@@ -133,3 +133,13 @@ fn a_new_folder_has_the_time_that_a_person_gave_it() {
     let OpKind::Create { attrs, .. } = &frozen[0].1.kind else { panic!("{frozen:?}") };
     assert_eq!(attrs.mtime, mtime);
 }
+
+#[test]
+fn what_was_removed_gets_no_other_name_though_somebody_has_it_open() {
+    let mut device = Device::new();
+    let ino = device.written(TOP, "a", b"one");
+    device.push();
+    device.tree.opened(ino, false).unwrap();
+    device.tree.unlink(TOP, &name("a")).unwrap();
+    assert!(matches!(device.tree.link(ino, TOP, &name("b")), Err(TreeError::NotFound)));
+}

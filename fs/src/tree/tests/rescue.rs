@@ -43,6 +43,26 @@ fn refused_bytes_are_rescued() {
 }
 
 #[test]
+fn all_that_is_refused_is_in_one_folder_of_the_day_also_before_that_is_sent() {
+    let device = Device::new();
+    let told = device.watched();
+    device.written(TOP, "a", b"a");
+    device.written(TOP, "b", b"b");
+    let sent = device.freeze();
+    for (ticket, op) in sent {
+        let outcome = Outcome::Refused { code: ErrorCode::QuotaExceeded, detail: String::new() };
+        let answer = Answer { counter: op.counter, outcome, changes: Vec::new() };
+        device.tree.settle(&[(ticket, answer)], cursor(device.seq), cursor(device.seq)).unwrap();
+    }
+    assert_eq!(device.list(TOP), ["Tarn rescued"]);
+    assert!(told.has(&crate::tree::Invalidation::Entry { parent: TOP, name: name("Tarn rescued") }));
+    assert_eq!(device.list(device.at(&only(&device, "/Tarn rescued"))), ["a", "b"]);
+    let attrs = device.lookup(TOP, "Tarn rescued").unwrap().attrs;
+    assert_eq!(attrs.mode, 0o755);
+    assert!(attrs.btime.secs > 1_000_000_000, "it was made just now");
+}
+
+#[test]
 fn where_a_file_has_the_name_of_the_folder_for_refused_bytes_that_gets_a_number() {
     let mut device = Device::new();
     let theirs = remote_file(b"theirs", VersionVector::default().with(OTHER, 1), OTHER);
@@ -185,8 +205,9 @@ fn a_name_that_waits_to_be_sent_is_not_that_of_rescued_bytes() {
     device.write(ino, 0, b"refused!!");
     device.rename((TOP, "f"), (TOP, "g"), RenameMode::Exchange).unwrap();
     refuse(&device);
-    let day = only(&device, "/Tarn rescued");
-    assert_eq!(device.read(device.at(&only(&device, &day))), b"refused!!");
+    let rescued = only(&device, &only(&device, "/Tarn rescued"));
+    assert!(rescued.ends_with("/g"), "{rescued}: as programs see it");
+    assert_eq!(device.read(device.at(&rescued)), b"refused!!");
     assert_eq!(device.list(TOP), ["Tarn rescued", "f", "g"]);
     assert_ne!(device.at("/g"), ino, "there is what the server has");
     device.tree.truncate(device.at("/g"), 0).unwrap();

@@ -15,15 +15,17 @@ fn a_listing_that_was_read_shows_what_a_full_pull_brings_takes_and_exchanges() {
     let file = |text: &str, number: u8| {
         vec![node_row(node(number), theirs(text.as_bytes(), 1)), entry_row(root(), text, Some(node(number)))]
     };
-    device.pull_known([file("stays", 51), file("goes", 52), file("other", 53)].concat());
-    assert_eq!(device.list(TOP), ["goes", "other", "stays"]);
+    device.pull_known([file("stays", 51), file("goes", 52), file("other", 53), file("text", 56)].concat());
+    assert_eq!(device.list(TOP), ["goes", "other", "stays", "text"]);
     let stays = device.at("/stays");
+    device.tree.content(device.at("/text")).unwrap();
     let attrs = Attrs { mode: 0o600, ..theirs(b"", 1).attrs };
     device.changed_elsewhere(&[
         gone(node(52)),
         entry_row(root(), "goes", None),
         node_row(node(54), theirs(b"of another file", 1)),
         entry_row(root(), "other", Some(node(54))),
+        node_row(node(56), theirs(b"another text", 2)),
         node_row(node(51), NodeState { attrs, ..theirs(b"stays", 1) }),
     ]);
     device.changed_elsewhere(&file("comes", 55));
@@ -31,8 +33,8 @@ fn a_listing_that_was_read_shows_what_a_full_pull_brings_takes_and_exchanges() {
     device.pull_all();
     let mut happened = told.take();
     happened.sort();
-    assert_eq!(happened, ["+1/comes", "+1/other", "-1/goes", "-1/other", "attributes"]);
-    assert_eq!(device.list(TOP), ["comes", "other", "stays"]);
+    assert_eq!(happened, ["+1/comes", "+1/other", "-1/goes", "-1/other", "attributes", "written"]);
+    assert_eq!(device.list(TOP), ["comes", "other", "stays", "text"]);
     assert_eq!(device.lookup(TOP, "other").unwrap().size_bytes, 15);
     let shown = device.lookup(TOP, "stays").unwrap();
     assert_eq!((shown.ino, shown.attrs.mode), (stays, 0o600));
