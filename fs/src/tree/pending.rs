@@ -136,3 +136,27 @@ impl PendingRemote {
         self.move_place(old.and_then(|old| old.value), None, parent, name);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const NODE: NodeId = NodeId([1; 16]);
+    const FOLDER: NodeId = NodeId([2; 16]);
+
+    #[test]
+    fn a_row_overwrites_those_of_its_own_seq_and_of_lower_ones() {
+        let name = Name::new("f").unwrap();
+        let mut pending = PendingRemote::default();
+        let mut shown = |at: u64, seq, node| {
+            let row = Row::Entry { parent: FOLDER, name: name.clone(), node };
+            pending.add(&[Change { seq, row }], Position(at));
+            pending.entry(FOLDER, &name).unwrap().value
+        };
+        assert_eq!(shown(1, 5, Some(NODE)), Some(NODE));
+        assert_eq!(shown(2, 4, None), Some(NODE), "it is older");
+        assert_eq!(shown(3, 5, None), None);
+        assert_eq!(shown(4, 6, Some(NODE)), Some(NODE));
+    }
+}

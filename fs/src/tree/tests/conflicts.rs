@@ -48,6 +48,8 @@ fn files_that_nobody_looked_at_have_paths_and_vectors() {
     assert_eq!(path(SIBLING).as_deref(), Some(b"/plan (other).txt".as_slice()));
     assert_eq!(path(FILE).as_deref(), Some(b"/plan.txt".as_slice()));
     assert_eq!(path(NodeId([77; 16])), None);
+    let file = device.tree.file_of_conflict(&record(Some(SIBLING))).unwrap();
+    assert_eq!(file, Some((b"/plan.txt".to_vec(), Some(content(b"stayed").version))));
     let seen = device.tree.seen_of_conflict(&record(Some(SIBLING))).unwrap();
     assert_eq!(seen, vector(5).with(ME, 3));
 }

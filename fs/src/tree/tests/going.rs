@@ -52,7 +52,7 @@ fn bytes_of_a_file_that_is_to_go_wait_unless_others_give_it_a_name_that_nothing_
 fn bytes_that_wait_to_be_sent_bring_back_what_others_removed() {
     let mut device = Device::new();
     device.pull(vec![node_row(N, theirs(b"theirs", 1)), entry_row(root(), "f", Some(N))]);
-    device.write(device.at("/f"), 0, b"mine");
+    device.write(device.at("/f"), 0, b"longer than theirs");
     device.pull(vec![entry_row(root(), "f", None), gone(N)]);
     let sent = device.freeze();
     let [(_, Operation { kind: OpKind::Write { node, .. }, .. })] = sent[..] else { panic!("{sent:?}") };

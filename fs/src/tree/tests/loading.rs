@@ -8,7 +8,8 @@ use crate::tree::{Invalidation, Loaded, Tree, TreeError};
 use std::io::ErrorKind;
 use std::sync::Arc;
 use tarn_proto::change::Change;
-use tarn_proto::ids::NodeId;
+use tarn_proto::ids::{EpochId, NodeId};
+use tarn_proto::lost::{EpochStart, Lost};
 use tarn_proto::node::NodeState;
 use tarn_proto::op::{OpKind, Operation};
 
@@ -102,6 +103,46 @@ fn a_daemon_that_ends_before_a_full_pull_is_shown_leaves_no_seqs_of_a_lost_histo
     let frozen = life.tree.freeze(queued).unwrap();
     let [(_, Operation { kind: OpKind::Unlink { seen, .. }, .. })] = &frozen[..] else { panic!("{frozen:?}") };
     assert_eq!(seen.seq, Some(3));
+}
+
+#[test]
+fn what_waits_says_nothing_of_seqs_of_a_history_that_a_full_pull_finds_lost() {
+    let disk = CrashDisk::new();
+    let tree = open(&disk).unwrap().tree;
+    load(&tree, "d", at(5), || ()).unwrap();
+    tree.rmdir(TOP, &name("d")).unwrap();
+    load(&tree, "d", Loaded { fork: Some(3), ..at(9) }, || ()).unwrap();
+    let queued = tree.queue(10).unwrap().iter().map(|item| (item.ticket, None)).collect();
+    let frozen = tree.freeze(queued).unwrap();
+    let [(_, Operation { kind: OpKind::Unlink { seen, .. }, .. })] = &frozen[..] else { panic!("{frozen:?}") };
+    assert_eq!(seen.seq, Some(3));
+}
+
+#[test]
+fn a_listing_of_a_history_that_is_known_to_be_lost_is_of_no_use() {
+    let epoch = |number| EpochId([number; 16]);
+    let device = Device::unloaded();
+    assert!(device.tree.note_listed(epoch(8)).unwrap() && device.tree.note_listed(epoch(7)).unwrap());
+    assert_eq!(device.tree.listed_epoch().unwrap(), Some(epoch(8)), "the first");
+    let epochs = [8, 9].map(|number| EpochStart { epoch: epoch(number), seq: 0 }).to_vec();
+    device.tree.begin_load().unwrap();
+    device.tree.finish_load(Loaded { epochs, ..at(0) }).unwrap();
+    let listed = [8, 9, 7].map(|number| device.tree.note_listed(epoch(number)).unwrap());
+    assert_eq!((listed, device.tree.listed_epoch().unwrap()), ([false, true, true], None));
+}
+
+#[test]
+fn what_a_server_lost_is_known_with_a_name_to_bring_it_back_by() {
+    let mut device = Device::new();
+    device.pull(vec![node_row(N, theirs(b"old", 1)), entry_row(root(), "old", Some(N))]);
+    device.pull(vec![node_row(M, theirs(b"lost", 1)), entry_row(root(), "lost.txt", Some(M))]);
+    let lost = device.tree.lost_since(1).unwrap();
+    let name = |lost: &Lost| match lost {
+        Lost::Node(node) => node.alt_name.as_ref().map(ToString::to_string),
+        _ => None,
+    };
+    let names: Vec<String> = lost.iter().filter_map(|(_, lost)| name(lost)).collect();
+    assert!(names.len() == 1 && names[0].starts_with("lost (conflict from laptop"), "{lost:?}");
 }
 
 #[test]

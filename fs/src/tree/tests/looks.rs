@@ -19,6 +19,7 @@ fn a_new_file_has_its_mode_and_owner_no_flags_and_what_it_inherits() {
         device.tree.create(TOP, &name("b"), NewNode { xattrs: inherited.clone(), ..new(NodeKind::File) }).unwrap();
     assert_eq!(device.tree.xattrs(stat.ino).unwrap(), inherited);
     let stat = device.lookup(TOP, "a").unwrap();
+    assert_eq!(device.tree.node_count(), 3, "with the root");
     device.tree.set_attrs(stat.ino, &AttrChange { flags: Some(0x40), ..Default::default() }).unwrap();
     assert_eq!(device.tree.flags(stat.ino).unwrap(), 0x40);
 }

@@ -2,7 +2,9 @@
 
 use super::fixture::*;
 use super::rebuild::{bytes_of, files_in, flip_in_log, rebuilt};
+use crate::env::Env;
 use crate::meta::tests::damage::overwrite;
+use crate::tree::damage_notes;
 
 #[test]
 fn what_stands_behind_the_damage_is_named_and_kept_each_file_for_itself() {
@@ -14,14 +16,15 @@ fn what_stands_behind_the_damage_is_named_and_kept_each_file_for_itself() {
     device.write(large, 0, b"changed");
     device.written(a, "same", &bytes_of(2));
     device.written(b, "same", &bytes_of(3));
-    let (_device, report) = rebuilt(device, |path| {
+    let (device, report) = rebuilt(device, |path| {
         overwrite(path);
         flip_in_log(path.parent().unwrap(), &bytes_of(1));
     });
     let aside = report.log_aside.unwrap();
     let note = std::fs::read_to_string(aside.join("README")).unwrap();
     assert!(note.contains("  large\n"), "{note}");
-    assert!(note.contains("`files`, 3 small files"), "{note}");
+    assert!(note.contains("`files`, 3 small files") && !note.contains(" more\n"), "{note}");
+    assert_eq!(damage_notes(&Env::real(), device.dir.path()).unwrap(), [note]);
     let small = files_in(&aside.join("files"));
     for (named, n) in [("same", 2), ("2 same", 3)] {
         assert!(small.contains(&(named.to_owned(), bytes_of(n))), "{named}");

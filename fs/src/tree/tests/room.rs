@@ -30,6 +30,10 @@ fn what_does_not_fit_waits_with_what_touches_it_and_the_rest_goes() {
     assert_eq!(waiting(&device), Some((2, 260)));
     let sample = device.tree.waiting_for_room(None).map(|no_room| no_room.sample);
     assert_eq!(sample.as_deref(), Some("d/large"));
+    let folder = device.tree.first_ticket().unwrap();
+    assert_eq!(device.tree.waiting_for_room(Some(&[folder].into())), None, "it does not wait");
+    device.tree.note_usage(usage(0, 200));
+    assert!(queued(&device).contains(&Ticket(2)), "what just fits goes");
     device.tree.note_usage(usage(0, 1_000));
     assert_eq!(queued(&device).len() as u64, device.tree.queue_totals().operations);
     assert_eq!(waiting(&device), None);

@@ -3,7 +3,10 @@
 use super::fixture::*;
 use crate::meta::rows::Ino;
 use crate::tree::{Readiness, TreeError};
+use std::collections::BTreeMap;
 use tarn_proto::ids::NodeId;
+use tarn_proto::limits::XATTRS_BYTES_MAX;
+use tarn_proto::node::{AttrChange, ByteString};
 use tarn_proto::op::{OpKind, Operation};
 
 /// A device on which `text` and `text~` are published, and these are further names of them.
@@ -140,6 +143,63 @@ fn a_rename_has_seen_what_goes_out_with_it() {
     assert_eq!(seen.vector.get(ME), write.counter);
 }
 
+#[test]
+fn the_next_version_of_a_file_has_the_attributes_of_what_took_its_name_and_no_others() {
+    let device = published(&[]);
+    let old = AttrChange { xattrs: BTreeMap::from([xattr("user.old", Some(1))]), ..AttrChange::default() };
+    device.tree.set_attrs(device.at("/text"), &old).unwrap();
+    let mut device = device;
+    device.push();
+    let fresh = device.written(TOP, "text.tmp", b"two");
+    let new = AttrChange { mode: Some(0o600), xattrs: BTreeMap::from([xattr("user.new", Some(2))]), ..old };
+    device.tree.set_attrs(fresh, &new).unwrap();
+    device.renamed((TOP, "text.tmp"), (TOP, "text"));
+    let sent = device.push();
+    let [Operation { kind: OpKind::Write { attrs, .. }, .. }] = &sent[..] else { panic!("{sent:?}") };
+    assert_eq!(attrs.mode, Some(0o600));
+    assert_eq!(attrs.xattrs, BTreeMap::from([xattr("user.new", Some(2)), xattr("user.old", None)]));
+}
+
+fn xattr(name: &str, value: Option<u8>) -> (String, Option<ByteString>) {
+    (name.to_owned(), value.map(|value| ByteString(vec![value])))
+}
+
+#[test]
+fn extended_attributes_have_room_for_so_many_bytes_names_included() {
+    let device = Device::new();
+    let ino = device.file(TOP, "f").ino;
+    let set = |bytes: usize| {
+        let xattrs = BTreeMap::from([("user.a".to_owned(), Some(ByteString(vec![0; bytes])))]);
+        device.tree.set_attrs(ino, &AttrChange { xattrs, ..AttrChange::default() })
+    };
+    let room = XATTRS_BYTES_MAX - "user.a".len();
+    assert!(set(room).is_ok());
+    assert!(matches!(set(room + 1), Err(TreeError::TooLarge)));
+}
+
+#[test]
+fn times_of_what_was_written_are_the_same_after_a_restart() {
+    let device = Device::new();
+    let ino = device.file(TOP, "f").ino;
+    device.write(ino, 0, b"one");
+    let mtime = device.tree.stat(ino).unwrap().attrs.mtime;
+    assert_eq!(device.restart().lookup(TOP, "f").unwrap().attrs.mtime, mtime);
+}
+
+#[test]
+fn a_version_beside_another_gets_a_name_but_not_where_names_belong_to_a_tool() {
+    let mut device = Device::new();
+    for folder in [".git", "plain"] {
+        let dir = device.folder(TOP, folder).ino;
+        let ino = device.written(dir, "f", b"one");
+        device.push();
+        device.write(ino, 0, b"two");
+        let sent = device.freeze();
+        assert_eq!(sent[0].1.alt_name.is_some(), folder == "plain", "{sent:?}");
+        device.push();
+    }
+}
+
 /// Local rows of nodes go when what they wait for is answered, so that must be queued.
 #[track_caller]
 fn assert_waiting(device: &Device) {
@@ -166,6 +226,8 @@ fn what_is_local_waits_for_an_operation_that_is_queued() {
     assert_waiting(&device);
     device.write(device.at("/also"), 0, b"more");
     device.tree.unlink(TOP, &name("text~")).unwrap();
+    assert_waiting(&device);
+    device.tree.fsync(TOP).unwrap();
     assert_waiting(&device);
     let device = published(&[]);
     device.renamed((TOP, "text"), (TOP, "text.old"));

@@ -58,6 +58,7 @@ fn a_copy_onto_a_file_replaces_the_version_that_was_seen() {
     let copy = device.at("/copy");
     device.tree.truncate(copy, 0).unwrap();
     assert_eq!(device.tree.share(device.at("/source"), copy, 0..u64::MAX).unwrap(), Some(LEN));
+    device.pull(vec![node_row(M, remote_file(b"newer", seen(3), OTHER))]);
     let mut device = device.kill();
     bring(&device, "/copy");
     let [op] = device.push().try_into().unwrap();

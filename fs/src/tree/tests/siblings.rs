@@ -72,6 +72,16 @@ fn a_file_of_several_names_gets_one_local_content() {
 }
 
 #[test]
+fn what_is_written_to_a_file_that_was_looked_for_is_there_after_a_restart() {
+    let device = folders();
+    assert!(behind(&device, "/d0/f0", MANY).contains(&"/d0/f1".to_owned()));
+    device.tree.truncate(device.at("/d0/f1"), 0).unwrap();
+    device.write(device.at("/d0/f1"), 0, b"mine");
+    let device = device.restart();
+    assert_eq!(device.read(device.at("/d0/f1")), b"mine");
+}
+
+#[test]
 fn the_next_few_of_a_listing_are_told_from_others() {
     let device = folders();
     let next = |before, ino| device.tree.is_next_behind(device.at(before), device.at(ino), 2).unwrap();
