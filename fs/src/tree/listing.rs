@@ -140,3 +140,61 @@ impl Dir {
         self.subdir_count
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        Name::new(text).unwrap()
+    }
+
+    fn grown(names: &[(&str, u64)]) -> Dir {
+        let mut dir = Dir::growing();
+        names.iter().for_each(|(text, ino)| dir.grow(&name(text), Ino(*ino), NodeType::File));
+        dir
+    }
+
+    #[test]
+    fn a_listing_is_plain_as_long_as_the_servers_names_come_in_their_order() {
+        assert!(Dir::growing().is_plain() && !Dir::default().is_plain());
+        assert!(grown(&[("a", 1), ("b", 2), ("a", 3)]).is_plain(), "one that is there has its place");
+        assert!(!grown(&[("b", 1), ("a", 2)]).is_plain());
+        assert!(!grown(&[("b", 1), ("a", 2), ("c", 3)]).is_plain());
+        let mut dir = grown(&[("a", 1)]);
+        dir.note_local();
+        assert!(!dir.is_plain());
+        dir.note_plain();
+        assert!(dir.is_plain());
+        dir.remove(&name("a"));
+        assert!(!dir.is_plain());
+    }
+
+    #[test]
+    fn a_listing_that_becomes_another_says_whether_what_it_had_is_as_it_was() {
+        let had = [("a", 1), ("b", 2)];
+        let differs = |whole: &[(&str, u64)]| grown(&had).become_like(&grown(whole));
+        assert!(!differs(&had) && !differs(&[("a", 1), ("b", 2), ("c", 3)]));
+        assert!(differs(&[("a", 1)]) && differs(&[("a", 9), ("b", 2)]) && differs(&[("a", 1), ("b", 9)]));
+        let mut dir = grown(&had);
+        dir.become_like(&grown(&[("b", 2), ("c", 3)]));
+        assert_eq!((dir.len(), dir.get(&name("b")).unwrap().cookie, dir.get(&name("a")).is_none()), (2, 4, true));
+    }
+
+    #[test]
+    fn each_change_makes_another_generation() {
+        let (mut dir, mut last) = (Dir::default(), 0);
+        let changes: [fn(&mut Dir); 4] = [
+            |dir| dir.set(&name("a"), Ino(1), NodeType::File),
+            |dir| dir.set(&name("a"), Ino(2), NodeType::File),
+            |dir| dir.remove(&name("a")),
+            |dir| dir.set(&name("b"), Ino(1), NodeType::File),
+        ];
+        for change in changes {
+            change(&mut dir);
+            assert!(dir.generation > last);
+            last = dir.generation;
+        }
+    }
+}
