@@ -6,7 +6,7 @@ use super::halves::{Away, Origin, Successor};
 use super::load::Session;
 use super::types::RenameRequest;
 use super::work::Work;
-use crate::meta::rows::{Ino, InodeRow, LocalNode, LocalOp, Ticket};
+use crate::meta::rows::{Ino, InodeRow, LocalOp, Ticket};
 use tarn_proto::node::NodeKind;
 use tarn_proto::op::RenameMode;
 
@@ -200,12 +200,7 @@ impl Session<'_> {
         let orphan = InodeRow { node: None, pinned: false, ..self.kept_row(target)? };
         work.inode(target, orphan);
         self.hide_as(target, source);
-        let row = InodeRow {
-            node,
-            local: Some(Box::new(LocalNode { ticket, ..*local })),
-            pinned,
-            ..self.inode(source)?.row()
-        };
+        let row = InodeRow { node, local: Some(local), pinned, ..self.inode(source)?.row() };
         work.inode(source, row);
         let (parent, name) = (request.to_parent, request.to_name.clone());
         self.enqueue(work, ticket, LocalOp::Write { ino: source, parent, name, attrs, over });

@@ -63,7 +63,7 @@ fn bytes_that_wait_to_be_sent_bring_back_what_others_removed() {
 fn a_file_of_which_half_a_move_was_told_is_the_same_when_the_other_half_comes() {
     let mut device = Device::new();
     device.pull(vec![node_row(N, theirs(b"theirs", 1)), entry_row(root(), "f", Some(N))]);
-    let ino = device.at("/f");
+    let ino = device.lookup(TOP, "f").unwrap().ino;
     device.journal.drain().unwrap();
     device.tree.refer(ino).unwrap();
     device.pull(vec![entry_row(root(), "f", None)]);

@@ -2,9 +2,11 @@
 
 use super::fixture::*;
 use crate::tree::{Invalidation, NewNode, Notifier, OpenError, SyncState, TreeError};
+use futures_util::FutureExt;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::sync::{Arc, Mutex};
+use tarn_proto::api::Usage;
 use tarn_proto::ids::NodeId;
 use tarn_proto::node::{AttrChange, ByteString, NodeKind, Timestamp};
 
@@ -118,4 +120,23 @@ fn what_the_kernel_must_forget_is_announced_before_it_is_given() {
         let [(true, announced), (false, given)] = pair else { panic!("{heard:?}") };
         assert!(announced == given && !given.is_empty(), "{heard:?}");
     }
+}
+
+#[test]
+fn whoever_sends_is_woken_by_what_is_queued_and_by_room_for_what_waits() {
+    let device = Device::new();
+    let changed = device.tree.changed();
+    let is_woken = || changed.notified().now_or_never().is_some();
+    is_woken();
+    let usage = |bytes_max| Usage { bytes_used: 0, bytes_max: Some(bytes_max) };
+    device.tree.note_usage(usage(100));
+    assert!(!is_woken(), "nothing waits");
+    let ino = device.written(TOP, "large", &[1; 200]);
+    assert!(is_woken() && !is_woken());
+    device.tree.opened(ino, false).unwrap();
+    device.tree.lookup(TOP, &name("large")).unwrap();
+    assert!(device.tree.queue(10).unwrap().is_empty());
+    assert!(!is_woken(), "nothing was queued");
+    device.tree.note_usage(usage(1_000));
+    assert!(is_woken());
 }

@@ -1,10 +1,12 @@
 //! Where refused bytes go.
 
 use super::fixture::*;
+use super::saves::assert_waiting;
 use tarn_proto::api::{Answer, Outcome};
 use tarn_proto::change::{Change, Row};
 use tarn_proto::error::ErrorCode;
 use tarn_proto::ids::NodeId;
+use tarn_proto::node::AttrChange;
 use tarn_proto::op::{OpKind, Operation, RenameMode};
 use tarn_proto::version::VersionVector;
 
@@ -46,10 +48,11 @@ fn refused_bytes_are_rescued() {
 fn all_that_is_refused_is_in_one_folder_of_the_day_also_before_that_is_sent() {
     let device = Device::new();
     let told = device.watched();
+    device.tree.set_attrs(TOP, &AttrChange { mode: Some(0o700), ..AttrChange::default() }).unwrap();
     device.written(TOP, "a", b"a");
     device.written(TOP, "b", b"b");
     let sent = device.freeze();
-    for (ticket, op) in sent {
+    for (ticket, op) in sent.into_iter().filter(|(_, op)| matches!(op.kind, OpKind::Create { .. })) {
         let outcome = Outcome::Refused { code: ErrorCode::QuotaExceeded, detail: String::new() };
         let answer = Answer { counter: op.counter, outcome, changes: Vec::new() };
         device.tree.settle(&[(ticket, answer)], cursor(device.seq), cursor(device.seq)).unwrap();
@@ -60,6 +63,7 @@ fn all_that_is_refused_is_in_one_folder_of_the_day_also_before_that_is_sent() {
     let attrs = device.lookup(TOP, "Tarn rescued").unwrap().attrs;
     assert_eq!(attrs.mode, 0o755);
     assert!(attrs.btime.secs > 1_000_000_000, "it was made just now");
+    assert_waiting(&device);
 }
 
 #[test]

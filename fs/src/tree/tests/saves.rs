@@ -179,11 +179,16 @@ fn extended_attributes_have_room_for_so_many_bytes_names_included() {
 
 #[test]
 fn times_of_what_was_written_are_the_same_after_a_restart() {
-    let device = Device::new();
-    let ino = device.file(TOP, "f").ino;
-    device.write(ino, 0, b"one");
-    let mtime = device.tree.stat(ino).unwrap().attrs.mtime;
-    assert_eq!(device.restart().lookup(TOP, "f").unwrap().attrs.mtime, mtime);
+    for is_sent in [false, true] {
+        let mut device = Device::new();
+        let ino = device.file(TOP, "f").ino;
+        if is_sent {
+            device.push();
+        }
+        device.write(ino, 0, b"one");
+        let mtime = device.tree.stat(ino).unwrap().attrs.mtime;
+        assert_eq!(device.restart().lookup(TOP, "f").unwrap().attrs.mtime, mtime, "sent before: {is_sent}");
+    }
 }
 
 #[test]
@@ -200,9 +205,18 @@ fn a_version_beside_another_gets_a_name_but_not_where_names_belong_to_a_tool() {
     }
 }
 
+#[test]
+fn what_was_made_before_a_restart_has_its_name_whatever_is_done_to_it_first() {
+    let device = Device::new();
+    let ino = device.written(TOP, "f", b"one");
+    let device = device.restart();
+    device.tree.set_attrs(ino, &AttrChange { mode: Some(0o600), ..AttrChange::default() }).unwrap();
+    assert_eq!(device.tree.stat(ino).unwrap().link_count, 1);
+}
+
 /// Local rows of nodes go when what they wait for is answered, so that must be queued.
 #[track_caller]
-fn assert_waiting(device: &Device) {
+pub(super) fn assert_waiting(device: &Device) {
     let rows: Vec<(NodeId, u64)> = device.tree.with(|session| {
         let state = &session.state;
         let waits = |inode: &super::super::state::Inode| Some((inode.node?, inode.local.as_ref()?.ticket));
