@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """A tree of many entries: how soon a fresh device shows it, what the daemon needs of memory, how fast `find` goes.
 
     TARN_BIN_DIR=target/release scripts/bench_tree.py [--entries N] [--big N] [--plain] PLACE

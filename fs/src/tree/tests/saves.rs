@@ -220,7 +220,7 @@ pub(super) fn assert_waiting(device: &Device) {
     let rows: Vec<(NodeId, u64)> = device.tree.with(|session| {
         let state = &session.state;
         let waits = |inode: &super::super::state::Inode| Some((inode.node?, inode.local.as_ref()?.ticket));
-        let waiting = state.inodes.values().filter_map(waits);
+        let waiting = state.inodes.values().filter_map(|inode| waits(inode));
         waiting
             .filter(|(_, ticket)| !state.queue.ops.contains_key(ticket))
             .map(|(node, ticket)| (node, ticket.0))
