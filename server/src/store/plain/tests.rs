@@ -1,3 +1,4 @@
+//! Tests of reading the embedded database past sqlx: what is bound, which moment is seen, and what can be wrong.
 #![allow(clippy::unwrap_used)]
 
 use super::*;
