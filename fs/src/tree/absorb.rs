@@ -40,7 +40,8 @@ impl Session<'_> {
         let looks: Vec<(Ino, Looks)> = changed.iter().map(|&ino| (ino, self.looks(ino))).collect();
         let set = self.folders_set(&work.changes);
         work.kv.extend(self.state.room.unsaved());
-        let position = self.core.journal.submit_remote(work.clone())?;
+        let partings = self.partings(&work.changes)?;
+        let position = self.core.journal.submit_remote(with_rows(&work, &partings))?;
         self.state.pending.add(&work.changes, position);
         self.state.listings.note(&work.changes);
         self.note_conflicts(&work.changes);
@@ -78,6 +79,7 @@ impl Session<'_> {
         // Of what memory lets go of nobody knows how it looked.
         renamed.into_iter().for_each(|ino| self.release_if_idle(ino));
         self.part_from_all_removed(&work.changes)?;
+        self.keep_unparted(partings)?;
         // Last: below a folder's new name nothing is seen that is older than that.
         self.invalidations.append(&mut of_folders);
         Ok(position)
@@ -393,6 +395,13 @@ impl Session<'_> {
             None => Ok(self.remote_node(node)?.is_some()),
         }
     }
+}
+
+/// A unit of work with rows of inodes that follow from it, as it is logged.
+fn with_rows(work: &RemoteWork, inodes: &[(Ino, InodeRow)]) -> RemoteWork {
+    let mut work = work.clone();
+    work.rows.extend(inodes.iter().map(|(ino, row)| RowChange::Inode(*ino, Some(row.clone()))));
+    work
 }
 
 /// Whether a change of attributes sets the time of the content, be it to what it was: then nothing else but the time of

@@ -4,7 +4,12 @@ use super::Tree;
 use super::error::TreeError;
 use super::load::Session;
 use super::work::Work;
-use crate::meta::rows::{Ino, InodeRow, ROOT};
+use crate::meta::rows::{Ino, InodeRow, ROOT, RowChange};
+use std::collections::HashSet;
+use tarn_proto::change::{Change, Row};
+use tarn_proto::ids::NodeId;
+use tarn_proto::name::Name;
+use tarn_proto::node::NodeKind;
 
 impl Session<'_> {
     /// Forgets an inode that nobody uses; removes it for good when it has no name and nothing is queued for it.
@@ -32,12 +37,12 @@ impl Session<'_> {
     }
 
     fn remove_for_good(&mut self, ino: Ino) {
-        if self.state.queue.of_ino(ino).next().is_some() || self.state.queue.touches_dir(ino) {
+        if self.is_queued(ino) {
             return; // what is queued still needs it; the answer releases it
         }
         let Some(inode) = self.state.inodes.get(&ino) else { return };
         let mut work = Work::default();
-        work.rows.push(crate::meta::rows::RowChange::Inode(ino, None));
+        work.rows.push(RowChange::Inode(ino, None));
         if let Some(no) = inode.content_no {
             work.forget_content(no);
         }
@@ -53,8 +58,7 @@ impl Session<'_> {
             Err(TreeError::NotFound) => return Ok(()),
             inode => inode?.node,
         };
-        let is_busy = self.state.queue.of_ino(ino).next().is_some() || self.state.queue.touches_dir(ino);
-        let Some(node) = node.filter(|_| ino != ROOT && !is_busy) else { return Ok(()) };
+        let Some(node) = node.filter(|_| ino != ROOT && !self.is_queued(ino)) else { return Ok(()) };
         if self.remote_node(node)?.is_some() || !self.links(ino)?.is_empty() {
             return Ok(());
         }
@@ -77,6 +81,68 @@ impl Session<'_> {
             self.commit(work)?;
         }
         Ok(())
+    }
+
+    fn is_queued(&self, ino: Ino) -> bool {
+        self.state.queue.of_ino(ino).next().is_some() || self.state.queue.touches_dir(ino)
+    }
+
+    /// The rows of files that these changes will have [`Self::part_from_removed`] keep for their handles. They go into the record
+    /// of the changes: of a file whose node is gone nothing else says what it was, and the mount may outlive this daemon.
+    pub(super) fn partings(&mut self, changes: &[Change]) -> Result<Vec<(Ino, InodeRow)>, TreeError> {
+        let gone = changes.iter().filter_map(|change| match &change.row {
+            Row::Node { node, state: None } => Some((*node, *self.state.by_node.get(node)?)),
+            _ => None,
+        });
+        let gone: Vec<(NodeId, Ino)> = gone.filter(|(_, ino)| self.is_held(*ino)).collect();
+        if gone.is_empty() {
+            return Ok(Vec::new());
+        }
+        let named = |change: &Change| match &change.row {
+            Row::Entry { parent, name, node } => Some((*parent, name.clone(), *node)),
+            _ => None,
+        };
+        let named: HashSet<(NodeId, Name, Option<NodeId>)> = changes.iter().filter_map(named).collect();
+        let given: HashSet<NodeId> = named.iter().filter_map(|(.., node)| *node).collect();
+        let freed: HashSet<(NodeId, Name)> = named.into_iter().map(|(parent, name, _)| (parent, name)).collect();
+        let mut partings = Vec::new();
+        for (_, ino) in gone.into_iter().filter(|(node, _)| !given.contains(node)) {
+            let links = self.links(ino)?;
+            if self.are_freed(&links, &freed)? {
+                let taken = links.last().cloned().or_else(|| self.state.inodes.get(&ino)?.taken.clone());
+                partings.push((ino, InodeRow { node: None, taken, ..self.kept_row(ino)? }));
+            }
+        }
+        Ok(partings)
+    }
+
+    /// Whether the kernel knows a file of which nothing waits to be sent.
+    fn is_held(&self, ino: Ino) -> bool {
+        let Some(inode) = self.state.inodes.get(&ino) else { return false };
+        let is_known = inode.kernel_refs > 0 || inode.opens > 0;
+        is_known && inode.kind().is_some_and(NodeKind::is_file) && !self.is_queued(ino)
+    }
+
+    fn are_freed(&mut self, links: &[(Ino, Name)], freed: &HashSet<(NodeId, Name)>) -> Result<bool, TreeError> {
+        for (parent, name) in links {
+            let node = self.inode(*parent)?.node;
+            let is_freed = node.is_some_and(|node| freed.contains(&(node, name.clone())));
+            if !is_freed || self.state.overlay.get(*parent, name).is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Of what stays all the same the row is as memory has it.
+    pub(super) fn keep_unparted(&mut self, partings: Vec<(Ino, InodeRow)>) -> Result<(), TreeError> {
+        let mut work = Work::default();
+        for (ino, _) in partings {
+            if let Some(inode) = self.state.inodes.get(&ino).filter(|inode| inode.node.is_some()) {
+                work.inode(ino, inode.row());
+            }
+        }
+        if work.rows.is_empty() { Ok(()) } else { self.commit(work).map(drop) }
     }
 
     /// Forgets what the database knows by now.

@@ -3,6 +3,7 @@
 use crate::content::Options;
 use crate::env::Env;
 use crate::journal::{Journal, JournalOptions, StateLock};
+use crate::log::{Log, LogOptions, Lsn};
 use crate::meta::RemoteWork;
 use crate::meta::rows::{Ino, ROOT, Ticket};
 use crate::tree::{Identity, NewNode, Readiness, RenameRequest, Stat, Tree, TreeError};
@@ -88,6 +89,21 @@ impl Device {
     pub fn taken_over(self) -> Self {
         let Self { dir, tree, journal, _lock, seq } = self;
         drop((tree, journal));
+        Self::under(dir, _lock, seq)
+    }
+
+    /// The next daemon under the same mount, after one that was killed before its last `count` records were written.
+    pub fn taken_over_without(self, count: u64) -> Self {
+        let next = Lsn(self.journal.last().0 + 1 - count);
+        self.journal.flush(self.journal.last()).unwrap();
+        let (dir, seq) = self.remains();
+        // Records from the next one on are void.
+        drop(Log::scan(&Env::real(), &dir.path().join("log"), LogOptions::default()).unwrap().start(next).unwrap());
+        let lock = StateLock::acquire(&Env::real(), dir.path(), Duration::from_secs(5)).unwrap();
+        Self::under(dir, lock, seq)
+    }
+
+    fn under(dir: tempfile::TempDir, _lock: StateLock, seq: u64) -> Self {
         let options = (JournalOptions::default(), Options::default());
         let opened = Tree::assemble_under(&Env::real(), dir.path(), options.0, options.1, identity(), true).unwrap();
         opened.tree.take_inventory().unwrap();
@@ -128,15 +144,18 @@ impl Device {
 
     /// What a daemon finds that is started after this one was killed just now.
     pub fn kill(self) -> Self {
+        let (dir, seq) = self.remains();
+        let (tree, journal, lock) = assemble(dir.path());
+        Self { dir, tree, journal, _lock: lock, seq }
+    }
+
+    fn remains(self) -> (tempfile::TempDir, u64) {
         let dir = tempfile::tempdir().unwrap();
         // The database before the log: what it lacks is in there.
         for part in ["state.db", "state.db-wal", "log", "slab", "contents"] {
             copy(&self.dir.path().join(part), &dir.path().join(part));
         }
-        let seq = self.seq;
-        drop(self);
-        let (tree, journal, lock) = assemble(dir.path());
-        Self { dir, tree, journal, _lock: lock, seq }
+        (dir, self.seq)
     }
 
     pub fn file(&self, parent: Ino, text: &str) -> Stat {

@@ -53,6 +53,37 @@ fn it_comes_back_under_its_name_if_that_is_free() {
 }
 
 #[test]
+fn it_is_whole_for_who_has_it_open_wherever_the_daemon_was_killed() {
+    for missing in 0.. {
+        let mut device = Device::new();
+        device.pull(vec![node_row(N, theirs(b"theirs", 1)), entry_row(root(), "f", Some(N))]);
+        let mut device = device.lagging();
+        let ino = device.at("/f");
+        device.tree.refer(ino).unwrap();
+        device.tree.opened(ino, true).unwrap();
+        device.write(ino, 0, b"mine, ");
+        device.tree.closed(ino, true).unwrap();
+        device.push();
+        device.tree.opened(ino, true).unwrap();
+        let before = device.journal.last().0;
+        device.pull(removal());
+        let records = device.journal.last().0 - before;
+        if missing > records {
+            assert!(records > 1);
+            return;
+        }
+        let mut device = device.taken_over_without(missing);
+        if missing == records {
+            device.seq -= 1;
+            device.pull(removal());
+        }
+        assert_eq!(device.list(TOP), [""; 0]);
+        device.write(ino, 6, b"after all");
+        assert_eq!(created(&device), ("f".to_owned(), b"mine, after all".to_vec()), "{missing} of {records}");
+    }
+}
+
+#[test]
 fn it_stands_beside_the_version_that_replaced_its_own() {
     let (mut device, ino) = opened();
     device.write(ino, 0, b"seen!!");
@@ -78,7 +109,7 @@ fn it_is_rescued_if_its_folder_went_as_well() {
     let ino = device.at("/d/f");
     device.tree.opened(ino, true).unwrap();
     device.pull(vec![entry_row(D, "f", None), gone(N), entry_row(root(), "d", None), gone(D)]);
-    device.write(ino, 0, b"mine");
+    device.write(ino, 0, b"mine, ");
     let [top] = &device.list(TOP)[..] else { panic!("{:?}", device.list(TOP)) };
     let [day] = &device.list(device.at(&format!("/{top}")))[..] else { panic!() };
     assert_eq!(device.at(&format!("/{top}/{day}/f")), ino);
