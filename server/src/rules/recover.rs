@@ -119,7 +119,13 @@ fn bring_node(draft: &mut Draft<'_>, asked: &Recover<'_>, lost: &LostNode) -> Ru
             };
             if is_news || unseen { revive(draft, asked, lost, state, gone.row.file()) } else { Ok(()) }
         }
-        (NodeSlot::Unknown, Some(state)) if is_news => revive(draft, asked, lost, state, None),
+        (NodeSlot::Unknown, Some(state)) if is_news => {
+            if let Some(file) = shown_by(draft, state)? {
+                draft.put_alias(node, file);
+                return Ok(());
+            }
+            revive(draft, asked, lost, state, None)
+        }
         (NodeSlot::Foreign, Some(_)) => refuse(ErrorCode::NodeExists, "the node's id is taken"),
         _ => Ok(()),
     }
@@ -132,6 +138,16 @@ fn is_known_but_for_attrs(asked: &Recover<'_>, gone: &GoneNode, lost: &LostNode,
     !asked.since.covers(gone.seq)
         && state.file.as_ref().is_none_or(has_seen)
         && lost.places.iter().all(|place| Some(place) == gone.place.as_ref())
+}
+
+/// The file that has this version as its own: it lost a conflict in the lost history, and its device, which had not heard of
+/// that, sent it again before anybody brought back what it was in conflict with. It needs no sibling then.
+fn shown_by(draft: &Draft<'_>, state: &NodeState) -> Rule<Option<NodeId>> {
+    let Some(file) = &state.file else { return Ok(None) };
+    let known = draft.snapshot.version(file.content.version).map_err(Halt::Missing)?;
+    let Some(known) = known.filter(|known| known.content_id == file.content.content_id) else { return Ok(None) };
+    let shows = |row: &NodeRow| row.file().is_some_and(|now| now.content.version == file.content.version);
+    Ok(draft.present(known.node)?.is_some_and(shows).then_some(known.node))
 }
 
 fn recovered(draft: &Draft<'_>, node: NodeId) -> Rule<u64> {

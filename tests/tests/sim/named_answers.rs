@@ -377,3 +377,29 @@ fn what_a_new_machine_listed_before_the_server_was_put_back_is_not_taken_for_new
     ];
     script_holds(&Script { line_bytes: 114_601, ..script(740_593, 4, 120, did) });
 }
+
+/// Seed 936681: a machine was answered a rename before it had heard of the last write to the file, and then the server was put
+/// back: its older bytes took the place of what the backup had.
+#[test]
+fn a_name_that_was_answered_does_not_bring_back_the_bytes_from_before() {
+    let did = vec![
+        person(7_453, 3, Deed::Create, 11_939_895_601_057_966_622),
+        person(7_789, 1, Deed::Create, 9_224_514_123_055_468_733),
+        person(8_252, 3, Deed::MakeDir, 18_302_383_442_929_420_492),
+        person(16_947, 2, Deed::Append, 18_367_427_125_291_344_619),
+        person(29_900, 2, Deed::Rename, 441_687_727_613_374_316),
+        person(30_323, 2, Deed::Create, 17_072_166_090_490_841_973),
+        person(33_266, 2, Deed::BackupSave, 7_002_992_592_157_604_759),
+        person(95_297, 0, Deed::Read, 3_512_217_272_258_440_389),
+        person(95_588, 0, Deed::Overwrite, 8_235_431_436_826_190_948),
+        (275_007, 0, Act::Cut(true)),
+        person(275_296, 0, Deed::Read, 14_817_178_629_932_892_125),
+        person(275_416, 0, Deed::Create, 6_214_533_065_752_682_966),
+        person(405_778, 2, Deed::Replace, 9_188_990_850_315_998_031),
+        person(758_146, 0, Deed::Rename, 10_319_222_596_527_178_093),
+        (964_599, 0, Act::BackUpServer),
+        (1_099_990, 0, Act::Heal),
+        (1_100_549, 0, Act::PutServerBack(true)),
+    ];
+    script_holds(&Script { line_bytes: 122_025, ..script(936_681, 4, 30, did) });
+}

@@ -12,8 +12,9 @@ use tarn_proto::ids::{ConflictId, NodeId, VersionId};
 use tarn_proto::lost::LostNode;
 use tarn_proto::node::{FileVersion, NodeState};
 
-/// Of two contents of the lost history the later one stays. Against what somebody wrote since their vectors decide, and if
-/// neither has seen the other the present one stays, beside a record.
+/// Of two contents one of which has seen the other that one stays: the seq of a row says nothing of it, because a device may
+/// have been answered a later name of a file before it heard of the last write to it. Else, of two contents of the lost history
+/// the later one stays, and of others the present one, beside a record.
 pub(super) fn bring_content(
     draft: &mut Draft<'_>,
     asked: &Recover<'_>,
@@ -24,11 +25,13 @@ pub(super) fn bring_content(
     let (Some(present), Some(lost)) = (&row.state.file, &state.file) else { return Ok(()) };
     let is_old = node == whole.node && asked.since.covers(row.content_seq);
     let is_later = is_old && whole.seq > recovered(draft, mark_of_content(node))?;
-    if present == lost || (is_old && !is_later) || (!is_later && present.vector.has_seen(&lost.vector)) {
+    let (is_newer, is_older) = (lost.vector.has_seen(&present.vector), present.vector.has_seen(&lost.vector));
+    let stays = if is_newer == is_older { (is_old && !is_later) || (!is_later && is_older) } else { is_older };
+    if present == lost || stays {
         return Ok(());
     }
     check_version(draft, node, lost)?;
-    if is_later || lost.vector.has_seen(&present.vector) {
+    if is_later || is_newer {
         draft.put_version(node, lost.clone());
         draft.put_node(node, NodeState { file: Some(lost.clone()), ..row.state.clone() }, true)?;
         return end_seen(draft, node, lost);

@@ -143,3 +143,52 @@ fn a_record_that_was_changed_since_is_not_what_it_was_in_the_lost_history() {
     w.bring(&rows);
     assert_eq!(in_conflict(&w), BTreeSet::from([w.s.content("since").content_id]));
 }
+
+#[test]
+fn a_name_that_a_device_was_answered_does_not_bring_back_the_bytes_that_it_knew_before() {
+    let mut w = World::new();
+    let f = w.file(&top("f"), "1");
+    let known = w.rows.clone();
+    w.write(B, f, &top("f"), "2");
+    let copy = w.copy();
+    w.rows = known;
+    w.applied(A, rename(f, &top("f"), &top("g")));
+    let rows = w.rows.clone();
+    w.put_back(&copy);
+    w.bring(&rows);
+    assert_eq!((w.s.names(), w.s.content_of(f)), (vec!["/g".into()], w.s.content("2").content_id));
+}
+
+#[test]
+fn a_device_that_knew_a_later_name_and_not_the_last_write_does_not_keep_others_from_bringing_that() {
+    let mut w = World::new();
+    let f = w.file(&top("f"), "1");
+    let (copy, known) = (w.copy(), w.rows.clone());
+    w.write(B, f, &top("f"), "2");
+    let mut all = std::mem::replace(&mut w.rows, known);
+    w.applied(A, rename(f, &top("f"), &top("g")));
+    let less = w.rows.clone();
+    (all.seq, all.entries) = (less.seq, less.entries.clone());
+    for order in [[&less, &all], [&all, &less]] {
+        w.put_back(&copy);
+        order.into_iter().for_each(|rows| drop(w.bring(rows)));
+        assert_eq!((w.s.names(), w.s.content_of(f)), (vec!["/g".into()], w.s.content("2").content_id));
+    }
+}
+
+#[test]
+fn what_lost_a_conflict_and_was_sent_again_before_that_came_back_has_no_sibling() {
+    let mut w = World::new();
+    let f = w.file(&top("f"), "1");
+    let (copy, base) = (w.copy(), w.s.vector_of(f));
+    w.write(B, f, &top("f"), "theirs");
+    let sent = write(f, &top("f"), &base, w.s.content("mine"));
+    assert!(matches!(w.run(A, sent.clone(), Some("f (a)")), Outcome::Conflicted { .. }));
+    let rows = w.rows.clone();
+    w.put_back(&copy);
+    w.applied(A, sent);
+    w.bring(&rows);
+    assert_eq!(w.s.names(), [format!("/alt {f}"), "/f".into()]);
+    let (mine, theirs) = (w.s.content("mine").content_id, w.s.content("theirs").content_id);
+    assert_eq!((w.s.content_of(f), in_conflict(&w)), (mine, BTreeSet::from([theirs])));
+}
