@@ -282,6 +282,12 @@ message! {
         keep: Keep,
         /// What the caller has seen: the vectors of the file and of its sibling, joined.
         seen: VersionVector,
+        /// What of that is of the file; without it `seen` stands for each of the two.
+        #[serde(default)]
+        seen_file: Option<VersionVector>,
+        /// What of it is of the sibling.
+        #[serde(default)]
+        seen_sibling: Option<VersionVector>,
         /// Where the caller stood in the space's journal then: what is of a lost history it brings back first.
         #[serde(default)]
         cursor: Option<Cursor>,

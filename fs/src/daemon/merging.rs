@@ -8,6 +8,7 @@ use super::text_merge::{TEXT_BYTES_MAX, is_mergeable, merged};
 use crate::env::Env;
 use crate::meta::ConflictRecord;
 use crate::remote::{Remote as _, RemoteError, UploadItem};
+use crate::tree::SeenOfConflict;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -111,7 +112,7 @@ impl Merging<'_> {
         for _ in 0..TRIES_MAX {
             let Some((text, seen)) = self.merge(record).await? else { return Ok(()) };
             let content = self.send(text.into_bytes()).await?;
-            let request = ResolveRequest { keep: Keep::Merged, seen, cursor, alt_name: None, content: Some(content) };
+            let request = ResolveRequest { cursor, content: Some(content), ..seen.request(Keep::Merged) };
             match self.identity.remote.resolve(record.conflict, &request).await {
                 Ok(_) => {
                     tracing::info!(conflict = %record.conflict, "two changes of a text were merged");
@@ -125,7 +126,7 @@ impl Merging<'_> {
     }
 
     /// The text made of both, and what it has seen.
-    async fn merge(&self, record: &ConflictRecord) -> Result<Option<(String, VersionVector)>, RemoteError> {
+    async fn merge(&self, record: &ConflictRecord) -> Result<Option<(String, SeenOfConflict)>, RemoteError> {
         let state = &record.state;
         // Where a tool owns the files there is no sibling, and nothing is merged.
         let Some(sibling) = state.sibling else { return Ok(None) };
@@ -142,7 +143,7 @@ impl Merging<'_> {
         }
         let base = remote.content(state.node, base.version, TEXT_BYTES_MAX).await?;
         let theirs = remote.content(sibling, state.theirs.content.version, TEXT_BYTES_MAX).await?;
-        let seen = stayed.vector.clone().joined(&state.theirs.vector);
+        let seen = SeenOfConflict { file: stayed.vector.clone(), sibling: state.theirs.vector.clone() };
         let stayed = remote.content(state.node, stayed.version, TEXT_BYTES_MAX).await?;
         Ok(merged(&base, &stayed, &theirs).map(|text| (text, seen)))
     }

@@ -7,6 +7,7 @@ use super::load::Session;
 use super::names::conflict_name;
 use crate::meta::rows::Ino;
 use std::sync::atomic::Ordering;
+use tarn_proto::api::{Keep, ResolveRequest};
 use tarn_proto::change::{Change, ConflictState, Row};
 use tarn_proto::ids::{NodeId, VersionId};
 use tarn_proto::name::Name;
@@ -14,11 +15,38 @@ use tarn_proto::version::VersionVector;
 
 type Result<T> = std::result::Result<T, TreeError>;
 
+/// What programs here can have seen of a contended file, and of its sibling or of what the record holds: each for itself,
+/// because who has seen a device's later write to the one may not have seen its earlier one to the other.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SeenOfConflict {
+    /// Of the file.
+    pub file: VersionVector,
+    /// Of the version that did not stay.
+    pub sibling: VersionVector,
+}
+
+impl SeenOfConflict {
+    /// What a device says that resolves the conflict.
+    pub fn request(self, keep: Keep) -> ResolveRequest {
+        let Self { file, sibling } = self;
+        let seen = file.clone().joined(&sibling);
+        let (seen_file, seen_sibling) = (Some(file), Some(sibling));
+        ResolveRequest { keep, seen, seen_file, seen_sibling, cursor: None, alt_name: None, content: None }
+    }
+}
+
 impl Session<'_> {
     /// Counts what is news of conflicts.
     pub(super) fn note_conflicts(&self, changes: &[Change]) {
         let count = changes.iter().filter(|change| matches!(change.row, Row::Conflict { .. })).count();
         self.core.conflict_news.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    fn seen_of_node(&mut self, node: NodeId) -> Result<VersionVector> {
+        match self.present_ino(node)? {
+            Some(ino) => self.seen_vector(ino),
+            None => Ok(VersionVector::default()),
+        }
     }
 
     /// The inode of a node that is there, whether or not anybody has looked at it.
@@ -69,15 +97,12 @@ impl Tree {
     ///
     /// # Errors
     /// What the database says.
-    pub fn seen_of_conflict(&self, state: &ConflictState) -> Result<VersionVector> {
+    pub fn seen_of_conflict(&self, state: &ConflictState) -> Result<SeenOfConflict> {
         self.look(|session| {
-            let mut seen = state.theirs.vector.clone();
-            for node in [Some(state.node), state.sibling].into_iter().flatten() {
-                if let Some(ino) = session.present_ino(node)? {
-                    seen = seen.joined(&session.seen_vector(ino)?);
-                }
-            }
-            Ok(seen)
+            let file = session.seen_of_node(state.node)?;
+            let sibling =
+                state.sibling.map_or_else(|| Ok(VersionVector::default()), |node| session.seen_of_node(node))?;
+            Ok(SeenOfConflict { file, sibling: sibling.joined(&state.theirs.vector) })
         })
     }
 

@@ -64,6 +64,7 @@ mod view;
 mod work;
 
 pub use assemble::{OpenError, Opened};
+pub use conflicts::SeenOfConflict;
 pub use core::Identity;
 pub use damaged::damage_notes;
 pub use error::TreeError;

@@ -24,8 +24,11 @@ pub struct Resolve {
     pub node: NodeId,
     /// What is kept.
     pub keep: Keep,
-    /// What the chooser had seen of the file and its sibling.
-    pub seen: VersionVector,
+    /// What the chooser had seen of the file. Counters are a device's: who has seen a later write to the one may not have seen an
+    /// earlier one to the other.
+    pub seen_file: VersionVector,
+    /// What the chooser had seen of its sibling.
+    pub seen_sibling: VersionVector,
     /// The name of a file that is made.
     pub alt_name: Option<Name>,
     /// What was made of both.
@@ -50,8 +53,8 @@ fn settle(draft: &mut Draft<'_>, asked: &Resolve) -> Rule<()> {
     let Some(open) = open.iter().find(|open| open.id == asked.conflict).cloned() else {
         return refuse(ErrorCode::NotFound, "there is no such conflict any more");
     };
-    let sibling = present_file(draft, open.state.sibling, asked)?;
-    match present_file(draft, Some(asked.node), asked)? {
+    let sibling = present_file(draft, open.state.sibling, &asked.seen_sibling)?;
+    match present_file(draft, Some(asked.node), &asked.seen_file)? {
         Some((node, state, file)) => settle_present(draft, asked, &open, (node, state, file), sibling)?,
         // The file went since: what is left of the two stays.
         None if sibling.is_none() && matches!(asked.keep, Keep::Theirs | Keep::Both) => {
@@ -66,11 +69,11 @@ fn settle(draft: &mut Draft<'_>, asked: &Resolve) -> Rule<()> {
 type PresentFile = (NodeId, NodeState, FileVersion);
 
 /// A file that is there, if the chooser has seen what is in it.
-fn present_file(draft: &Draft<'_>, node: Option<NodeId>, asked: &Resolve) -> Rule<Option<PresentFile>> {
+fn present_file(draft: &Draft<'_>, node: Option<NodeId>, seen: &VersionVector) -> Rule<Option<PresentFile>> {
     let Some(node) = node else { return Ok(None) };
     let Some(row) = draft.present(node)? else { return Ok(None) };
     let Some(file) = row.file() else { return Ok(None) };
-    if !asked.seen.has_seen(&file.vector) {
+    if !seen.has_seen(&file.vector) {
         return refuse(ErrorCode::Stale, "the file or its sibling was written since; look at both again");
     }
     Ok(Some((node, row.state.clone(), file.clone())))

@@ -59,7 +59,8 @@ async fn ask_from(
     (conflict, keep): (ConflictId, Keep),
     seen: VersionVector,
 ) -> reqwest::Response {
-    let request = ResolveRequest { keep, seen, cursor, alt_name: None, content: None };
+    let request =
+        ResolveRequest { keep, seen, seen_file: None, seen_sibling: None, cursor, alt_name: None, content: None };
     device.post(&format!("/conflicts/{conflict}/resolve"), &request).await
 }
 
@@ -112,8 +113,16 @@ async fn what_was_made_of_both_is_one_version_that_has_seen_both(place: Place) {
     let unsent = Content { size: 4, content_id: ContentId([5; 32]), ..send(&phone, 9, b"four").await };
     let entry = ManifestEntry { id: ChunkId([8; 32]), length: 4, stored: 4 };
     let unsent = Content { manifest: Manifest { level: 0, entries: vec![entry] }, ..unsent };
-    let request =
-        |content| ResolveRequest { keep: Keep::Merged, seen: all.clone(), cursor: None, alt_name: None, content };
+    let (file, sibling) = (Some(all.clone()), Some(open.state.theirs.vector.clone()));
+    let request = |content| ResolveRequest {
+        keep: Keep::Merged,
+        seen: all.clone(),
+        seen_file: file.clone(),
+        seen_sibling: sibling.clone(),
+        cursor: None,
+        alt_name: None,
+        content,
+    };
     assert_eq!(code(phone.post(&path, &request(Some(unsent))).await).await, ErrorCode::MissingChunks);
     let merged = send(&phone, 10, b"by 2 and 3").await;
     json::<ResolveResponse>(phone.post(&path, &request(Some(merged))).await).await;

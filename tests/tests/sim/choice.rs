@@ -9,11 +9,11 @@ use std::collections::BTreeSet;
 use std::fmt;
 use tarn::meta::ConflictRecord;
 use tarn::remote::RemoteError;
+use tarn::tree::SeenOfConflict;
 use tarn_proto::api::Keep;
 use tarn_proto::change::Cursor;
 use tarn_proto::ids::{ConflictId, DeviceId, NodeId, VersionId};
 use tarn_proto::node::Timestamp;
-use tarn_proto::version::VersionVector;
 
 /// No more is made of two files.
 const MERGED_MAX: usize = 100_000;
@@ -24,7 +24,7 @@ pub struct Choice {
     conflict: ConflictId,
     node: NodeId,
     keep: Keep,
-    seen: VersionVector,
+    seen: SeenOfConflict,
     /// Where the machine stood in the journal.
     cursor: Option<Cursor>,
     file: BTreeSet<u64>,

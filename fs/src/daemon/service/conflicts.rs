@@ -8,7 +8,7 @@ use crate::journal::JournalError;
 use crate::meta::ConflictRecord;
 use crate::meta::rows::Ino;
 use crate::remote::RemoteError;
-use crate::tree::Tree;
+use crate::tree::{SeenOfConflict, Tree};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,6 @@ use tarn_proto::change::{ConflictState, Cursor};
 use tarn_proto::error::ErrorCode;
 use tarn_proto::ids::ConflictId;
 use tarn_proto::name::Name;
-use tarn_proto::version::VersionVector;
 use tokio::task::spawn_blocking;
 
 /// Names that are tried for a version that gets a file of its own.
@@ -153,7 +152,7 @@ impl MountService {
         let name = found.name();
         for tries in 0..NAMES_MAX {
             let (seen, alt_name) = self.seen_of(&found.record.state, tries).await?;
-            let request = ResolveRequest { keep, seen, cursor, alt_name, content: None };
+            let request = ResolveRequest { cursor, alt_name, ..seen.request(keep) };
             match self.identity.remote.resolve(found.record.conflict, &request).await {
                 Ok(response) => return Ok(response),
                 Err(RemoteError::Refused { code: ErrorCode::AlreadyExists, .. }) => {}
@@ -173,7 +172,7 @@ impl MountService {
     }
 
     /// What a person sees of both versions, and a name for the one that gets a file of its own.
-    async fn seen_of(&self, state: &ConflictState, tries: u32) -> Result<(VersionVector, Option<Name>), Failure> {
+    async fn seen_of(&self, state: &ConflictState, tries: u32) -> Result<(SeenOfConflict, Option<Name>), Failure> {
         let state = state.clone();
         let look = move |tree: &Tree| Ok((tree.seen_of_conflict(&state)?, tree.name_beside(&state, tries)?));
         self.parts.on_tree("conflicts", look).await

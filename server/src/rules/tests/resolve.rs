@@ -182,3 +182,26 @@ fn a_device_that_has_not_heard_of_it_conflicts_anew() {
     assert!(matches!(decision.outcome, Outcome::Conflicted { .. }));
     assert_eq!((c.content_at("/f"), c.content_at("/f (b)")), (c.theirs.content_id, late.content_id));
 }
+
+#[test]
+fn who_has_seen_a_later_write_to_the_one_may_not_have_seen_an_earlier_one_to_the_other() {
+    for is_file_first in [true, false] {
+        let mut c = Contended::shown();
+        let sibling = c.s.paths()["/f (b)"];
+        let mut both = [(c.f, top("f")), (sibling, top("f (b)"))];
+        if !is_file_first {
+            both.reverse();
+        }
+        let [first, second] = both;
+        let unseen = c.s.vector_of(first.0);
+        for (node, place) in [&first, &second] {
+            let (base, content) = (c.s.vector_of(*node), c.s.content("later"));
+            c.s.applied(A, write(*node, place, &base, content));
+        }
+        let seen = c.s.vector_of(second.0);
+        let apart = if is_file_first { [&unseen, &seen] } else { [&seen, &unseen] };
+        let record = c.record();
+        let decision = c.s.resolve_seen(&record, Keep::Stayed, apart, None);
+        assert_eq!((refused(&decision), c.is_open()), (Some(ErrorCode::Stale), true), "{is_file_first}");
+    }
+}

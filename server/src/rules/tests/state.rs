@@ -176,12 +176,24 @@ impl State {
 
     /// Resolves a conflict, having seen `seen`, and checks what must hold of every state.
     pub fn resolve(&mut self, open: &ConflictRow, keep: Keep, seen: &VersionVector, alt: Option<&str>) -> Decision {
+        self.resolve_seen(open, keep, [seen; 2], alt)
+    }
+
+    /// The same, having seen not the same of the file and of its sibling.
+    pub fn resolve_seen(
+        &mut self,
+        open: &ConflictRow,
+        keep: Keep,
+        [seen_file, seen_sibling]: [&VersionVector; 2],
+        alt: Option<&str>,
+    ) -> Decision {
         let author = self.server();
         let asked = Resolve {
             conflict: open.id,
             node: open.state.node,
             keep,
-            seen: seen.clone(),
+            seen_file: seen_file.clone(),
+            seen_sibling: seen_sibling.clone(),
             alt_name: alt.map(name),
             content: None,
             version: VersionId(self.fresh()),

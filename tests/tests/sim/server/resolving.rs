@@ -4,6 +4,7 @@ use super::{SPACE, SimServer, refused};
 use crate::plant::Plant;
 use std::collections::{BTreeMap, BTreeSet};
 use tarn::remote::{RemoteError, UploadItem};
+use tarn::tree::SeenOfConflict;
 use tarn_proto::api::{Keep, Outcome};
 use tarn_proto::change::{ConflictState, Cursor, Row};
 use tarn_proto::chunk::{ContentKey, chunk_id, content_id, encode};
@@ -11,7 +12,6 @@ use tarn_proto::error::ErrorCode;
 use tarn_proto::ids::{ConflictId, DeviceId, NodeId, VersionId};
 use tarn_proto::manifest::{Manifest, ManifestEntry};
 use tarn_proto::node::{Content, Timestamp};
-use tarn_proto::version::VersionVector;
 use tarn_server::rules::{self, Author, Resolve};
 
 /// What came of two versions of a file.
@@ -41,7 +41,7 @@ impl SimServer {
     pub fn resolve(
         &mut self,
         (device, version): (DeviceId, VersionId),
-        asked: (ConflictId, Keep, VersionVector, Option<Cursor>),
+        asked: (ConflictId, Keep, SeenOfConflict, Option<Cursor>),
         content: Option<Content>,
         now: Timestamp,
     ) -> Result<bool, RemoteError> {
@@ -63,7 +63,17 @@ impl SimServer {
         };
         let seen = if self.plant == Some(Plant::MergeOnStaleBase) { self.all_of(node, &state) } else { seen };
         let alt_name = tarn_proto::name::Name::new(format!("chosen (conflict from {seq})")).ok();
-        let asked = Resolve { conflict, node, keep, seen, alt_name, content, version, counter: seq };
+        let asked = Resolve {
+            conflict,
+            node,
+            keep,
+            alt_name,
+            content,
+            version,
+            counter: seq,
+            seen_file: seen.file,
+            seen_sibling: seen.sibling,
+        };
         let decision = rules::resolve(&self.snapshot, &author, &asked, seq)
             .map_err(|missing| RemoteError::Busy(format!("rows are missing: {missing:?}")))?;
         if let Some(effects) = &decision.effects {
@@ -83,10 +93,11 @@ impl SimServer {
     }
 
     /// All that there is to be seen of a file and its sibling.
-    fn all_of(&self, node: NodeId, state: &ConflictState) -> VersionVector {
+    fn all_of(&self, node: NodeId, state: &ConflictState) -> SeenOfConflict {
         let nodes = [Some(node), state.sibling].into_iter().flatten();
         let files = nodes.filter_map(|node| self.node(node)?.file);
-        files.fold(state.theirs.vector.clone(), |seen, file| seen.joined(&file.vector))
+        let all = files.fold(state.theirs.vector.clone(), |seen, file| seen.joined(&file.vector));
+        SeenOfConflict { file: all.clone(), sibling: all }
     }
 
     /// Takes bytes that a person made as one chunk.
