@@ -17,6 +17,7 @@ mod look;
 mod misfortune;
 mod named;
 mod named_answers;
+mod named_conflicts;
 mod named_folders;
 mod named_local;
 mod named_names;

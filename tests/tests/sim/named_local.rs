@@ -273,3 +273,20 @@ fn a_folder_that_was_kept_and_is_back_with_a_full_pull_is_as_others_made_it() {
     ];
     script_holds(&Script { keeps_here: true, line_bytes: 23_885, ..script(823_987, 4, 0, did) });
 }
+
+/// Seed 935219: a file that stays here hid another name of a file that was saved and then replaced here: who did so had not removed
+/// that name.
+#[test]
+fn what_is_replaced_here_is_not_removed_under_a_name_that_something_here_hides() {
+    let did = vec![
+        person(24_411, 1, Deed::Create, 16_817_981_891_201_101_052),
+        person(88_767, 0, Deed::Create, 17_230_625_007_244_507_613),
+        person(96_455, 0, Deed::Create, 9_496_837_820_516_895_823),
+        person(198_247, 0, Deed::Create, 10_110_853_369_629_486_113),
+        person(214_325, 0, Deed::Create, 1_247_775_456_048_411_389),
+        person(220_032, 0, Deed::Link, 7_980_547_038_110_150_275),
+        person(287_061, 1, Deed::SafeSave, 10_919_994_565_887_758_113),
+        person(287_243, 1, Deed::Rename, 9_452_132_991_846_661_769),
+    ];
+    script_holds(&Script { keeps_here: true, line_bytes: 20_116, ..script(935_219, 2, 0, did) });
+}

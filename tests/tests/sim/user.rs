@@ -332,7 +332,6 @@ impl User<'_> {
             (_, Some(stat)) if is_new && stat.link_count == 1 => {
                 // A save: the next version of a file that shows one name, also if something here hides another.
                 self.oracle.replaced(&over);
-                self.oracle.unnamed(&over);
             }
             _ => self.oracle.unnamed(&over),
         }

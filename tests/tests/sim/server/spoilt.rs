@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tarn_proto::api::Outcome;
 use tarn_proto::change::{Change, Row};
 use tarn_proto::error::ErrorCode;
-use tarn_proto::ids::{ContentId, DeviceId, NodeId};
+use tarn_proto::ids::{ConflictId, ContentId, DeviceId, NodeId};
 use tarn_proto::node::FileVersion;
 use tarn_proto::op::{OpKind, Operation, RenameMode};
 use tarn_proto::version::VersionVector;
@@ -41,10 +41,21 @@ impl SimServer {
     /// Notes what became of an operation for who looks at the end.
     pub(super) fn note_outcome(&mut self, device: DeviceId, op: &Operation, outcome: &Outcome) {
         self.note_refused(device, op, outcome);
-        let (OpKind::Write { node, content, .. }, Outcome::Merged) = (&op.kind, outcome) else { return };
-        let file = self.node(*node).and_then(|state| state.file);
+        let OpKind::Write { node, content, .. } = &op.kind else { return };
+        let file = match outcome {
+            Outcome::Merged => Some(*node),
+            // What two devices brought into one conflict has one sibling.
+            Outcome::Conflicted { conflict } => self.sibling_of(*conflict),
+            _ => None,
+        };
+        let file = file.and_then(|node| self.node(node)?.file);
         let joined = file.filter(|file| file.author != device && file.content.content_id == content.content_id);
         self.settled.versions.extend(joined.map(|file| file.content.version));
+    }
+
+    fn sibling_of(&self, conflict: ConflictId) -> Option<NodeId> {
+        let open = self.open_conflicts().into_iter().find(|(open, _)| *open == conflict);
+        open.and_then(|(_, state)| state.sibling)
     }
 
     /// What was refused, by chance or by the rules: who brought a content rescues it, and what was to move stays where it is.
