@@ -3,6 +3,8 @@
 use crate::{CONVERGENCE, await_tree, converge, copy};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tarn_tests::device::Device;
 use tarn_tests::programs::Finished;
 use tarn_tests::server::Server;
@@ -16,13 +18,11 @@ on_both! {
 
 /// A moment by the server's clock between what was done and what will be: the server dates what arrives.
 pub fn moment() -> String {
-    let text = |offset: &str| {
-        let said = std::process::Command::new("date").args(["-u", "-d", offset, "+%Y-%m-%dT%H:%M:%SZ"]).output();
-        String::from_utf8(said.unwrap().stdout).unwrap().trim().to_owned()
-    };
-    let (now, next) = (text("now"), text("now + 1 second"));
-    eventually(std::time::Duration::from_secs(5), "the next second", || text("now") != now);
-    next
+    let now_secs = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let next = now_secs() + 1;
+    eventually(Duration::from_secs(5), "the next second", || now_secs() >= next);
+    let said = Command::new("date").args(["-u", "-d", &format!("@{next}"), "+%Y-%m-%dT%H:%M:%SZ"]).output();
+    String::from_utf8(said.unwrap().stdout).unwrap().trim().to_owned()
 }
 
 fn undo(asks: &Device, device: &str, since: &str) -> Finished {

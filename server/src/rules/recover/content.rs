@@ -26,7 +26,7 @@ pub(super) fn bring_content(
     let is_old = node == whole.node && asked.since.covers(row.content_seq);
     let is_later = is_old && whole.seq > recovered(draft, mark_of_content(node))?;
     let (is_newer, is_older) = (lost.vector.has_seen(&present.vector), present.vector.has_seen(&lost.vector));
-    let stays = if is_newer == is_older { (is_old && !is_later) || (!is_later && is_older) } else { is_older };
+    let stays = if is_newer == is_older { (is_older || is_old) && !is_later } else { is_older };
     if present == lost || stays {
         return Ok(());
     }
