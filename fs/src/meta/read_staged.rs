@@ -6,11 +6,7 @@ use super::read_local::ino_at;
 use super::read_remote::name_at;
 use super::readers::Reader;
 use super::rows::Ino;
-use rusqlite::functions::{Context, FunctionFlags};
 use tarn_proto::name::Name;
-
-/// Whether there is an inode for a node.
-const HAS_INODE: &str = "has_inode";
 
 /// What the staged rows will change of what has inodes here.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,10 +20,9 @@ pub struct StagedChanges {
 
 const COMING: &str = "select p.ino, s.name, c.ino from staged_entry s left join inode p on p.node = s.parent \
                       left join remote_entry e on e.parent = s.parent and e.name = s.name \
-                      left join inode c on c.node = s.node where (has_inode(s.parent) or has_inode(s.node)) and e.node is not s.node";
-const GOING: &str = "select p.ino, g.name, c.ino from (select parent, name, node from remote_entry \
-                     where node is not null and (has_inode(parent) or has_inode(node)) \
-                     except select parent, name, node from staged_entry where has_inode(parent) or has_inode(node)) g \
+                      left join inode c on c.node = s.node where e.node is not s.node";
+const GOING: &str = "select p.ino, g.name, c.ino from (select parent, name, node from remote_entry where node is not null \
+                     except select parent, name, node from staged_entry) g \
                      left join inode p on p.node = g.parent left join inode c on c.node = g.node \
                      where p.ino is not null or c.ino is not null";
 /// Until the first full pull is complete, nobody knows a name of a folder of which nothing was told, whole or in part; but a
@@ -38,9 +33,9 @@ const TOLD: &str = " and (c.ino is not null or p.ino is not null and \
                     or exists(select 1 from remote_entry r where r.parent = s.parent) \
                     or exists(select 1 from alias a where a.target = s.parent)))";
 const CHANGED: &str = "select i.ino from staged_node s join inode i on i.node = s.node \
-                       left join remote_node n on n.node = s.node where has_inode(s.node) and n.state is not s.state";
-const GONE: &str = "select i.ino from (select node from remote_node where state is not null and has_inode(node) \
-                    except select node from staged_node where has_inode(node)) g join inode i on i.node = g.node";
+                       left join remote_node n on n.node = s.node where n.state is not s.state";
+const GONE: &str = "select i.ino from (select node from remote_node where state is not null \
+                    except select node from staged_node) g join inode i on i.node = g.node";
 
 impl Reader {
     /// What will change when the staged rows take the place of what is known.
@@ -48,31 +43,6 @@ impl Reader {
     /// # Errors
     /// What the database says; a malformed row.
     pub fn staged_changes(&self) -> Result<StagedChanges> {
-        self.snapshot(|reader| {
-            reader.tell_inodes()?;
-            let changes = reader.staged_beside_known();
-            reader.remove_function(HAS_INODE, 1).map_err(|error| reader.fail(error))?;
-            changes
-        })
-    }
-
-    /// Lets statements ask [`HAS_INODE`]: of most staged rows nobody here knows the node or its folder, and a search in
-    /// tables that are larger than the connection's cache costs far more than one in memory (16 bytes for each inode, until it is done).
-    fn tell_inodes(&self) -> Result<()> {
-        let nodes = self.all("select node from inode where node is not null", [], |row| {
-            Ok(row.get_ref(0)?.as_blob().ok().and_then(|node| <[u8; 16]>::try_from(node).ok()))
-        })?;
-        let mut nodes: Vec<[u8; 16]> = nodes.into_iter().flatten().collect();
-        nodes.sort_unstable();
-        let has_inode = move |call: &Context<'_>| {
-            let node = call.get_raw(0).as_blob_or_null()?.and_then(|node| <&[u8; 16]>::try_from(node).ok());
-            Ok(node.is_some_and(|node| nodes.binary_search(node).is_ok()))
-        };
-        let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
-        self.create_scalar_function(HAS_INODE, 1, flags, has_inode).map_err(|error| self.fail(error))
-    }
-
-    fn staged_beside_known(&self) -> Result<StagedChanges> {
         let mut changes = StagedChanges::default();
         for sql in [&format!("{COMING}{TOLD}"), GOING] {
             let rows = self.all(sql, [], |row| {
