@@ -98,13 +98,13 @@ impl Session<'_> {
         if gone.is_empty() {
             return Ok(Vec::new());
         }
-        let named = |change: &Change| match &change.row {
-            Row::Entry { parent, name, node } => Some((*parent, name.clone(), *node)),
-            _ => None,
-        };
-        let named: HashSet<(NodeId, Name, Option<NodeId>)> = changes.iter().filter_map(named).collect();
-        let given: HashSet<NodeId> = named.iter().filter_map(|(.., node)| *node).collect();
-        let freed: HashSet<(NodeId, Name)> = named.into_iter().map(|(parent, name, _)| (parent, name)).collect();
+        let (mut given, mut freed) = (HashSet::new(), HashSet::new());
+        for change in changes {
+            if let Row::Entry { parent, name, node } = &change.row {
+                freed.insert((*parent, name));
+                given.extend(*node);
+            }
+        }
         let mut partings = Vec::new();
         for (_, ino) in gone.into_iter().filter(|(node, _)| !given.contains(node)) {
             let links = self.links(ino)?;
@@ -123,10 +123,10 @@ impl Session<'_> {
         is_known && inode.kind().is_some_and(NodeKind::is_file) && !self.is_queued(ino)
     }
 
-    fn are_freed(&mut self, links: &[(Ino, Name)], freed: &HashSet<(NodeId, Name)>) -> Result<bool, TreeError> {
+    fn are_freed(&mut self, links: &[(Ino, Name)], freed: &HashSet<(NodeId, &Name)>) -> Result<bool, TreeError> {
         for (parent, name) in links {
             let node = self.inode(*parent)?.node;
-            let is_freed = node.is_some_and(|node| freed.contains(&(node, name.clone())));
+            let is_freed = node.is_some_and(|node| freed.contains(&(node, name)));
             if !is_freed || self.state.overlay.get(*parent, name).is_some() {
                 return Ok(false);
             }

@@ -109,7 +109,7 @@ fn it_is_rescued_if_its_folder_went_as_well() {
     let ino = device.at("/d/f");
     device.tree.opened(ino, true).unwrap();
     device.pull(vec![entry_row(D, "f", None), gone(N), entry_row(root(), "d", None), gone(D)]);
-    device.write(ino, 0, b"mine, ");
+    device.write(ino, 0, b"mine");
     let [top] = &device.list(TOP)[..] else { panic!("{:?}", device.list(TOP)) };
     let [day] = &device.list(device.at(&format!("/{top}")))[..] else { panic!() };
     assert_eq!(device.at(&format!("/{top}/{day}/f")), ino);
