@@ -275,7 +275,9 @@ fn needless_conflicts(server: &SimServer, oracle: &Oracle) -> Vec<String> {
         oracle.rolled_back.iter().all(|who| conflict.device_name != format!("machine {who}"))
     };
     // Nobody has seen yet what came of two versions, be it one of the two.
-    let is_plain = |conflict: &&ConflictState| !server.settled.versions.contains(&conflict.stayed);
+    let settled = &server.settled;
+    let is_new = |version: &VersionId| settled.versions.contains(version) || settled.again.contains(version);
+    let is_plain = |conflict: &&ConflictState| !is_new(&conflict.stayed);
     let needless = conflicts(server).filter(is_another).filter(is_plain).filter(is_needless);
     needless.map(|conflict| format!("{} had seen what its write is in conflict with", conflict.device_name)).collect()
 }

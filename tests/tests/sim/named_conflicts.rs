@@ -51,6 +51,32 @@ fn what_two_devices_brought_into_one_conflict_has_not_been_seen_by_who_knows_of_
     script_holds(&Script { line_bytes: 148_025, ..script(936_346, 5, 120, did) });
 }
 
+/// Seed 936346 in full: that conflict was resolved while somebody without a network wrote to its sibling. The machine that had brought
+/// it became its older copy, brought it once more, and had the name by then.
+#[test]
+fn what_a_machine_brings_again_as_another_device_has_not_been_seen_by_who_saw_it_the_first_time() {
+    let did = vec![
+        person(14_368, 1, Deed::Create, 760_158_337_081_522_834),
+        person(25_749, 2, Deed::SafeSave, 16_376_120_435_693_821_747),
+        (70_749, 0, Act::Cut(true)),
+        person(74_930, 1, Deed::Autosave, 10_639_767_939_105_318_667),
+        person(86_651, 3, Deed::Autosave, 12_916_130_724_186_257_138),
+        person(86_656, 3, Deed::Autosave, 4_645_081_523_629_183_546),
+        person(92_791, 0, Deed::Rename, 6_513_746_752_028_598_387),
+        person(93_186, 0, Deed::Create, 4_354_925_090_108_452_041),
+        person(93_230, 1, Deed::Autosave, 2_994_816_275_870_541_923),
+        (95_204, 4, Act::Resolve(13_567_089_770_255_318_928)),
+        (98_739, 0, Act::Backup),
+        person(102_003, 0, Deed::MakeDir, 436_888_307_805_563_207),
+        (125_188, 0, Act::Heal),
+        (193_102, 4, Act::Cut(false)),
+        (250_844, 2, Act::Resolve(7_012_834_845_795_455_224)),
+        person(374_270, 4, Deed::Replace, 11_145_262_010_644_276_460),
+        (624_452, 0, Act::RollBack),
+    ];
+    script_holds(&Script { line_bytes: 148_025, ..script(936_346, 5, 120, did) });
+}
+
 /// Seed 931102: a machine had not heard, when its power went, that its write had lost a conflict, and sent it again before others
 /// brought back what the server had lost of that: the same bytes were there as a sibling, too.
 #[test]

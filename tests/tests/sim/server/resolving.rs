@@ -23,6 +23,9 @@ pub struct Settled {
     /// What was chosen of two, or brought by two with the same bytes. It is a version that nobody has seen yet, though its bytes
     /// may be older.
     pub versions: BTreeSet<VersionId>,
+    /// What a machine brought that another device of its name, of which it is an older copy, had brought with the same bytes. It
+    /// is a version of its own: who has seen the earlier one has not seen it.
+    pub again: BTreeSet<VersionId>,
     /// All versions that there ever were of each file, whatever a server that was put back knows of them.
     pub ever: BTreeMap<NodeId, BTreeSet<VersionId>>,
 }

@@ -41,6 +41,7 @@ impl SimServer {
     /// Notes what became of an operation for who looks at the end.
     pub(super) fn note_outcome(&mut self, device: DeviceId, op: &Operation, outcome: &Outcome) {
         self.note_refused(device, op, outcome);
+        self.note_again(device, op);
         let OpKind::Write { node, content, .. } = &op.kind else { return };
         let file = match outcome {
             Outcome::Merged => Some(*node),
@@ -51,6 +52,17 @@ impl SimServer {
         let file = file.and_then(|node| self.node(node)?.file);
         let joined = file.filter(|file| file.author != device && file.content.content_id == content.content_id);
         self.settled.versions.extend(joined.map(|file| file.content.version));
+    }
+
+    /// Notes what the machine brought before, as the device that it was then.
+    fn note_again(&mut self, device: DeviceId, op: &Operation) {
+        let Some(content) = content_of(op) else { return };
+        let name = self.names.get(&device);
+        let is_past_self = |author: &DeviceId| *author != device && name.is_some() && self.names.get(author) == name;
+        let is_again = |file: &FileVersion| file.content.content_id == content.content_id && is_past_self(&file.author);
+        if self.versions.values().any(|(_, file)| is_again(file)) {
+            self.settled.again.insert(content.version);
+        }
     }
 
     fn sibling_of(&self, conflict: ConflictId) -> Option<NodeId> {
